@@ -1,0 +1,44 @@
+"""Messages for a user's mistakes: what was wanted, what came, what to do.
+
+Checks look at concrete Python numbers only. A field may hold a traced value (definitions are rebuilt inside
+compiled programs), and a traced value was checked when its definition was first written down.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def real(value: Any) -> Any:
+    """Converter of float fields: a given integer becomes a float, everything else passes unchanged."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def positive(owner: Any, name: str) -> None:
+    """Raise unless the number in field `name` is finite and above zero.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, int | float) and not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number above 0, got {value}; choose {name} > 0")
+
+
+def not_negative(owner: Any, name: str) -> None:
+    """Raise unless the number in field `name` is finite and at least zero.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, int | float) and not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause that names the known names closest to `name`, or all of them where none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known are: {', '.join(known)}"

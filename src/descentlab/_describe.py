@@ -1,0 +1,150 @@
+"""Definitions as plain data, and back: `describe`, `restore`, `digest`, `structure`.
+
+A definition is a tree of equinox modules whose leaves are numbers, strings, `None`, tuples, dictionaries and
+`Given` arrays. Its plain data is the one configuration format of the package: it is what is printed, hashed and
+stored. Nothing else describes an experiment.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from descentlab.given import Given
+
+__all__ = ["describe", "digest", "given_arrays", "replace_at", "restore", "structure", "value_at"]
+
+
+def describe(definition: Any) -> Any:
+    """The definition as JSON-compatible data: class paths, every field, defaults included.
+
+    Args:
+        definition: an equinox module, or what may stand in one of its fields.
+
+    Returns:
+        Nested dictionaries, lists, numbers, strings and `None`. An array appears as its name and SHA-256.
+
+    Raises:
+        TypeError: if something in it is neither a definition nor plain data.
+        ValueError: if a number is not finite.
+    """
+    if isinstance(definition, Given):
+        value = definition.value
+        return {"given": definition.name, "sha256": definition.sha256, "shape": list(value.shape), "dtype": str(value.dtype)}
+    if isinstance(definition, eqx.Module):
+        kind = type(definition)
+        fields = {f.name: describe(getattr(definition, f.name)) for f in dataclasses.fields(kind)}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}"} | fields
+    if isinstance(definition, Mapping):
+        return {str(name): describe(value) for name, value in definition.items()}
+    if isinstance(definition, list | tuple):
+        return [describe(value) for value in definition]
+    if isinstance(definition, float) and not math.isfinite(definition):
+        raise ValueError(f"a definition holds finite numbers only, got {definition}")
+    if definition is None or isinstance(definition, bool | int | float | str):
+        return definition
+    raise TypeError(f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}")
+
+
+def restore(data: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The definition that `describe` turned into `data`.
+
+    Args:
+        data: what `describe` returned, also after a round trip through JSON.
+        arrays: the given arrays by SHA-256.
+
+    Returns:
+        An equal definition; lists come back as tuples.
+
+    Raises:
+        KeyError: if a given array is missing from `arrays`.
+        ImportError: if a class of the definition cannot be imported.
+    """
+    if isinstance(data, dict) and "given" in data:
+        return Given(data["given"], arrays[data["sha256"]])
+    if isinstance(data, dict) and "class" in data:
+        module, _, name = data["class"].partition(":")
+        kind = getattr(importlib.import_module(module), name)
+        if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
+            raise ImportError(f"{data['class']} is not a definition")
+        return kind(**{name: restore(value, arrays) for name, value in data.items() if name != "class"})
+    if isinstance(data, dict):
+        return {name: restore(value, arrays) for name, value in data.items()}
+    if isinstance(data, list):
+        return tuple(restore(value, arrays) for value in data)
+    return data
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _map_leaves(data: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(data, dict):
+        names = {name: value for name, value in data.items() if not (name == "given" and "sha256" in data)}
+        return {name: _map_leaves(value, change) for name, value in names.items()}
+    if isinstance(data, list):
+        return [_map_leaves(value, change) for value in data]
+    return change(data)
+
+
+def digest(definition: Any) -> str:
+    """32 hexadecimal digits that identify a definition; names of given arrays do not count, their content does."""
+    return _hash(_map_leaves(describe(definition), lambda leaf: leaf))
+
+
+def structure(definition: Any) -> str:
+    """The digest with every float left out: equal for definitions that can share one compiled program."""
+    return _hash(_map_leaves(describe(definition), lambda leaf: "float" if isinstance(leaf, float) else leaf))
+
+
+def given_arrays(definition: Any) -> dict[str, Given]:
+    """Every given array of the definition by its SHA-256."""
+    if isinstance(definition, Given):
+        return {definition.sha256: definition}
+    if isinstance(definition, eqx.Module):
+        children = [getattr(definition, f.name) for f in dataclasses.fields(type(definition))]
+    elif isinstance(definition, Mapping):
+        children = list(definition.values())
+    elif isinstance(definition, list | tuple):
+        children = list(definition)
+    else:
+        children = []
+    return {key: given for child in children for key, given in given_arrays(child).items()}
+
+
+def value_at(definition: Any, path: str) -> Any:
+    """The field at a dotted path such as `"model.attention"`.
+
+    Raises:
+        ValueError: if the path names no field.
+    """
+    for name in path.split("."):
+        if isinstance(definition, Mapping) and name in definition:
+            definition = definition[name]
+        elif isinstance(definition, eqx.Module) and name in {f.name for f in dataclasses.fields(type(definition))}:
+            definition = getattr(definition, name)
+        else:
+            raise ValueError(f"there is no field {name!r} in {type(definition).__name__} (path {path!r})")
+    return definition
+
+
+def replace_at(definition: Any, path: str, value: Any) -> Any:
+    """A copy of the definition with the field at a dotted path replaced.
+
+    Raises:
+        ValueError: if the path names no field, or the new value is refused by its owner.
+    """
+    value_at(definition, path)
+    name, _, rest = path.partition(".")
+    if rest:
+        value = replace_at(value_at(definition, name), rest, value)
+    if isinstance(definition, Mapping):
+        return {**definition, name: value}
+    return dataclasses.replace(definition, **{name: value})

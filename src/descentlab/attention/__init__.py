@@ -1,0 +1,8 @@
+"""Attention kernels, one file a family."""
+
+from descentlab.attention.base import AbstractAttention as AbstractAttention
+from descentlab.attention.gaussian import Gaussian as Gaussian
+from descentlab.attention.gaussian import NormalizedGaussian as NormalizedGaussian
+from descentlab.attention.linear import Linear as Linear
+from descentlab.attention.linear import ReLU as ReLU
+from descentlab.attention.softmax import Softmax as Softmax

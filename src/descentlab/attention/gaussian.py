@@ -1,0 +1,91 @@
+"""Gaussian attention, with and without row normalisation."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from descentlab._check import positive, real
+from descentlab._types import Array, Bool, Float
+from descentlab.attention.base import AbstractAttention
+from descentlab.attention.softmax import masked_softmax
+
+
+def squared_distances(
+    query: Float[Array, "time head"], key: Float[Array, "other head"]
+) -> Float[Array, "time other"]:
+    """||q_k - k_j||^2 for every pair, through the products, so that nothing of size time x other x head is made."""
+    return jnp.sum(query**2, axis=-1)[:, None] + jnp.sum(key**2, axis=-1) - 2 * query @ key.T
+
+
+def bandwidth(c: float | None, head_dim: int) -> Array | float:
+    """The factor in the exponent: `c`, or 1/(2 sqrt(head_dim)) where `c` is `None`."""
+    return 0.5 / head_dim**0.5 if c is None else c
+
+
+class Gaussian(AbstractAttention):
+    r"""Gaussian kernel attention without row normalisation, $S_{kj} = \exp(-c \lVert q_k - k_j \rVert^2)$.
+
+    Entries lie in (0, 1], row sums in (0, n]. The output therefore grows with the number of keys near a query.
+
+    Args:
+        c: factor in the exponent; `None` stands for $1/(2\sqrt{d})$ with $d$ the head width.
+
+    Raises:
+        ValueError: if `c` is not above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Gaussian(c=0.5).weights(jnp.zeros((1, 2)), jnp.zeros((3, 2))).tolist()
+        [[1.0, 1.0, 1.0]]
+
+    References:
+        Song et al. (2024), arXiv:2411.07538; the default `c` is that of Chen et al. (2021), arXiv:2111.00035.
+    """
+
+    c: float | None = eqx.field(default=None, converter=real)
+
+    def __check_init__(self):
+        positive(self, "c")
+
+    def weights(
+        self,
+        query: Float[Array, "time head"],
+        key: Float[Array, "other head"],
+        mask: Bool[Array, "time other"] | None = None,
+    ) -> Float[Array, "time other"]:
+        """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+        weights = jnp.exp(-bandwidth(self.c, query.shape[-1]) * squared_distances(query, key))
+        return weights if mask is None else jnp.where(mask, weights, 0.0)
+
+
+class NormalizedGaussian(AbstractAttention):
+    r"""Gaussian kernel attention with rows that sum to one, $S_{kj} \propto \exp(-c \lVert q_k - k_j \rVert^2)$.
+
+    The factor of $\lVert q_k \rVert^2$ cancels in the normalisation: this is softmax attention with a penalty on the
+    length of the keys.
+
+    Args:
+        c: factor in the exponent; `None` stands for $1/(2\sqrt{d})$ with $d$ the head width.
+
+    Raises:
+        ValueError: if `c` is not above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> NormalizedGaussian(c=0.5).weights(jnp.ones((1, 2)), jnp.zeros((2, 2))).tolist()
+        [[0.5, 0.5]]
+    """
+
+    c: float | None = eqx.field(default=None, converter=real)
+
+    def __check_init__(self):
+        positive(self, "c")
+
+    def weights(
+        self,
+        query: Float[Array, "time head"],
+        key: Float[Array, "other head"],
+        mask: Bool[Array, "time other"] | None = None,
+    ) -> Float[Array, "time other"]:
+        """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+        logits = -bandwidth(self.c, query.shape[-1]) * squared_distances(query, key)
+        return masked_softmax(logits, mask)

@@ -1,0 +1,41 @@
+"""Softmax attention."""
+
+import jax.numpy as jnp
+
+from descentlab._types import Array, Bool, Float
+from descentlab.attention.base import AbstractAttention
+
+
+def masked_softmax(
+    logits: Float[Array, "time other"], mask: Bool[Array, "time other"] | None
+) -> Float[Array, "time other"]:
+    """Row softmax over the unmasked entries; a row with none is zero, and so is its derivative."""
+    if mask is not None:
+        logits = jnp.where(mask, logits, -jnp.inf)
+        some = mask.any(axis=-1, keepdims=True)
+        logits = jnp.where(some, logits, 0.0)
+    shifted = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    weights = shifted / jnp.sum(shifted, axis=-1, keepdims=True)
+    return weights if mask is None else jnp.where(mask, weights, 0.0)
+
+
+class Softmax(AbstractAttention):
+    r"""Scaled dot-product attention, $S_{kj} \propto \exp(q_k^\top k_j / \sqrt d)$ with rows that sum to one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Softmax().weights(jnp.zeros((1, 2)), jnp.ones((4, 2))).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+
+    References:
+        Vaswani et al. (2017), arXiv:1706.03762, equation 1.
+    """
+
+    def weights(
+        self,
+        query: Float[Array, "time head"],
+        key: Float[Array, "other head"],
+        mask: Bool[Array, "time other"] | None = None,
+    ) -> Float[Array, "time other"]:
+        """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+        return masked_softmax(query @ key.T / jnp.sqrt(1.0 * query.shape[-1]), mask)

@@ -1,0 +1,146 @@
+"""A single layer of multi-head attention with a linear read-out, the model of the theory."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from descentlab._check import positive
+from descentlab._types import Array, Bool, Float, PRNGKeyArray
+from descentlab.attention import AbstractAttention, Softmax
+from descentlab.models.base import AbstractArchitecture
+from descentlab.models.initializers import AbstractInit, Normal
+
+__all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken"]
+
+
+class AbstractReadout(eqx.Module):
+    """What is read out of a sequence of vectors."""
+
+    @abstractmethod
+    def __call__(self, sequence: Float[Array, "time width"]) -> Float[Array, "..."]:
+        """The part that is compared with the targets."""
+
+
+class PerToken(AbstractReadout):
+    """Every token has a target of its own."""
+
+    def __call__(self, sequence: Float[Array, "time width"]) -> Float[Array, "time width"]:
+        """The sequence itself."""
+        return sequence
+
+
+class MeanPool(AbstractReadout):
+    """One target a sample, read off the mean over its tokens."""
+
+    def __call__(self, sequence: Float[Array, "time width"]) -> Float[Array, " width"]:
+        """The mean over the tokens."""
+        return jnp.mean(sequence, axis=0)
+
+
+class MultiHeadAttention(eqx.Module):
+    r"""The trainable layer, $F = \sum_h S_h X W^V_h W^O_h$ (plus $X$ with a residual connection).
+
+    Attributes:
+        query: $W^Q$, one matrix a head.
+        key: $W^K$.
+        value: $W^V$.
+        output: $W^O$, the rows of head h as matrix h.
+        attention: the kernel that makes $S_h$ from $X W^Q_h$ and $X W^K_h$.
+        readout: all tokens, or their mean.
+        residual: whether the input is added to the output.
+    """
+
+    query: Float[Array, "heads dim head"]
+    key: Float[Array, "heads dim head"]
+    value: Float[Array, "heads dim head"]
+    output: Float[Array, "heads head out"]
+    attention: AbstractAttention
+    readout: AbstractReadout
+    residual: bool = eqx.field(static=True)
+
+    def weights(
+        self, inputs: Float[Array, "time dim"], mask: Bool[Array, "time time"] | None = None
+    ) -> Float[Array, "heads time time"]:
+        """The attention matrix $S_h$ of every head."""
+        return jax.vmap(lambda q, k: self.attention.weights(inputs @ q, inputs @ k, mask))(self.query, self.key)
+
+    def features(
+        self, inputs: Float[Array, "time dim"], mask: Bool[Array, "time time"] | None = None
+    ) -> Float[Array, "... features"]:
+        r"""This sample's rows of the attention-feature matrix, $[S_1 X, \dots, S_H X]$, after the read-out."""
+        mixed = jnp.einsum("hij,jd->ihd", self.weights(inputs, mask), inputs)
+        return self.readout(mixed.reshape(inputs.shape[0], -1))
+
+    def __call__(
+        self, inputs: Float[Array, "time dim"], mask: Bool[Array, "time time"] | None = None
+    ) -> Float[Array, "... out"]:
+        """The layer's outputs for one sample."""
+
+        def head(q: Array, k: Array, v: Array, o: Array) -> Array:
+            return self.attention(inputs @ q, inputs @ k, inputs @ v, mask) @ o
+
+        outputs = jax.vmap(head)(self.query, self.key, self.value, self.output).sum(axis=0)
+        return self.readout(outputs + inputs if self.residual else outputs)
+
+
+class AttentionLayer(AbstractArchitecture):
+    r"""Multi-head attention with a linear read-out: $F(X) = \sum_h S_h(X)\, X W^V_h W^O_h$, no bias.
+
+    Blocks are `query key value` of shape (heads, dim, head_dim) and `output` of shape (heads, head_dim, output_dim).
+
+    Args:
+        attention: the kernel.
+        heads: number of heads, $H$.
+        head_dim: width $d$ of a head; `None` divides the token width evenly among the heads.
+        output_dim: outputs $d_o$ a token.
+        query: start of the query block, and so on for `key`, `value`, `output`.
+        readout: a target for every token, or one for the mean over tokens.
+        residual: whether the input is added to the output (then `output_dim` must be the token width).
+
+    Raises:
+        ValueError: if a size is not above 0, heads do not divide the token width, or a residual does not fit.
+
+    References:
+        Song et al. (2024), arXiv:2411.07538, section 3.
+    """
+
+    attention: AbstractAttention = Softmax()
+    heads: int = 2
+    head_dim: int | None = None
+    output_dim: int = 1
+    query: AbstractInit = Normal(1.0)
+    key: AbstractInit = Normal(1.0)
+    value: AbstractInit = Normal(1.0)
+    output: AbstractInit = Normal(1.0)
+    readout: AbstractReadout = PerToken()
+    residual: bool = False
+
+    def __check_init__(self):
+        for name in ("heads", "head_dim", "output_dim"):
+            positive(self, name)
+
+    def init(self, example: Float[Array, "time dim"], *, key: PRNGKeyArray) -> MultiHeadAttention:
+        """The layer at its start; see the base class."""
+        dim = example.shape[-1]
+        if self.head_dim is None and dim % self.heads:
+            raise ValueError(
+                f"heads must divide the token width, got heads={self.heads} and dim={dim}; "
+                "choose another number of heads, or give head_dim"
+            )
+        if self.residual and self.output_dim != dim:
+            raise ValueError(
+                f"a residual connection needs output_dim equal to the token width {dim}, got {self.output_dim}"
+            )
+        width = dim // self.heads if self.head_dim is None else self.head_dim
+        keys = jax.random.split(key, 4)
+        return MultiHeadAttention(
+            query=self.query((self.heads, dim, width), key=keys[0]),
+            key=self.key((self.heads, dim, width), key=keys[1]),
+            value=self.value((self.heads, dim, width), key=keys[2]),
+            output=self.output((self.heads, width, self.output_dim), key=keys[3]),
+            attention=self.attention,
+            readout=self.readout,
+            residual=self.residual,
+        )

@@ -1,0 +1,20 @@
+"""The architecture interface."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+
+from descentlab._types import Array, PRNGKeyArray, PyTree
+
+
+class AbstractArchitecture(eqx.Module):
+    """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs."""
+
+    @abstractmethod
+    def init(self, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """The model at its start.
+
+        Args:
+            example: one input without a batch axis; only its shape is used.
+            key: random key of the initial weights.
+        """

@@ -1,0 +1,9 @@
+"""Optimizers, one file a family."""
+
+from descentlab.optim.base import AbstractOptimizer as AbstractOptimizer
+from descentlab.optim.base import Update as Update
+from descentlab.optim.flow import GradientFlow as GradientFlow
+from descentlab.optim.gradient_descent import GD as GD
+from descentlab.optim.gradient_descent import GramGD as GramGD
+from descentlab.optim.gradient_descent import Momentum as Momentum
+from descentlab.optim.line_search import Armijo as Armijo

@@ -1,0 +1,49 @@
+"""Gradient descent with a backtracking line search."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from descentlab._types import PyTree
+from descentlab.optim.base import AbstractOptimizer, Update
+from descentlab.point import Point
+
+__all__ = ["Armijo"]
+
+
+class Armijo(AbstractOptimizer):
+    r"""Gradient descent whose step satisfies $f(\theta_{t+1}) \le f(\theta_t) - \frac{\eta_t}{2} \|\nabla f\|^2$.
+
+    The search starts at twice the last accepted step and halves it until the inequality holds, so that
+    $f_{t+1} \le (1 - \eta_t \lambda_{\min}(K_t)) f_t$ follows at every step. Where `halvings` do not suffice (at the
+    level of rounding) no step is made and its size is 0.
+
+    Args:
+        halvings: the most halvings tried in one step.
+
+    References:
+        Armijo (1966), Pacific J. Math. 16:1; `docs/theory/pl.md`.
+    """
+
+    halvings: int = 40
+
+    def _rule(self) -> optax.GradientTransformationExtraArgs:
+        search = optax.scale_by_backtracking_linesearch(
+            self.halvings, slope_rtol=0.5, decrease_factor=0.5, increase_factor=2.0, max_learning_rate=jnp.inf
+        )
+        return optax.chain(optax.sgd(1.0), search)
+
+    def init(self, point: Point) -> PyTree:
+        """The search starts at step size 1."""
+        return self._rule().init(point.params)
+
+    def step(self, point: Point, state: PyTree) -> Update:
+        """One update."""
+        loss = point.objective.loss
+        updates, new = self._rule().update(
+            point.gradient, state, point.params, value=point.loss, grad=point.gradient, value_fn=loss
+        )
+        accepted = new[-1].info.decrease_error <= 0
+        params = jax.tree.map(lambda x, u: jnp.where(accepted, x + u, x), point.params, updates)
+        kept = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), new, state)
+        return Update(params, kept, jnp.where(accepted, new[-1].learning_rate, 0.0), jnp.asarray(True))

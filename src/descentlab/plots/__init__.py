@@ -1,0 +1,10 @@
+"""Figures of the laboratory: curves over steps, heat maps over sweeps, and the one style they share."""
+
+from descentlab.plots.curves import Axis as Axis
+from descentlab.plots.curves import add_band as add_band
+from descentlab.plots.curves import add_level as add_level
+from descentlab.plots.curves import add_line as add_line
+from descentlab.plots.curves import lines as lines
+from descentlab.plots.heatmaps import Categories as Categories
+from descentlab.plots.heatmaps import heat_map as heat_map
+from descentlab.plots.style import kernel_color as kernel_color

@@ -1,0 +1,112 @@
+"""Heat maps over two categorical axes, one number a cell."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from descentlab._types import ArrayLike
+from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE
+
+__all__ = ["Categories", "heat_map"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Categories:
+    """One categorical axis of a heat map.
+
+    Attributes:
+        label: what varies along it.
+        names: its values in order, different from each other.
+    """
+
+    label: str
+    names: Sequence[str]
+
+
+def heat_map(
+    title: str,
+    x: Categories,
+    y: Categories,
+    values: ArrayLike,
+    *,
+    label: str,
+    scale: Literal["log", "linear"] = "log",
+) -> go.Figure:
+    """A heat map with its numbers written into the cells.
+
+    A cell without a finite number is hatched and takes no part in the colour scale: NaN means that nothing was
+    measured, infinity that the number diverged, and the cell says which.
+
+    Args:
+        title: what the figure shows.
+        x: the columns, from left to right.
+        y: the rows, from bottom to top.
+        values: one row for each name of `y`, one column for each of `x`.
+        label: what the colour stands for, with its unit.
+        scale: how colours are spaced; *log* needs numbers above 0.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if the shape does not fit the names, a name is repeated, or a number has no logarithm.
+    """
+    cells = np.asarray(values, dtype=np.float64)
+    wanted = (len(y.names), len(x.names))
+    if cells.shape != wanted:
+        raise ValueError(f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them")
+    for axis in (x, y):
+        if len(set(axis.names)) < len(axis.names):
+            raise ValueError(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")
+    finite = np.isfinite(cells)
+    if scale == "log" and np.any(cells[finite] <= 0):
+        raise ValueError(f"a log scale holds numbers above 0, got {cells[finite].min():g}; choose scale='linear'")
+    shown = np.where(finite, cells, np.nan)
+    colors = np.log10(shown) if scale == "log" else shown
+    ticks = _decades(shown[finite]) if scale == "log" else {}
+    figure = go.Figure(layout={"template": TEMPLATE, "title": {"text": title}})
+    figure.add_heatmap(
+        x=list(x.names), y=list(y.names), z=colors, customdata=shown, text=_written(cells), texttemplate="%{text}",
+        colorscale=SEQUENTIAL, xgap=2, ygap=2, hoverongaps=False, colorbar={"title": {"text": label, "side": "right"}} | ticks,
+        hovertemplate=f"{x.label} %{{x}}<br>{y.label} %{{y}}<br>{label}: <b>%{{customdata:.4g}}</b><extra></extra>",
+    )  # fmt: skip
+    for row, column in np.argwhere(~finite):
+        _hatch(figure, int(row), int(column), _written(cells)[row][column])
+    grid = {"showgrid": False, "showline": False, "ticks": ""}
+    figure.update_xaxes(title_text=x.label, type="category", range=[-0.5, wanted[1] - 0.5], **grid)
+    figure.update_yaxes(title_text=y.label, type="category", range=[-0.5, wanted[0] - 0.5], **grid)
+    return figure
+
+
+def _written(cells: np.ndarray) -> list[list[str]]:
+    special = {"nan": "\N{EM DASH}", "inf": "\N{INFINITY}", "-inf": "\N{MINUS SIGN}\N{INFINITY}"}
+    return [[special.get(str(value), f"{value:.3g}") for value in row] for row in cells]
+
+
+def _decades(values: np.ndarray) -> dict[str, list]:
+    """Ticks of a colour bar of logarithms, at most about six, with 2 and 5 between them if decades are few."""
+    if not values.size:
+        return {}
+    low, high = np.log10(values.min()), np.log10(values.max())
+    whole = np.arange(np.floor(low), np.ceil(high) + 1)
+    steps = [1.0] if high - low > 2 else [1.0, 2.0, 5.0]
+    ticks = np.array([np.log10(step) + decade for decade in whole for step in steps])
+    ticks = ticks[(ticks >= low - 1e-9) & (ticks <= high + 1e-9)]
+    ticks = ticks[:: max(1, -(-ticks.size // 6))]
+    return {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.3g}" for tick in ticks]}
+
+
+def _hatch(figure: go.Figure, row: int, column: int, text: str) -> None:
+    """Three diagonals through a cell; on a categorical axis the n-th name lies at n, its cell half a unit around."""
+    left, bottom = column - 0.46, row - 0.46
+    side = 0.92
+    strokes = [((0, 0.5), (0.5, 1)), ((0, 0), (1, 1)), ((0.5, 0), (1, 0.5))]
+    path = " ".join(
+        f"M {left + side * x0:g},{bottom + side * y0:g} L {left + side * x1:g},{bottom + side * y1:g}"
+        for (x0, y0), (x1, y1) in strokes
+    )
+    figure.add_shape(type="path", path=path, line={"color": REFERENCE, "width": 1}, opacity=0.55, layer="below")
+    figure.add_annotation(x=column, y=row, text=text, showarrow=False)

@@ -1,0 +1,37 @@
+"""What is known at one step of a run. Evaluated once; probes look at it, the optimizer moves from it."""
+
+import equinox as eqx
+import jax
+
+from descentlab._types import Array, Float, Int, PyTree
+from descentlab.objective import Objective
+
+__all__ = ["Point", "evaluate"]
+
+
+class Point(eqx.Module):
+    """Parameters with their loss and gradient.
+
+    Attributes:
+        step: number of updates made so far.
+        params: the trained blocks.
+        loss: f at `params`.
+        gradient: its gradient, a tree like `params`.
+        objective: the function that is minimised.
+        start: the trained blocks at step 0.
+        step_size: of the update that led here; NaN at step 0.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    loss: Float[Array, ""]
+    gradient: PyTree
+    objective: Objective
+    start: PyTree
+    step_size: Float[Array, ""]
+
+
+def evaluate(objective: Objective, params: PyTree, step: Array, start: PyTree, step_size: Array) -> Point:
+    """The point at `params`: one forward and one backward pass."""
+    loss, gradient = jax.value_and_grad(objective.loss)(params)
+    return Point(step, params, loss, gradient, objective, start, step_size)

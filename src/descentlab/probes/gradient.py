@@ -1,0 +1,74 @@
+"""Gradient norms, the Polyak-Lojasiewicz ratio and the distance from the start."""
+
+import jax
+import jax.numpy as jnp
+
+from descentlab._tree import block_names, blocks, norm_squared
+from descentlab._types import Array, PyTree
+from descentlab.point import Point
+from descentlab.probes.base import AbstractProbe
+from descentlab.schedule import AbstractSchedule, LogSpaced
+
+__all__ = ["Distance", "GradientNorm", "PLRatio"]
+
+
+def _block_norms(tree: PyTree) -> Array:
+    return jnp.stack([jnp.sqrt(norm_squared(arrays)) for arrays in blocks(tree).values()])
+
+
+class GradientNorm(AbstractProbe):
+    """The norm of the gradient in each trained block.
+
+    Args:
+        when: the steps at which it is recorded.
+    """
+
+    when: AbstractSchedule = LogSpaced()
+
+    def __call__(self, point: Point) -> Array:
+        """One norm a block."""
+        return _block_norms(point.gradient)
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """The names of the trained blocks."""
+        return block_names(params)
+
+
+class PLRatio(AbstractProbe):
+    r"""$\|\nabla f\|^2 / (2 f)$, at least $\lambda_{\min}(K)$ everywhere; NaN where the loss is zero.
+
+    Args:
+        when: the steps at which it is recorded.
+
+    References:
+        Polyak (1963), USSR Comput. Math. Math. Phys. 3:4; `docs/theory/pl.md`.
+    """
+
+    when: AbstractSchedule = LogSpaced()
+
+    def __call__(self, point: Point) -> Array:
+        """The ratio."""
+        return norm_squared(point.gradient) / (2 * point.loss)
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """None: a single number."""
+        del params
+        return ()
+
+
+class Distance(AbstractProbe):
+    """The Frobenius distance of each trained block from its start.
+
+    Args:
+        when: the steps at which it is recorded.
+    """
+
+    when: AbstractSchedule = LogSpaced()
+
+    def __call__(self, point: Point) -> Array:
+        """One distance a block."""
+        return _block_norms(jax.tree.map(jnp.subtract, point.params, point.start))
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """The names of the trained blocks."""
+        return block_names(params)

@@ -1,0 +1,73 @@
+"""When a probe records: `Every`, `At`, `LogSpaced`. Steps are known before a run, so buffers have a known size."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import numpy as np
+
+from descentlab._check import positive
+
+__all__ = ["AbstractSchedule", "At", "Every", "LogSpaced"]
+
+
+class AbstractSchedule(eqx.Module):
+    """Which steps of a run are recorded."""
+
+    @abstractmethod
+    def steps(self, last: int) -> np.ndarray:
+        """Sorted distinct steps between 0 and `last`, both included."""
+
+
+class Every(AbstractSchedule):
+    """Steps 0, k, 2k, ... and the last one.
+
+    Args:
+        k: distance between records, in steps.
+    """
+
+    k: int = 1
+
+    def __check_init__(self):
+        positive(self, "k")
+
+    def steps(self, last: int) -> np.ndarray:
+        """Sorted distinct steps between 0 and `last`, both included."""
+        return np.union1d(np.arange(0, last + 1, self.k), [last])
+
+
+class At(AbstractSchedule):
+    """The given steps, those beyond the last one left out.
+
+    Args:
+        at: the steps; 0 is the start.
+    """
+
+    at: tuple[int, ...] = (0,)
+
+    def __check_init__(self):
+        if any(step < 0 for step in self.at):
+            raise ValueError(f"At.at must hold steps of at least 0, got {self.at}")
+
+    def steps(self, last: int) -> np.ndarray:
+        """Sorted distinct steps between 0 and `last`, both included."""
+        steps = np.unique(np.asarray(self.at, dtype=np.int64))
+        return steps[steps <= last]
+
+
+class LogSpaced(AbstractSchedule):
+    """Steps 0, 1, 2, ... with a bounded number in each decade, and the last one.
+
+    Args:
+        per_decade: records in a factor of ten; small steps are all there as long as they are fewer.
+    """
+
+    per_decade: int = 100
+
+    def __check_init__(self):
+        positive(self, "per_decade")
+
+    def steps(self, last: int) -> np.ndarray:
+        """Sorted distinct steps between 0 and `last`, both included."""
+        decades = np.log10(max(last, 1))
+        spaced = np.logspace(0, decades, int(np.ceil(decades * self.per_decade)) + 1)
+        return np.union1d(np.round(spaced).astype(np.int64), [0, last])

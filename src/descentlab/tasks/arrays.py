@@ -1,0 +1,58 @@
+"""A user's own arrays as a task."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.given import Given
+from descentlab.tasks.base import AbstractTask
+
+
+class Arrays(AbstractTask):
+    """Given inputs of shape (N, n, D) with targets of shape (N, n), (N, n, d_o), or (N, d_o) for a pooled read-out.
+
+    Args:
+        given_inputs: the examples.
+        given_targets: what the model should return for each; (N, n) stands for one output a token.
+
+    Raises:
+        ValueError: if shapes disagree, there is nothing in them, or a value is not finite.
+    """
+
+    given_inputs: Given
+    given_targets: Given
+
+    def __check_init__(self):
+        inputs, targets = self.given_inputs.value, self.given_targets.value
+        if not isinstance(inputs, np.ndarray) or not isinstance(targets, np.ndarray):
+            return
+        if inputs.ndim != 3 or 0 in inputs.shape:
+            raise ValueError(f"inputs must have shape (samples, tokens, dim), none of them 0, got {inputs.shape}")
+        if targets.ndim not in (2, 3) or targets.shape[0] != inputs.shape[0]:
+            raise ValueError(
+                f"targets must have shape ({inputs.shape[0]}, {inputs.shape[1]}) or ({inputs.shape[0]}, "
+                f"{inputs.shape[1]}, outputs) to go with inputs {inputs.shape}, got {targets.shape}"
+            )
+        for name, array in (("inputs", inputs), ("targets", targets)):
+            if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+                raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+            if not np.all(np.isfinite(array)):
+                place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+                raise ValueError(f"{name} must be finite, got {array[place]} at index {place}; remove or replace it")
+
+    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
+        """The first `count` given examples."""
+        del key
+        given = self.given_inputs.value
+        if count > given.shape[0]:
+            raise ValueError(f"the given arrays hold {given.shape[0]} samples, {count} were asked for; ask for fewer")
+        return jnp.asarray(given[:count], dtype=jnp.result_type(float))
+
+    def targets(
+        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
+    ) -> Float[Array, "batch ..."]:
+        """Their targets."""
+        del model, key
+        targets = jnp.asarray(self.given_targets.value[: inputs.shape[0]], dtype=jnp.result_type(float))
+        per_token = targets.ndim == 2 and targets.shape[1] == inputs.shape[1]
+        return targets[..., None] if per_token else targets

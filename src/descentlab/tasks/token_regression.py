@@ -1,0 +1,160 @@
+"""Regression on random tokens, one target a token."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from descentlab._check import not_negative, positive, real
+from descentlab._tree import split
+from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.models.base import AbstractArchitecture
+from descentlab.tasks.base import AbstractTask
+
+__all__ = ["AbstractTarget", "AbstractTokens", "GaussianTokens", "InRange", "Noise", "Teacher", "TokenRegression", "UnitNorm"]
+
+
+class AbstractTokens(eqx.Module):
+    """A distribution of token vectors."""
+
+    @abstractmethod
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """Independent tokens; the last axis is their width."""
+
+
+class UnitNorm(AbstractTokens):
+    """Tokens uniform on the unit sphere."""
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """Independent tokens of norm 1."""
+        tokens = jax.random.normal(key, shape)
+        return tokens / jnp.linalg.norm(tokens, axis=-1, keepdims=True)
+
+
+class GaussianTokens(AbstractTokens):
+    """Tokens with independent Gaussian entries of variance `scale`^2 / dim, hence of norm about `scale`.
+
+    Args:
+        scale: root mean square of a token's norm.
+    """
+
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        positive(self, "scale")
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """Independent tokens."""
+        return self.scale * jax.random.normal(key, shape) / jnp.sqrt(1.0 * shape[-1])
+
+
+class AbstractTarget(eqx.Module):
+    """What the outputs should be."""
+
+    @abstractmethod
+    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the model's outputs.
+
+        Args:
+            inputs: all examples.
+            model: the model at its start.
+            key: random key.
+        """
+
+
+class Noise(AbstractTarget):
+    """Independent Gaussian targets.
+
+    Args:
+        scale: their standard deviation.
+    """
+
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        positive(self, "scale")
+
+    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the model's outputs."""
+        shape = eqx.filter_eval_shape(jax.vmap(model), inputs).shape
+        return self.scale * jax.random.normal(key, shape)
+
+
+class Teacher(AbstractTarget):
+    """The outputs of another model, drawn once from its own architecture and kernel.
+
+    Args:
+        architecture: the teacher.
+    """
+
+    architecture: AbstractArchitecture
+
+    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the teacher's outputs."""
+        del model
+        return jax.vmap(self.architecture.init(inputs[0], key=key))(inputs)
+
+
+class InRange(AbstractTarget):
+    """Targets that the model can reach: its own outputs after `blocks` were moved by Gaussian noise.
+
+    Args:
+        blocks: names of the blocks that are moved.
+        scale: standard deviation of the noise in each entry.
+    """
+
+    blocks: tuple[str, ...] = ("value",)
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        not_negative(self, "scale")
+
+    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the model's outputs."""
+        moved, fixed = split(model, self.blocks)
+        leaves, tree = jax.tree.flatten(moved)
+        keys = jax.random.split(key, len(leaves))
+        leaves = [x + self.scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+        return jax.vmap(eqx.combine(jax.tree.unflatten(tree, leaves), fixed))(inputs)
+
+
+class TokenRegression(AbstractTask):
+    """Samples of random tokens with a target for every output of the model.
+
+    Args:
+        tokens: tokens n of a sample.
+        dim: their width D.
+        distribution: how a token is drawn.
+        duplicates: how many tokens of each sample repeat its first one.
+        target: what the outputs should be.
+
+    Raises:
+        ValueError: if a size is not above 0, or there are at least as many duplicates as tokens.
+    """
+
+    tokens: int = 8
+    dim: int = 16
+    distribution: AbstractTokens = UnitNorm()
+    duplicates: int = 0
+    target: AbstractTarget = Noise()
+
+    def __check_init__(self):
+        positive(self, "tokens")
+        positive(self, "dim")
+        if not 0 <= self.duplicates < self.tokens:
+            raise ValueError(
+                f"TokenRegression.duplicates must lie between 0 and tokens - 1 = {self.tokens - 1}, got {self.duplicates}"
+            )
+
+    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
+        """The inputs of `count` examples."""
+        drawn = self.distribution((count, self.tokens, self.dim), key=jax.random.fold_in(key, 0))
+        first = jnp.broadcast_to(drawn[:, :1], (count, self.duplicates, self.dim))
+        return drawn.at[:, 1 : 1 + self.duplicates].set(first)
+
+    def targets(
+        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
+    ) -> Float[Array, "batch ..."]:
+        """What the model should return for each input."""
+        return self.target(inputs, model, key=jax.random.fold_in(key, 1))

@@ -1,0 +1,1 @@
+"""Statements about runs: claims, and one file a certificate."""

@@ -1,0 +1,161 @@
+"""Claims: comparisons of measured numbers with what a statement says, and their verdicts."""
+
+import dataclasses
+import enum
+import math
+from typing import Any
+
+import numpy as np
+
+from descentlab._types import ArrayLike
+
+__all__ = ["About", "Claim", "Verdict", "at_least", "at_most", "close", "not_applicable"]
+
+
+class Verdict(enum.StrEnum):
+    """What a comparison came to."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a claim says and where that is stated: the part of it that is known before anything is measured.
+
+    Attributes:
+        id: short name, unique within a study.
+        text: the statement in words.
+        source: where it is stated or proved.
+        kernel: the attention kernel it speaks of, or `None` for all.
+    """
+
+    id: str
+    text: str
+    source: str
+    kernel: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement, the numbers that were compared, and the verdict that follows from them.
+
+    Attributes:
+        id: short name, unique within a study.
+        text: the statement in words.
+        source: where it is stated or proved.
+        kernel: the attention kernel it speaks of, or `None` for all.
+        verdict: *holds*, *fails*, *undecided* (a gap within its uncertainty) or *not applicable*.
+        measured: the measured side of the worst comparison.
+        expected: the other side of it.
+        uncertainty: of the difference, at the worst comparison.
+        checked: number of comparisons made.
+        worst_margin: by how much the worst comparison is met, relative to its expected side; below 0 it is not.
+        detail: what else a reader wants to know.
+    """
+
+    id: str
+    text: str
+    source: str
+    kernel: str | None
+    verdict: Verdict
+    measured: float | None = None
+    expected: float | None = None
+    uncertainty: float = 0.0
+    checked: int = 0
+    worst_margin: float | None = None
+    detail: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """The claim as JSON-compatible data; a value that is not a finite number is `None`."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, float | np.floating):
+                return float(value) if math.isfinite(value) else None
+            return value
+
+        return {name: plain(value) for name, value in dataclasses.asdict(self).items()} | {"verdict": str(self.verdict)}
+
+
+def not_applicable(about: About, detail: str) -> Claim:
+    """A claim of which nothing could be compared, and why."""
+    return Claim(**dataclasses.asdict(about), verdict=Verdict.NOT_APPLICABLE, detail=detail)
+
+
+def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...], detail: str) -> Claim:
+    """The verdict of comparisons whose `margin` is at least 0 where they are met.
+
+    `sides` are measured, expected, uncertainty and where, all of the shape of `margin`. A margin that is not a
+    number decides nothing, so it leaves the claim undecided unless another comparison fails.
+    """
+    measured, expected, uncertainty, where = sides
+    checked = int(where.sum())
+    if not checked:
+        return not_applicable(about, detail or "no comparison was possible")
+    margin, uncertainty = margin[where], uncertainty[where]
+    unknown = np.isnan(margin)
+    if np.any(margin + uncertainty < 0):
+        verdict = Verdict.FAILS
+    elif np.any(unknown | (margin - uncertainty < 0)):
+        verdict = Verdict.UNDECIDED
+    else:
+        verdict = Verdict.HOLDS
+    worst = int(np.argmin(np.where(unknown, np.inf, margin)))
+    scale = abs(expected[where][worst])
+    return Claim(
+        **dataclasses.asdict(about),
+        verdict=verdict,
+        measured=float(measured[where][worst]),
+        expected=float(expected[where][worst]),
+        uncertainty=float(uncertainty[worst]),
+        checked=checked,
+        worst_margin=float(margin[worst] / scale) if scale > 0 else float(margin[worst]),
+        detail=detail,
+    )
+
+
+def _sides(measured: ArrayLike, expected: ArrayLike, uncertainty: ArrayLike, where: Any) -> tuple[np.ndarray, ...]:
+    numbers = [np.asarray(side, dtype=np.float64) for side in (measured, expected, uncertainty)]
+    return tuple(np.broadcast_arrays(*numbers, np.asarray(where, dtype=bool)))
+
+
+def at_most(
+    about: About, measured: ArrayLike, bound: ArrayLike, *, slack: ArrayLike = 0.0, uncertainty: ArrayLike = 0.0,
+    where: ArrayLike | bool = True, detail: str = "",
+) -> Claim:
+    """The claim that every measured number is at most its bound: measured <= bound + slack.
+
+    Args:
+        about: what is claimed.
+        measured: the numbers.
+        bound: what they must not exceed; broadcast against them.
+        slack: absolute allowance for rounding.
+        uncertainty: half-width within which a comparison is undecided, in the units of the numbers.
+        where: which comparisons count.
+        detail: what else a reader wants to know.
+
+    Returns:
+        The claim; *not applicable* where nothing counts.
+    """
+    sides = _sides(measured, bound, uncertainty, where)
+    return _judge(about, sides[1] + slack - sides[0], sides, detail)
+
+
+def at_least(
+    about: About, measured: ArrayLike, bound: ArrayLike, *, slack: ArrayLike = 0.0, uncertainty: ArrayLike = 0.0,
+    where: ArrayLike | bool = True, detail: str = "",
+) -> Claim:
+    """The claim that every measured number is at least its bound: measured >= bound - slack. See `at_most`."""
+    sides = _sides(measured, bound, uncertainty, where)
+    return _judge(about, sides[0] + slack - sides[1], sides, detail)
+
+
+def close(
+    about: About, measured: ArrayLike, expected: ArrayLike, *, tolerance: ArrayLike = 0.0,
+    uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True, detail: str = "",
+) -> Claim:
+    """The claim that every measured number lies within `tolerance` of what is expected. See `at_most`."""
+    sides = _sides(measured, expected, uncertainty, where)
+    return _judge(about, tolerance - np.abs(sides[0] - sides[1]), sides, detail)

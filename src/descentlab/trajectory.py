@@ -1,0 +1,103 @@
+"""What a run leaves: recorded series, the final blocks, and how each lane ended."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from descentlab._check import nearest
+from descentlab.status import Status
+
+__all__ = ["Series", "Trajectory"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One probe's record.
+
+    Attributes:
+        steps: the recorded steps.
+        values: axes lane, record, then those of the probe. NaN after a lane ended early.
+        labels: names of the entries of the last axis; empty where they have none.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    labels: tuple[str, ...] = ()
+
+    def __getitem__(self, label: str) -> np.ndarray:
+        """The labelled entry, axes lane and record."""
+        if label not in self.labels:
+            raise KeyError(f"no entry {label!r}; {nearest(label, self.labels)}")
+        return self.values[..., self.labels.index(label)]
+
+    def at(self, step: int) -> np.ndarray:
+        """The values at a recorded step, axes lane, then those of the probe."""
+        found = np.flatnonzero(self.steps == step)
+        if not found.size:
+            raise KeyError(f"step {step} was not recorded")
+        return self.values[:, found[0]]
+
+    def before(self, step: int) -> "Series":
+        """The record up to and including a step."""
+        keep = self.steps <= step
+        return Series(self.steps[keep], self.values[:, keep], self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """The lanes of one experiment, one a seed.
+
+    Attributes:
+        seeds: the seed of each lane.
+        series: one record a probe, by its name in the experiment.
+        final: the trained blocks after the last step by name, a leading lane axis; several arrays of one name are
+            numbered `name.0`, `name.1`.
+        status: how each lane ended.
+        ended: the step at which a lane that did not finish stopped, -1 where it finished.
+    """
+
+    seeds: tuple[int, ...]
+    series: Mapping[str, Series]
+    final: Mapping[str, np.ndarray]
+    status: tuple[Status, ...]
+    ended: tuple[int, ...]
+
+    def __getitem__(self, probe: str) -> Series:
+        """The record of a probe."""
+        if probe not in self.series:
+            raise KeyError(f"no probe {probe!r} was recorded; {nearest(probe, self.series)}")
+        return self.series[probe]
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Which lanes made all their steps."""
+        return np.asarray([status == Status.FINISHED for status in self.status])
+
+    def lanes(self, chosen: np.ndarray) -> "Trajectory":
+        """The lanes at the given positions."""
+        chosen = np.asarray(chosen, dtype=np.int64)
+        series = {name: Series(s.steps, s.values[chosen], s.labels) for name, s in self.series.items()}
+        return Trajectory(
+            seeds=tuple(self.seeds[i] for i in chosen),
+            series=series,
+            final={name: array[chosen] for name, array in self.final.items()},
+            status=tuple(self.status[i] for i in chosen),
+            ended=tuple(self.ended[i] for i in chosen),
+        )
+
+
+def joined(parts: list[Trajectory]) -> Trajectory:
+    """The lanes of several trajectories of one experiment, in order."""
+    first = parts[0]
+    series = {
+        name: Series(s.steps, np.concatenate([part.series[name].values for part in parts]), s.labels)
+        for name, s in first.series.items()
+    }
+    return Trajectory(
+        seeds=tuple(seed for part in parts for seed in part.seeds),
+        series=series,
+        final={name: np.concatenate([part.final[name] for part in parts]) for name in first.final},
+        status=tuple(status for part in parts for status in part.status),
+        ended=tuple(ended for part in parts for ended in part.ended),
+    )
