@@ -23,7 +23,9 @@ def positive(owner: Any, name: str) -> None:
     """
     value = getattr(owner, name)
     if isinstance(value, int | float) and not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number above 0, got {value}; choose {name} > 0")
+        raise ValueError(
+            f"{type(owner).__name__}.{name} must be a finite number above 0, got {value}; choose {name} > 0"
+        )
 
 
 def not_negative(owner: Any, name: str) -> None:

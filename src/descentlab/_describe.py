@@ -36,7 +36,12 @@ def describe(definition: Any) -> Any:
     """
     if isinstance(definition, Given):
         value = definition.value
-        return {"given": definition.name, "sha256": definition.sha256, "shape": list(value.shape), "dtype": str(value.dtype)}
+        return {
+            "given": definition.name,
+            "sha256": definition.sha256,
+            "shape": list(value.shape),
+            "dtype": str(value.dtype),
+        }
     if isinstance(definition, eqx.Module):
         kind = type(definition)
         fields = {f.name: describe(getattr(definition, f.name)) for f in dataclasses.fields(kind)}
@@ -49,7 +54,9 @@ def describe(definition: Any) -> Any:
         raise ValueError(f"a definition holds finite numbers only, got {definition}")
     if definition is None or isinstance(definition, bool | int | float | str):
         return definition
-    raise TypeError(f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}")
+    raise TypeError(
+        f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}"
+    )
 
 
 def restore(data: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -18,7 +18,9 @@ class Given(eqx.Module):
     """
 
     name: str
-    value: np.ndarray = eqx.field(converter=lambda value: np.ascontiguousarray(value) if isinstance(value, list) else value)
+    value: np.ndarray = eqx.field(
+        converter=lambda value: np.ascontiguousarray(value) if isinstance(value, list) else value
+    )
 
     @property
     def sha256(self) -> str:

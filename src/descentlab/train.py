@@ -6,6 +6,7 @@ segments is all that a continued run needs, and cutting a run into segments does
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -86,12 +87,6 @@ class Carry(eqx.Module):
     ended: Int[Array, ""]
 
 
-def _point(experiment: Experiment, lane: tuple[Objective, PyTree], carry: Carry, step: Array) -> Point:
-    del experiment
-    objective, origin = lane
-    return evaluate(objective, carry.params, step, origin, carry.step_size)
-
-
 def initial_carry(experiment: Experiment, objective: Objective, params: PyTree) -> Carry:
     """The carry before the first step."""
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
@@ -115,19 +110,24 @@ def _record(experiment: Experiment, point: Point, records: dict[str, Array]) -> 
         def write(buffer: Array, place: Array, probe: PyTree = probe) -> Array:
             return jax.lax.dynamic_update_index_in_dim(buffer, probe(point), place, axis=0)
 
+        def skip(buffer: Array, place: Array) -> Array:
+            del place
+            return buffer
+
         if steps.shape[0] == experiment.steps + 1:
             written[name] = write(records[name], point.step)
             continue
         places = np.full(experiment.steps + 1, -1, dtype=np.int32)
         places[steps] = np.arange(steps.shape[0])
         place = jnp.asarray(places)[point.step]
-        written[name] = jax.lax.cond(place >= 0, write, lambda buffer, place: buffer, records[name], place)
+        written[name] = jax.lax.cond(place >= 0, write, skip, records[name], place)
     return written
 
 
 def _iterate(experiment: Experiment, lane: tuple[Objective, PyTree], step: Array, carry: Carry) -> Carry:
     """Record the point of one step, then move on from it, unless it is the last or the lane has ended."""
-    point = _point(experiment, lane, carry, step)
+    objective, origin = lane
+    point = evaluate(objective, carry.params, step, origin, carry.step_size)
     records = _record(experiment, point, carry.records)
     update = experiment.optimizer.step(point, carry.state)
     finite = jnp.isfinite(point.loss)
@@ -152,7 +152,8 @@ def _iterate(experiment: Experiment, lane: tuple[Objective, PyTree], step: Array
     )
 
 
-@eqx.filter_jit
+# A start is made once and is mostly random numbers, which compile six times faster unoptimised.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
 def _prepare(floats: PyTree, rest: PyTree, seeds: Array) -> tuple[tuple[Objective, PyTree], Carry]:
     def one(floats: PyTree, seed: Array) -> tuple[tuple[Objective, PyTree], Carry]:
         experiment = eqx.combine(floats, rest)
@@ -164,17 +165,19 @@ def _prepare(floats: PyTree, rest: PyTree, seeds: Array) -> tuple[tuple[Objectiv
 
 @eqx.filter_jit
 def _advance(floats: PyTree, rest: PyTree, lane: PyTree, carry: Carry, bounds: tuple[Array, Array]) -> Carry:
-    def one(floats: PyTree, lane: PyTree, carry: Carry) -> Carry:
-        experiment = eqx.combine(floats, rest)
-        dynamic, static = eqx.partition(carry, eqx.is_array)
+    segment = functools.partial(_segment, rest, bounds)
+    return eqx.filter_vmap(segment)(floats, lane, carry)
 
-        def body(step: Array, dynamic: PyTree) -> PyTree:
-            new = _iterate(experiment, lane, step, eqx.combine(dynamic, static))
-            return eqx.partition(new, eqx.is_array)[0]
 
-        return eqx.combine(jax.lax.fori_loop(bounds[0], bounds[1], body, dynamic), static)
+def _segment(rest: PyTree, bounds: tuple[Array, Array], floats: PyTree, lane: PyTree, carry: Carry) -> Carry:
+    """One lane's steps between two bounds."""
+    experiment = eqx.combine(floats, rest)
+    arrays, structure = eqx.partition(carry, eqx.is_array)
 
-    return eqx.filter_vmap(one)(floats, lane, carry)
+    def body(step: Array, arrays: PyTree) -> PyTree:
+        return eqx.filter(_iterate(experiment, lane, step, eqx.combine(arrays, structure)), eqx.is_array)
+
+    return eqx.combine(jax.lax.fori_loop(bounds[0], bounds[1], body, arrays), structure)
 
 
 def prepare(lanes: Lanes) -> tuple[PyTree, Carry]:

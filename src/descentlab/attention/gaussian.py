@@ -9,9 +9,7 @@ from descentlab.attention.base import AbstractAttention
 from descentlab.attention.softmax import masked_softmax
 
 
-def squared_distances(
-    query: Float[Array, "time head"], key: Float[Array, "other head"]
-) -> Float[Array, "time other"]:
+def squared_distances(query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
     """||q_k - k_j||^2 for every pair, through the products, so that nothing of size time x other x head is made."""
     return jnp.sum(query**2, axis=-1)[:, None] + jnp.sum(key**2, axis=-1) - 2 * query @ key.T
 

@@ -57,7 +57,9 @@ def heat_map(
     cells = np.asarray(values, dtype=np.float64)
     wanted = (len(y.names), len(x.names))
     if cells.shape != wanted:
-        raise ValueError(f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them")
+        raise ValueError(
+            f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them"
+        )
     for axis in (x, y):
         if len(set(axis.names)) < len(axis.names):
             raise ValueError(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")

@@ -93,7 +93,13 @@ def _template() -> go.layout.Template:
         "title": {"standoff": 10},
         "zeroline": False,
     }
-    bar: dict[str, Any] = {"outlinewidth": 0, "thickness": 12, "ticklen": 4, "ticks": "outside", "exponentformat": "power"}
+    bar: dict[str, Any] = {
+        "outlinewidth": 0,
+        "thickness": 12,
+        "ticklen": 4,
+        "ticks": "outside",
+        "exponentformat": "power",
+    }
     return go.layout.Template(
         layout={
             "colorway": list(PALETTE),

@@ -12,7 +12,16 @@ from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.models.base import AbstractArchitecture
 from descentlab.tasks.base import AbstractTask
 
-__all__ = ["AbstractTarget", "AbstractTokens", "GaussianTokens", "InRange", "Noise", "Teacher", "TokenRegression", "UnitNorm"]
+__all__ = [
+    "AbstractTarget",
+    "AbstractTokens",
+    "GaussianTokens",
+    "InRange",
+    "Noise",
+    "Teacher",
+    "TokenRegression",
+    "UnitNorm",
+]
 
 
 class AbstractTokens(eqx.Module):

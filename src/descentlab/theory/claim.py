@@ -122,8 +122,14 @@ def _sides(measured: ArrayLike, expected: ArrayLike, uncertainty: ArrayLike, whe
 
 
 def at_most(
-    about: About, measured: ArrayLike, bound: ArrayLike, *, slack: ArrayLike = 0.0, uncertainty: ArrayLike = 0.0,
-    where: ArrayLike | bool = True, detail: str = "",
+    about: About,
+    measured: ArrayLike,
+    bound: ArrayLike,
+    *,
+    slack: ArrayLike = 0.0,
+    uncertainty: ArrayLike = 0.0,
+    where: ArrayLike | bool = True,
+    detail: str = "",
 ) -> Claim:
     """The claim that every measured number is at most its bound: measured <= bound + slack.
 
@@ -144,8 +150,14 @@ def at_most(
 
 
 def at_least(
-    about: About, measured: ArrayLike, bound: ArrayLike, *, slack: ArrayLike = 0.0, uncertainty: ArrayLike = 0.0,
-    where: ArrayLike | bool = True, detail: str = "",
+    about: About,
+    measured: ArrayLike,
+    bound: ArrayLike,
+    *,
+    slack: ArrayLike = 0.0,
+    uncertainty: ArrayLike = 0.0,
+    where: ArrayLike | bool = True,
+    detail: str = "",
 ) -> Claim:
     """The claim that every measured number is at least its bound: measured >= bound - slack. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
@@ -153,8 +165,14 @@ def at_least(
 
 
 def close(
-    about: About, measured: ArrayLike, expected: ArrayLike, *, tolerance: ArrayLike = 0.0,
-    uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True, detail: str = "",
+    about: About,
+    measured: ArrayLike,
+    expected: ArrayLike,
+    *,
+    tolerance: ArrayLike = 0.0,
+    uncertainty: ArrayLike = 0.0,
+    where: ArrayLike | bool = True,
+    detail: str = "",
 ) -> Claim:
     """The claim that every measured number lies within `tolerance` of what is expected. See `at_most`."""
     sides = _sides(measured, expected, uncertainty, where)

@@ -1,0 +1,77 @@
+# The commands need only make, git and a Python of 3.11 to 3.13 with venv and pip; `make lock` needs uv.
+# Another interpreter or another place for the environment: make test PYTHON=python3.12 VENV=.venv-3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RANGE := (3, 11) <= sys.version_info[:2] <= (3, 13)
+UV = $(firstword $(shell command -v uv) $(BIN)/uv)
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-all check docs lock clean
+
+help:
+	@echo "make demo      run one study and write its report"
+	@echo "make test      run the test suite"
+	@echo "make test-all  run it on every supported Python found here"
+	@echo "make check     lint, format, types, layers"
+	@echo "make docs      build the documentation into site/"
+	@echo "make lock      refresh uv.lock and requirements.lock (needs uv)"
+	@echo "make clean     remove environments, caches and builds; runs/ stays"
+
+demo: $(VENV)/.installed
+	$(BIN)/descentlab run song2024_convergence --size quick
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest
+
+test-all:
+	@set -e; for v in 3.11 3.12 3.13; do \
+	  found=; \
+	  for p in python$$v $(PYTHON) $$HOME/.pyenv/versions/$$v.*/bin/python; do \
+	    if $$p -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null; then found=$$p; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then echo "== Python $$v: SKIPPED, no such interpreter here"; continue; fi; \
+	  echo "== Python $$v"; $(MAKE) --no-print-directory test PYTHON=$$found VENV=.venv-$$v; \
+	done
+
+check: $(VENV)/.installed-lint $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict
+
+lock:
+	$(UV) lock
+	$(UV) export --quiet --locked --all-extras --all-groups --no-group torch --no-emit-project \
+	  --no-hashes --no-annotate --no-header --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .venv-3.1? .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist site
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says what the environment holds; it is renewed when a requirement changes. An environment without a working
+# pip is what an interrupted creation leaves, and is made anew.
+define environment
+@$(PYTHON) -c 'import sys; sys.exit(not $(RANGE))' 2>/dev/null || { \
+  echo "descentlab needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 || true)." >&2; \
+  echo "Name another interpreter: make $(or $(firstword $(MAKECMDGOALS)),demo) PYTHON=python3.12" >&2; exit 1; }
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+endef
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(environment)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml requirements.lock
+	$(environment)
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . --group $*
+	@touch $@
