@@ -22,7 +22,9 @@ __all__ = [*_HOMES]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        # Kept, because importing the submodule `train` puts the module under the name of the function.
+        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return globals()[name]
     raise AttributeError(f"module 'descentlab' has no attribute {name!r}")
 
 

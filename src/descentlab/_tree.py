@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import tree_flatten_with_path
 
 from descentlab._check import nearest
@@ -21,9 +22,9 @@ def _name(path: tuple) -> str:
     return next((str(part.name) for part in reversed(path) if isinstance(part, jax.tree_util.GetAttrKey)), "")
 
 
-def blocks(tree: PyTree) -> dict[str, list[Array]]:
+def blocks(tree: PyTree) -> dict[str, list[Array | np.ndarray]]:
     """The inexact arrays of a model (or of a part of one, such as a gradient) by block name, in tree order."""
-    found: dict[str, list[Array]] = {}
+    found: dict[str, list[Array | np.ndarray]] = {}
     for path, leaf in tree_flatten_with_path(tree)[0]:
         if eqx.is_inexact_array(leaf):
             found.setdefault(_name(path), []).append(leaf)

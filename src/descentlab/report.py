@@ -1,7 +1,7 @@
 """The report of a study: one HTML file with its claims, figures, definitions and provenance.
 
-The file needs nothing but itself: styles, scripts, plotly and all data are inside, and its content policy forbids the
-browser to load anything else. What a study measures and how figures are drawn is not decided here.
+The file needs nothing but itself: styles, scripts, plotly and all data are inside, and its content policy forbids
+the browser to load anything else. What a study measures and how figures are drawn is not decided here.
 """
 
 import dataclasses
@@ -11,9 +11,10 @@ import json
 import math
 import os
 import re
+import textwrap
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from html.entities import html5
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -31,7 +32,7 @@ MAX_BYTES = 8_000_000
 
 DASH = "\N{EM DASH}"
 
-# Per verdict: its class in the style sheet, its sign, and its form in the scoreboard after one and after many.
+# Per verdict: its class in the style sheet, its sign, and the words after one and after many.
 _VERDICTS = {
     Verdict.HOLDS: ("holds", "\N{CHECK MARK}", "holds", "hold"),
     Verdict.FAILS: ("fails", "\N{MULTIPLICATION X}", "fails", "fail"),
@@ -39,12 +40,28 @@ _VERDICTS = {
     Verdict.NOT_APPLICABLE: ("void", "\N{EN DASH}", "not applicable", "not applicable"),
 }
 
+_COLUMNS = ("Verdict", "Claim", "Kernel", "Measured", "Expected", "Checked", "Margin", "Source")
+
+_CLAIMS_NOTE = (
+    "Measured and expected are the two sides of the comparison that is met least, and the margin is by how much it "
+    "is met, relative to the expected side; below 0 it is not met. Select a claim for its details."
+)
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # `code`, $mathematics$ and *emphasis*; whatever else a docstring contains is plain text.
 _MARKS = re.compile(
-    r"``(?P<code2>[^`]+)``|`(?P<code>[^`]+)`|\$(?=\S)(?P<math>[^$]+?)(?<=\S)\$(?!\d)|(?<![\w*])\*(?=\S)(?P<em>[^*]+?)(?<=\S)\*(?![\w*])"
+    r"(`+)(?P<code>[^`]+)\1"
+    r"|\$(?=\S)(?P<math>[^$]+?)(?<=\S)\$(?!\d)"
+    r"|(?<![\w*])\*(?=\S)(?P<em>[^*]+?)(?<=\S)\*(?![\w*])"
 )
+_TAGS = {"code": "code", "math": "span", "em": "em"}
+
+# TeX commands that HTML knows by another name or, worse, as another sign.
+_TEX = {
+    "cdot": "·", "infty": "∞", "ldots": "…", "left": "", "neq": "≠", "partial": "∂", "propto": "∝", "quad": " ",
+    "right": "", "sqrt": "√", "sup": "sup", "to": "→", "|": "‖",
+}  # fmt: skip
 _ITEM = re.compile(r"(?:[-*]|(\d+)\.)\s+")
 
 
@@ -67,7 +84,8 @@ class Figure:
 class Report:
     """Everything that a report shows.
 
-    Texts are docstrings: paragraphs, lists, `code`, *emphasis* and $mathematics$, which stays readable as text.
+    Texts are docstrings: paragraphs, lists, `code`, *emphasis* and $mathematics$, of which letters, signs, indices
+    and exponents are set and the rest stays as it is written.
 
     Attributes:
         title: the study's title.
@@ -101,24 +119,29 @@ def render(report: Report) -> str:
         ValueError: if the page exceeds `MAX_BYTES`.
     """
     charts = [_chart_data(figure.chart) for figure in report.figures]
+    provenance = [(name, _escape(value)) for name, value in report.provenance.items()]
     sections = {
         "claims": ("Claims", _claims(report.claims)),
         "figures": ("Figures", "".join(map(_figure, range(1, len(charts) + 1), report.figures, charts))),
         "definitions": ("Definitions", "".join(_definition(*named) for named in report.definitions)),
-        "provenance": ("Provenance", _provenance(report.provenance)),
+        "provenance": ("Provenance", _pairs(provenance, 'class="provenance"') if provenance else ""),
     }
     shown = {name: section for name, section in sections.items() if section[1]}
     page = Template(_web("page.html")).substitute(
         title=_escape(report.title),
         style=_web("page.css"),
         script=_web("page.js"),
-        plotly=f"<script>{_inert(get_plotlyjs())}</script>" if charts else "",
-        paper=f'<p class="paper">{_inline(report.paper)}</p>' if report.paper else "",
-        contents="".join(f'<a href="#{name}">{heading}</a>' for name, (heading, _) in shown.items()),
+        plotly=_tag("script", _inert(get_plotlyjs())) if charts else "",
+        paper=_tag("p", _inline(report.paper), 'class="paper"') if report.paper else "",
+        contents="".join(_tag("a", heading, f'href="#{name}"') for name, (heading, _) in shown.items()),
         question=_prose(report.question),
         scoreboard=_scoreboard(report.claims),
         sections="".join(
-            f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>{body}</section>'
+            _tag(
+                "section",
+                _tag("h2", heading, f'id="{name}-heading"') + body,
+                f'id="{name}" aria-labelledby="{name}-heading"',
+            )
             for name, (heading, body) in shown.items()
         ),
     )
@@ -193,25 +216,42 @@ def _escape(text: object) -> str:
 
 def _inert(script: str) -> str:
     """A script, or JSON, in which nothing ends the element around it."""
-    return script.replace("</", "<\\/").replace("<!--", "<\\!--")
+    return script.replace("</", "<\\/").replace("<!--", "<\\u0021--")
+
+
+def _tag(name: str, content: str, attributes: str = "") -> str:
+    return f"<{name} {attributes}>{content}</{name}>" if attributes else f"<{name}>{content}</{name}>"
+
+
+def _muted(text: object) -> str:
+    return _tag("span", _escape(text), 'class="muted"')
 
 
 def _inline(text: str) -> str:
-    """One line of text with its marks."""
-    tags = {
-        "code": "<code>{}</code>",
-        "code2": "<code>{}</code>",
-        "math": '<span class="math">{}</span>',
-        "em": "<em>{}</em>",
-    }
+    """Running text with its marks."""
     pieces, end = [], 0
     for found in _MARKS.finditer(text):
+        kind = str(found.lastgroup)
+        inside = _math(found[kind]) if kind == "math" else _escape(found[kind])
         pieces += [
             _escape(text[end : found.start()]),
-            tags[found.lastgroup or "code"].format(_escape(found[found.lastgroup or 0])),
+            _tag(_TAGS[kind], inside, 'class="math"' if kind == "math" else ""),
         ]
         end = found.end()
     return "".join([*pieces, _escape(text[end:])])
+
+
+def _math(formula: str) -> str:
+    """A formula as text: letters, signs, indices and exponents are set, any other command stays as it is."""
+
+    def sign(command: re.Match[str]) -> str:
+        return _TEX.get(command[1], html5.get(f"{command[1]};", command[1]))
+
+    plain = re.sub(r"\\(?:mathrm|mathbb|mathcal|mathbf|operatorname|text)\{([^{}]*)\}", r"\1", formula)
+    plain = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", plain)
+    plain = re.sub(r"\\([A-Za-z]+|\|)(?![A-Za-z{])", sign, plain).replace("-", "\N{MINUS SIGN}")
+    lowered = re.sub(r"_(?:\{([^{}]*)\}|(\w))", r"<sub>\1\2</sub>", _escape(plain))
+    return re.sub(r"\^(?:\{([^{}]*)\}|([\w*⊤]))", r"<sup>\1\2</sup>", lowered)
 
 
 def _prose(text: str) -> str:
@@ -222,7 +262,7 @@ def _prose(text: str) -> str:
 def _block(block: str) -> str:
     rows = block.split("\n")
     if all(row.startswith("    ") for row in rows) or rows[0].startswith(">>> "):
-        return f"<pre>{_escape(inspect.cleandoc(block))}</pre>"
+        return _tag("pre", _escape(textwrap.dedent(block)))
     first = next((at for at, row in enumerate(rows) if _ITEM.match(row.strip())), len(rows))
     paragraph = " ".join(row.strip() for row in rows[:first])
     items: list[str] = []
@@ -231,48 +271,37 @@ def _block(block: str) -> str:
             items.append(row[mark.end() :])
         else:
             items[-1] += f" {row}"
-    numbered = _ITEM.match(rows[first].strip()) if items else None
-    kind = "ol" if numbered and numbered[1] else "ul"
-    listed = "".join(f"<li>{_inline(item)}</li>" for item in items)
-    return (f"<p>{_inline(paragraph)}</p>" if paragraph else "") + (f"<{kind}>{listed}</{kind}>" if items else "")
+    kind = "ol" if items and rows[first].strip()[0].isdigit() else "ul"
+    listed = _tag(kind, "".join(_tag("li", _inline(item)) for item in items)) if items else ""
+    return (_tag("p", _inline(paragraph)) if paragraph else "") + listed
 
 
 def _scoreboard(claims: Sequence[Claim]) -> str:
     if not claims:
         return ""
-    counts = Counter(claim.verdict for claim in claims)
-    words = "".join(
-        f'<li class="{kind}{"" if counts[verdict] else " none"}"><b>{counts[verdict]}</b> {one if counts[verdict] == 1 else many}</li>'
-        for verdict, (kind, _, one, many) in _VERDICTS.items()
-    )
-    bar = "".join(
-        f'<span class="{kind}" style="flex-grow: {counts[verdict]}"></span>'
-        for verdict, (kind, *_) in _VERDICTS.items()
-        if counts[verdict]
-    )
-    return f'<div class="scoreboard"><ul aria-label="Verdicts">{words}</ul><div class="bar" aria-hidden="true">{bar}</div></div>'
+    words, bar = "", ""
+    for verdict, (kind, _, one, many) in _VERDICTS.items():
+        count = sum(claim.verdict == verdict for claim in claims)
+        text = f"<b>{count}</b> {one if count == 1 else many}"
+        words += _tag("li", text, f'class="{kind}"' if count else 'class="none"')
+        bar += _tag("span", "", f'class="{kind}" style="flex-grow: {count}"') if count else ""
+    listed = _tag("ul", words, 'aria-label="Verdicts"') + _tag("div", bar, 'class="bar" aria-hidden="true"')
+    return _tag("div", listed, 'class="scoreboard"')
 
 
 def _claims(claims: Sequence[Claim]) -> str:
     if not claims:
         return ""
-    columns = ("Verdict", "Claim", "Kernel", "Measured", "Expected", "Checked", "Margin", "Source")
-    numbers = columns[3:7]
-    head = "".join(
-        f'<th role="columnheader" scope="col"{" class=number" if name in numbers else ""}>{name}</th>'
-        for name in columns
-    )
-    rows = "".join(map(_claim, claims))
+    head = "".join(_tag("th", name, 'role="columnheader" scope="col"') for name in _COLUMNS)
     verdicts = [str(verdict) for verdict in _VERDICTS if any(claim.verdict == verdict for claim in claims)]
     kernels = list(dict.fromkeys(claim.kernel for claim in claims if claim.kernel))
+    count = _tag("p", "", 'class="count" role="status"')
+    table = _tag("thead", _tag("tr", head, 'role="row"'), 'role="rowgroup"')
+    table += _tag("tbody", "".join(map(_claim, claims)), 'role="rowgroup"')
     return (
-        f'<div class="filters" hidden>{_filter("verdict", verdicts)}{_filter("kernel", kernels)}'
-        f'<p class="count" role="status"></p></div>'
-        f'<table class="claims" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">{rows}</tbody></table>'
-        '<p class="note">Measured and expected are the two sides of the comparison that is met least, and the margin is '
-        "by how much it is met, relative to the expected side; a negative margin is a violation. "
-        "Select a claim for its details.</p>"
+        _tag("div", _filter("verdict", verdicts) + _filter("kernel", kernels) + count, 'class="filters" hidden')
+        + _tag("table", table, 'class="claims" role="table" aria-labelledby="claims-heading"')
+        + _tag("p", _CLAIMS_NOTE, 'class="note"')
     )
 
 
@@ -280,58 +309,61 @@ def _filter(name: str, values: Sequence[str]) -> str:
     if len(values) < 2:
         return ""
     buttons = "".join(
-        f'<button type="button" data-filter="{name}" data-value="{_escape(value)}" aria-pressed="{str(not value).lower()}">'
-        f"{_escape(value) or 'all'}</button>"
+        _tag(
+            "button",
+            _escape(value or "all"),
+            f'type="button" data-filter="{name}" data-value="{_escape(value)}" aria-pressed="{str(not value).lower()}"',
+        )
         for value in ("", *values)
     )
-    return f'<div role="group" aria-label="Filter by {name}"><span>{name.capitalize()}</span>{buttons}</div>'
+    label = _tag("span", name.capitalize(), 'aria-hidden="true"')
+    return _tag("div", label + buttons, f'role="group" aria-label="Filter by {name}"')
 
 
 def _claim(claim: Claim) -> str:
     kind, sign, *_ = _VERDICTS[claim.verdict]
-    short = (
-        f"<b>within</b> {format_number(claim.uncertainty)}, the uncertainty of the difference"
-        if claim.uncertainty
-        else ""
-    )
-    more = _prose(claim.detail) + (f"<p>{short}</p>" if short else "") + f"<p><code>{_escape(claim.id)}</code></p>"
+    more = _prose(claim.detail)
+    if claim.uncertainty:
+        more += _tag("p", f"Uncertainty of the difference: {format_number(claim.uncertainty)}")
+    more += _tag("p", _tag("code", _escape(claim.id)))
+    badge = _tag("span", sign, 'aria-hidden="true"') + _escape(claim.verdict)
     cells = (
-        (
-            "Verdict",
-            f'<span class="badge {kind}"><span aria-hidden="true">{sign}</span>{_escape(claim.verdict)}</span>',
-        ),
-        ("Claim", f"<details><summary>{_inline(claim.text)}</summary>{more}</details>"),
-        ("Kernel", _escape(claim.kernel) if claim.kernel else '<span class="muted">all</span>'),
-        ("Measured", format_number(claim.measured)),
-        ("Expected", format_number(claim.expected)),
-        ("Checked", format_number(claim.checked)),
-        ("Margin", format_number(claim.worst_margin, signed=True)),
-        ("Source", _inline(claim.source)),
+        _tag("span", badge, f'class="badge {kind}"'),
+        _tag("details", _tag("summary", _inline(claim.text)) + more),
+        _escape(claim.kernel) if claim.kernel else _muted("all"),
+        format_number(claim.measured),
+        format_number(claim.expected),
+        format_number(claim.checked),
+        format_number(claim.worst_margin, signed=True),
+        _inline(claim.source),
     )
-    body = "".join(f'<td role="cell" data-label="{name}">{content}</td>' for name, content in cells)
-    return f'<tr role="row" data-verdict="{_escape(claim.verdict)}" data-kernel="{_escape(claim.kernel or "")}">{body}</tr>'
+    row = "".join(
+        _tag("td", cell, f'role="cell" data-label="{name}"') for name, cell in zip(_COLUMNS, cells, strict=True)
+    )
+    of = f'data-verdict="{_escape(claim.verdict)}" data-kernel="{_escape(claim.kernel or "")}"'
+    return _tag("tr", row, f'role="row" {of}')
 
 
 def _chart_data(chart: go.Figure) -> str:
     """The chart as JSON that may stand in a page, without the title that the page shows in its own type."""
-    text = chart.to_json()
-    data = json.loads(text if text else "{}")
+    data = json.loads(str(chart.to_json()))
     data.get("layout", {}).pop("title", None)
     return _inert(json.dumps(data, separators=(",", ":")))
 
 
 def _figure(number: int, figure: Figure, data: str) -> str:
-    return (
-        f'<figure aria-labelledby="figure-{number}"><h3 id="figure-{number}"><span class="label">Figure {number}</span> '
-        f'{_inline(figure.title)}</h3><div class="chart" role="group" aria-label="{_escape(figure.title)}, interactive chart">'
-        f'</div><script type="application/json">{data}</script><figcaption>{_prose(figure.caption)}</figcaption></figure>'
+    label = _tag("span", f"Figure {number}", 'class="label"')
+    title = _tag("h3", f"{label} {_inline(figure.title)}", f'id="figure-{number}"')
+    named = f'class="chart" role="group" aria-label="{_escape(figure.title)}, interactive chart"'
+    chart = _tag("div", "", named) + _tag("script", data, 'type="application/json"')
+    return _tag(
+        "figure", f"{title}{chart}{_tag('figcaption', _prose(figure.caption))}", f'aria-labelledby="figure-{number}"'
     )
 
 
 def _definition(label: str, data: Any) -> str:
-    return (
-        f'<details class="definition"><summary><b>{_escape(label)}</b> {_head(data)}</summary>{_fields(data)}</details>'
-    )
+    summary = _tag("summary", f"{_tag('b', _escape(label))} {_head(data)}")
+    return _tag("details", summary + _fields(data), 'class="definition"')
 
 
 def _head(data: Any) -> str:
@@ -339,44 +371,37 @@ def _head(data: Any) -> str:
     if not (isinstance(data, Mapping) and "class" in data):
         return ""
     module, _, name = str(data["class"]).rpartition(":")
-    return f'<span class="class">{_escape(name)}</span> <span class="muted">{_escape(module)}</span>'
+    return _tag("span", _escape(name), 'class="class"') + " " + _muted(module)
 
 
 def _fields(data: Any) -> str:
     """The inside of a definition as a list of names and values."""
+    if isinstance(data, Mapping):
+        return _pairs([(name, _value(value)) for name, value in data.items() if name != "class"])
     if isinstance(data, list | tuple):
-        return "<ol start=0>" + "".join(f"<li>{_value(value)}</li>" for value in data) + "</ol>"
-    if not isinstance(data, Mapping):
-        return f"<p>{_value(data)}</p>"
-    named = [(name, value) for name, value in data.items() if name != "class"]
-    return (
-        "<dl>"
-        + "".join(f"<div><dt>{_escape(name)}</dt><dd>{_value(value)}</dd></div>" for name, value in named)
-        + "</dl>"
-    )
+        return _tag("ol", "".join(_tag("li", _value(value)) for value in data), 'start="0"')
+    return _tag("p", _value(data))
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], attributes: str = "") -> str:
+    rows = [_tag("div", _tag("dt", _escape(name)) + _tag("dd", content)) for name, content in pairs]
+    return _tag("dl", "".join(rows), attributes)
 
 
 def _value(value: Any) -> str:
+    nested = isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list | tuple) for inner in value)
     if isinstance(value, Mapping) and "given" in value:
         shape = " × ".join(map(str, value.get("shape", ())))
-        return f'{_escape(value["given"])} <span class="muted">{shape} sha256 {_escape(value.get("sha256", ""))[:12]}</span>'
-    if isinstance(value, Mapping) and len(value) == int("class" in value):
-        return _head(value) or '<span class="muted">empty</span>'
-    if isinstance(value, Mapping) or (
-        isinstance(value, list | tuple) and any(isinstance(v, Mapping | list) for v in value)
-    ):
-        head = _head(value) or f'<span class="muted">{len(value)} entries</span>'
-        return f"<details open><summary>{head}</summary>{_fields(value)}</details>"
+        content = str(value.get("sha256", ""))[:12]
+        return f"{_escape(value['given'])} {_muted(f'{shape}, sha256 {content}')}"
+    if isinstance(value, Mapping) and not value.keys() - {"class"}:
+        return _head(value) or _muted("empty")
+    if nested or isinstance(value, Mapping):
+        head = _head(value) or _muted(f"{len(value)} entries")
+        return _tag("details", _tag("summary", head) + _fields(value), "open")
     if isinstance(value, list | tuple):
-        return f"<code>{_escape(', '.join(map(str, value))) or DASH}</code>"
-    return f"<code>{DASH if value is None else _escape(value)}</code>"
-
-
-def _provenance(provenance: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in provenance.items()
-    )
-    return f'<dl class="provenance">{rows}</dl>' if rows else ""
+        return _tag("code", _escape(", ".join(map(str, value)))) if value else _muted("empty")
+    return _tag("code", DASH if value is None else _escape(value))
 
 
 def _too_large(size: int, figures: Sequence[Figure], charts: Sequence[str]) -> str:
@@ -385,4 +410,7 @@ def _too_large(size: int, figures: Sequence[Figure], charts: Sequence[str]) -> s
         return f"{said}; shorten its texts and definitions"
     sizes = [len(chart.encode()) for chart in charts]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
-    return f"{said}, of which figure {figures[largest].title!r} takes {sizes[largest] / 1e6:.1f} MB; draw fewer points there"
+    return (
+        f"{said}, of which figure {figures[largest].title!r} takes {sizes[largest] / 1e6:.1f} MB; "
+        "draw fewer points there"
+    )

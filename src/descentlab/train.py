@@ -8,11 +8,13 @@ segments is all that a continued run needs, and cutting a run into segments does
 import dataclasses
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from descentlab._describe import structure
 from descentlab._tree import blocks
@@ -23,7 +25,7 @@ from descentlab.point import Point, evaluate
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory, joined
 
-__all__ = ["Carry", "Lanes", "advance", "initial_carry", "prepare", "train", "trajectories"]
+__all__ = ["Carry", "Lanes", "advance", "initial_carry", "prepare", "trace_iteration", "train", "trajectories"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Lanes:
         """An experiment that has the structure of all."""
         return self.experiments[0]
 
-    def precision(self) -> jax.enable_x64:
+    def precision(self) -> AbstractContextManager:
         """The context in which everything about these lanes is computed."""
         return jax.enable_x64(self.first.precision == "float64")
 
@@ -196,6 +198,18 @@ def advance(lanes: Lanes, constants: PyTree, carry: Carry, first: int, stop: int
         floats, rest = lanes.varying()
         bounds = (np.asarray(first, np.int32), np.asarray(stop, np.int32))
         return _advance(floats, rest, constants, carry, bounds)
+
+
+def trace_iteration(experiment: Experiment) -> ClosedJaxpr:
+    """The program of one step of one lane, traced and not compiled."""
+    with jax.enable_x64(experiment.precision == "float64"):
+
+        def once(seed: Array) -> PyTree:
+            objective, params = start(experiment, key=jax.random.key(seed))
+            carry = initial_carry(experiment, objective, params)
+            return eqx.filter(_iterate(experiment, (objective, params), jnp.asarray(0, jnp.int32), carry), eqx.is_array)
+
+        return jax.make_jaxpr(once)(np.uint32(0))
 
 
 def trajectories(lanes: Lanes, carry: Carry) -> list[Trajectory]:

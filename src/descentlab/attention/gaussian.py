@@ -14,7 +14,7 @@ def squared_distances(query: Float[Array, "time head"], key: Float[Array, "other
     return jnp.sum(query**2, axis=-1)[:, None] + jnp.sum(key**2, axis=-1) - 2 * query @ key.T
 
 
-def bandwidth(c: float | None, head_dim: int) -> Array | float:
+def bandwidth(c: Array | float | None, head_dim: int) -> Array | float:
     """The factor in the exponent: `c`, or 1/(2 sqrt(head_dim)) where `c` is `None`."""
     return 0.5 / head_dim**0.5 if c is None else c
 

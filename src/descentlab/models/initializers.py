@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive, real
+from descentlab._check import not_negative, positive, real
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.given import Given
 
@@ -25,13 +25,16 @@ class Normal(AbstractInit):
     """Independent Gaussian entries with mean 0 and standard deviation `scale`.
 
     Args:
-        scale: standard deviation of an entry (it is not divided by the width).
+        scale: standard deviation of an entry (it is not divided by the width); 0 makes every entry zero.
+
+    Raises:
+        ValueError: if `scale` is below 0.
     """
 
     scale: float = eqx.field(default=1.0, converter=real)
 
     def __check_init__(self):
-        positive(self, "scale")
+        not_negative(self, "scale")
 
     def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
         """One draw."""

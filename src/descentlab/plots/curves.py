@@ -113,17 +113,29 @@ def add_band(
     if total > 1:
         edge_x, edge_y = _outline(x, _drawable(figure, low), high)
         figure.add_scatter(
-            x=edge_x, y=edge_y, mode="lines", line={"width": 0, "color": color}, fill="toself",
-            fillcolor=translucent(color, 0.18), hoverinfo="skip", legendgroup=label, showlegend=False,
-        )  # fmt: skip
+            x=edge_x,
+            y=edge_y,
+            mode="lines",
+            line={"width": 0, "color": color},
+            fill="toself",
+            fillcolor=translucent(color, 0.18),
+            hoverinfo="skip",
+            legendgroup=label,
+            showlegend=False,
+        )
     short = f" ({remaining[-1]} of {total} lanes at the end)" if x.size and remaining[-1] < total else ""
     spread = f"<br>{quantiles[0]:.0%} to {quantiles[1]:.0%}: %{{customdata[0]:.3g}} to %{{customdata[1]:.3g}}"
     over = f"{spread}<br>%{{customdata[2]}} of {total} lanes" if total > 1 else ""
     return figure.add_scatter(
-        x=x, y=median, mode="lines", line={"width": 2, "color": color}, name=label + short, legendgroup=label,
+        x=x,
+        y=median,
+        mode="lines",
+        line={"width": 2, "color": color},
+        name=label + short,
+        legendgroup=label,
         customdata=np.stack([low, high, remaining], axis=1),
         hovertemplate=f"<b>{label}</b><br>%{{x}}: %{{y:.4g}}{over}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def add_line(
@@ -150,14 +162,17 @@ def add_line(
         raise ValueError(f"add_line wants x and y of one equal length, got shapes {along.shape} and {heights.shape}")
     kept = thinned(along)
     return figure.add_scatter(
-        x=along[kept], y=np.where(np.isfinite(heights), heights, np.nan)[kept], mode="lines", name=label,
+        x=along[kept],
+        y=np.where(np.isfinite(heights), heights, np.nan)[kept],
+        mode="lines",
+        name=label,
         line={"width": 1.75, "color": color, "dash": dash},
         hovertemplate=f"<b>{label}</b><br>%{{x}}: %{{y:.4g}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def add_level(figure: go.Figure, height: float, label: str, *, color: str = REFERENCE) -> go.Figure:
-    """Add a horizontal line across the whole figure at a height, with its label at the right end.
+    """Add a horizontal line across the whole figure at a height, with its label at the left end.
 
     Args:
         figure: the figure to draw into.
@@ -169,9 +184,15 @@ def add_level(figure: go.Figure, height: float, label: str, *, color: str = REFE
         The same figure.
     """
     return figure.add_shape(
-        type="line", xref="x domain", x0=0, x1=1, y0=height, y1=height, line={"width": 1.25, "color": color, "dash": "dot"},
-        label={"text": label, "textposition": "end", "yanchor": "bottom", "font": {"size": 11, "color": color}},
-    )  # fmt: skip
+        type="line",
+        xref="x domain",
+        x0=0,
+        x1=1,
+        y0=height,
+        y1=height,
+        line={"width": 1.25, "color": color, "dash": "dot"},
+        label={"text": label, "textposition": "start", "yanchor": "bottom", "font": {"size": 11, "color": color}},
+    )
 
 
 def _quantiles(lanes: np.ndarray, levels: tuple[float, float, float]) -> np.ndarray:

@@ -71,21 +71,43 @@ def heat_map(
     ticks = _decades(shown[finite]) if scale == "log" else {}
     figure = go.Figure(layout={"template": TEMPLATE, "title": {"text": title}})
     figure.add_heatmap(
-        x=list(x.names), y=list(y.names), z=colors, customdata=shown, text=_written(cells), texttemplate="%{text}",
-        colorscale=SEQUENTIAL, xgap=2, ygap=2, hoverongaps=False, colorbar={"title": {"text": label, "side": "right"}} | ticks,
+        x=list(x.names),
+        y=list(y.names),
+        z=colors,
+        customdata=shown,
+        colorscale=SEQUENTIAL,
+        xgap=2,
+        ygap=2,
+        hoverongaps=False,
+        colorbar={"title": {"text": label, "side": "right"}} | ticks,
         hovertemplate=f"{x.label} %{{x}}<br>{y.label} %{{y}}<br>{label}: <b>%{{customdata:.4g}}</b><extra></extra>",
-    )  # fmt: skip
+    )
     for row, column in np.argwhere(~finite):
-        _hatch(figure, int(row), int(column), _written(cells)[row][column])
+        _hatch(figure, int(row), int(column))
+    _write_numbers(figure, cells, colors)
     grid = {"showgrid": False, "showline": False, "ticks": ""}
     figure.update_xaxes(title_text=x.label, type="category", range=[-0.5, wanted[1] - 0.5], **grid)
     figure.update_yaxes(title_text=y.label, type="category", range=[-0.5, wanted[0] - 0.5], **grid)
     return figure
 
 
-def _written(cells: np.ndarray) -> list[list[str]]:
+def _write_numbers(figure: go.Figure, cells: np.ndarray, colors: np.ndarray) -> None:
+    """Write the numbers over the colours, dark on the light upper part of the scale and light on the rest."""
     special = {"nan": "\N{EM DASH}", "inf": "\N{INFINITY}", "-inf": "\N{MINUS SIGN}\N{INFINITY}"}
-    return [[special.get(str(value), f"{value:.3g}") for value in row] for row in cells]
+    finite = np.isfinite(cells)
+    low, high = (colors[finite].min(), colors[finite].max()) if finite.any() else (0.0, 1.0)
+    bright = (colors - low) > 0.55 * (high - low)
+    inks = np.where(finite, np.where(bright, "#14161a", "#ffffff"), REFERENCE)
+    rows, columns = np.indices(cells.shape)
+    figure.add_scatter(
+        x=columns.ravel(),
+        y=rows.ravel(),
+        mode="text",
+        text=[special.get(str(value), f"{value:.3g}") for value in cells.ravel()],
+        textfont={"color": inks.ravel().tolist(), "size": 11},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _decades(values: np.ndarray) -> dict[str, list]:
@@ -101,14 +123,13 @@ def _decades(values: np.ndarray) -> dict[str, list]:
     return {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.3g}" for tick in ticks]}
 
 
-def _hatch(figure: go.Figure, row: int, column: int, text: str) -> None:
-    """Three diagonals through a cell; on a categorical axis the n-th name lies at n, its cell half a unit around."""
-    left, bottom = column - 0.46, row - 0.46
-    side = 0.92
-    strokes = [((0, 0.5), (0.5, 1)), ((0, 0), (1, 1)), ((0.5, 0), (1, 0.5))]
+def _hatch(figure: go.Figure, row: int, column: int) -> None:
+    """Diagonals through a cell; on a categorical axis the n-th name lies at n, its cell half a unit around."""
+    left, bottom, side = column - 0.47, row - 0.47, 0.94
+    starts = np.arange(-0.75, 1, 0.25)
+    strokes = [(max(start, 0), max(-start, 0), min(start + 1, 1), min(1 - start, 1)) for start in starts]
     path = " ".join(
         f"M {left + side * x0:g},{bottom + side * y0:g} L {left + side * x1:g},{bottom + side * y1:g}"
-        for (x0, y0), (x1, y1) in strokes
+        for x0, y0, x1, y1 in strokes
     )
-    figure.add_shape(type="path", path=path, line={"color": REFERENCE, "width": 1}, opacity=0.55, layer="below")
-    figure.add_annotation(x=column, y=row, text=text, showarrow=False)
+    figure.add_shape(type="path", path=path, line={"color": REFERENCE, "width": 1}, opacity=0.4, layer="below")

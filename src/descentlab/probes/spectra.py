@@ -93,8 +93,8 @@ class ModalSpectrum(AbstractProbe):
     r"""All eigenvalues of K and the squared components of the residual along its eigenvectors.
 
     With a model linear in its trained blocks, gradient descent gives
-    $f_t = \frac12 \sum_i c_i^2 (1 - \eta\lambda_i)^{2t}$ with these $\lambda_i$ and $c_i^2$. They come from the singular
-    values of J, so that a small eigenvalue keeps its relative precision down to $10^{-30}$ of the largest.
+    $f_t = \frac12 \sum_i c_i^2 (1 - \eta\lambda_i)^{2t}$ with these $\lambda_i$ and $c_i^2$. They come from the
+    singular values of J, so that a small eigenvalue keeps its relative precision down to $10^{-30}$ of the largest.
 
     Args:
         when: the steps at which it is recorded.

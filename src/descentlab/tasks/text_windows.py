@@ -21,8 +21,10 @@ _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", dtype=np.uint8))
 
 
 def bundled_text() -> Given:
-    """The text that comes with the package: Letter I of Mary Wollstonecraft Shelley,
-    *Frankenstein; or, The Modern Prometheus* (1818; punctuation and spelling of later editions), public domain.
+    """The text that comes with the package.
+
+    It is Letter I of Mary Wollstonecraft Shelley, *Frankenstein; or, The Modern Prometheus* (1818; punctuation and
+    spelling of later editions), which is in the public domain.
     """
     data = resources.files("descentlab.tasks").joinpath("frankenstein.txt").read_bytes()
     return Given("frankenstein.txt", np.frombuffer(data, dtype=np.uint8))

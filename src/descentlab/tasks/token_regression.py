@@ -153,7 +153,7 @@ class TokenRegression(AbstractTask):
         positive(self, "dim")
         if not 0 <= self.duplicates < self.tokens:
             raise ValueError(
-                f"TokenRegression.duplicates must lie between 0 and tokens - 1 = {self.tokens - 1}, got {self.duplicates}"
+                f"TokenRegression.duplicates must be at least 0 and below tokens={self.tokens}, got {self.duplicates}"
             )
 
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:

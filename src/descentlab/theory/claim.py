@@ -30,12 +30,14 @@ class About:
         text: the statement in words.
         source: where it is stated or proved.
         kernel: the attention kernel it speaks of, or `None` for all.
+        detail: what else a reader wants to know.
     """
 
     id: str
     text: str
     source: str
     kernel: str | None = None
+    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +49,26 @@ class Claim:
         text: the statement in words.
         source: where it is stated or proved.
         kernel: the attention kernel it speaks of, or `None` for all.
+        detail: what else a reader wants to know.
         verdict: *holds*, *fails*, *undecided* (a gap within its uncertainty) or *not applicable*.
         measured: the measured side of the worst comparison.
         expected: the other side of it.
         uncertainty: of the difference, at the worst comparison.
         checked: number of comparisons made.
         worst_margin: by how much the worst comparison is met, relative to its expected side; below 0 it is not.
-        detail: what else a reader wants to know.
     """
 
     id: str
     text: str
     source: str
     kernel: str | None
+    detail: str
     verdict: Verdict
     measured: float | None = None
     expected: float | None = None
     uncertainty: float = 0.0
     checked: int = 0
     worst_margin: float | None = None
-    detail: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """The claim as JSON-compatible data; a value that is not a finite number is `None`."""
@@ -79,12 +81,13 @@ class Claim:
         return {name: plain(value) for name, value in dataclasses.asdict(self).items()} | {"verdict": str(self.verdict)}
 
 
-def not_applicable(about: About, detail: str) -> Claim:
+def not_applicable(about: About, reason: str) -> Claim:
     """A claim of which nothing could be compared, and why."""
-    return Claim(**dataclasses.asdict(about), verdict=Verdict.NOT_APPLICABLE, detail=detail)
+    said = dataclasses.asdict(about) | {"detail": f"{reason}. {about.detail}".strip()}
+    return Claim(**said, verdict=Verdict.NOT_APPLICABLE)
 
 
-def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...], detail: str) -> Claim:
+def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...]) -> Claim:
     """The verdict of comparisons whose `margin` is at least 0 where they are met.
 
     `sides` are measured, expected, uncertainty and where, all of the shape of `margin`. A margin that is not a
@@ -93,7 +96,7 @@ def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...], deta
     measured, expected, uncertainty, where = sides
     checked = int(where.sum())
     if not checked:
-        return not_applicable(about, detail or "no comparison was possible")
+        return not_applicable(about, "no comparison was possible")
     margin, uncertainty = margin[where], uncertainty[where]
     unknown = np.isnan(margin)
     if np.any(margin + uncertainty < 0):
@@ -112,11 +115,10 @@ def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...], deta
         uncertainty=float(uncertainty[worst]),
         checked=checked,
         worst_margin=float(margin[worst] / scale) if scale > 0 else float(margin[worst]),
-        detail=detail,
     )
 
 
-def _sides(measured: ArrayLike, expected: ArrayLike, uncertainty: ArrayLike, where: Any) -> tuple[np.ndarray, ...]:
+def _sides(measured: Any, expected: Any, uncertainty: Any, where: Any) -> tuple[np.ndarray, ...]:
     numbers = [np.asarray(side, dtype=np.float64) for side in (measured, expected, uncertainty)]
     return tuple(np.broadcast_arrays(*numbers, np.asarray(where, dtype=bool)))
 
@@ -129,7 +131,6 @@ def at_most(
     slack: ArrayLike = 0.0,
     uncertainty: ArrayLike = 0.0,
     where: ArrayLike | bool = True,
-    detail: str = "",
 ) -> Claim:
     """The claim that every measured number is at most its bound: measured <= bound + slack.
 
@@ -140,13 +141,12 @@ def at_most(
         slack: absolute allowance for rounding.
         uncertainty: half-width within which a comparison is undecided, in the units of the numbers.
         where: which comparisons count.
-        detail: what else a reader wants to know.
 
     Returns:
         The claim; *not applicable* where nothing counts.
     """
     sides = _sides(measured, bound, uncertainty, where)
-    return _judge(about, sides[1] + slack - sides[0], sides, detail)
+    return _judge(about, sides[1] + slack - sides[0], sides)
 
 
 def at_least(
@@ -157,11 +157,10 @@ def at_least(
     slack: ArrayLike = 0.0,
     uncertainty: ArrayLike = 0.0,
     where: ArrayLike | bool = True,
-    detail: str = "",
 ) -> Claim:
     """The claim that every measured number is at least its bound: measured >= bound - slack. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
-    return _judge(about, sides[0] + slack - sides[1], sides, detail)
+    return _judge(about, sides[0] + slack - sides[1], sides)
 
 
 def close(
@@ -172,8 +171,7 @@ def close(
     tolerance: ArrayLike = 0.0,
     uncertainty: ArrayLike = 0.0,
     where: ArrayLike | bool = True,
-    detail: str = "",
 ) -> Claim:
     """The claim that every measured number lies within `tolerance` of what is expected. See `at_most`."""
     sides = _sides(measured, expected, uncertainty, where)
-    return _judge(about, tolerance - np.abs(sides[0] - sides[1]), sides, detail)
+    return _judge(about, tolerance - np.abs(sides[0] - sides[1]), sides)

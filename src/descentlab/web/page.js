@@ -70,8 +70,9 @@
     for (const [name, value] of Object.entries(pageStyle(chart))) assign(chart.layout, name, value);
     const filename = holder.getAttribute("aria-label").replace(/, interactive chart$/, "").replace(/\W+/g, "_");
     Plotly.newPlot(holder, chart.data, chart.layout, {
-      responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover", scrollZoom: false,
-      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"], toImageButtonOptions: { format: "svg", filename },
+      responsive: true, displaylogo: false, showSendToCloud: false, scrollZoom: false,
+      displayModeBar: narrow.matches ? false : "hover",
+      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "resetCameraLastSave3d"], toImageButtonOptions: { format: "svg", filename },
     });
     charts.push({ holder, chart });
   }

@@ -1,0 +1,183 @@
+"""Studies: a question, the experiments that answer it, and what must be true of their runs."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from descentlab._describe import replace_at, value_at
+from descentlab.experiment import Experiment
+from descentlab.store import Store
+from descentlab.sweep import Progress, Request, run
+from descentlab.theory.claim import Claim
+from descentlab.trajectory import Trajectory
+
+__all__ = ["Outcome", "Run", "Runs", "Section", "Size", "Study", "conclude", "requests", "run_study"]
+
+
+class Size(enum.StrEnum):
+    """How much is computed: `smoke` in tests, `quick` while a person waits, `paper` for the record."""
+
+    SMOKE = "smoke"
+    QUICK = "quick"
+    PAPER = "paper"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An experiment with its lanes."""
+
+    experiment: Experiment
+    trajectory: Trajectory
+
+
+Runs = Mapping[str, Sequence[Run]]
+"""The runs of one section by the name of their family."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One part of a study.
+
+    Attributes:
+        name: short, unique in the study.
+        requests: from the study's base experiments (one a value of its axis) and the size, the wanted runs by family.
+        claims: what must be true of them.
+        figures: functions from runs to a plotly figure; the docstring's first line is the title, the rest the caption.
+    """
+
+    name: str
+    requests: Callable[[Sequence[Experiment], Size], dict[str, list[Request]]]
+    claims: Callable[[Runs], list[Claim]]
+    figures: Sequence[Callable[[Runs], Any]] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question and its sections.
+
+    Attributes:
+        name: as on the command line.
+        title: one line.
+        question: the text of the report.
+        paper: where the question comes from.
+        base: the experiment whose fields can be overridden.
+        axis: path of the field that the study compares, such as `model.attention`, with the base experiment of each
+            value. Overriding that field leaves the one base with the given value.
+        sections: its parts.
+    """
+
+    name: str
+    title: str
+    question: str
+    paper: str
+    base: Experiment
+    axis: tuple[str, Sequence[Experiment]]
+    sections: Sequence[Section]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a study came to.
+
+    Attributes:
+        study: the definition.
+        size: what was computed.
+        runs: by section, then family.
+        claims: all claims, in the order of the sections.
+    """
+
+    study: Study
+    size: Size
+    runs: Mapping[str, Runs]
+    claims: Sequence[Claim]
+
+
+def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
+    """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
+
+    Raises:
+        ValueError: if an override names no field or its value is refused.
+    """
+    path, given = study.axis
+    chosen = list(given)
+    if path in overrides:
+        value = overrides[path]
+        same = [base for base in given if type(value_at(base, path)) is type(value)]
+        chosen = [replace_at((same or [study.base])[0], path, value)]
+    for other, value in overrides.items():
+        if other != path:
+            chosen = [replace_at(base, other, value) for base in chosen]
+    return chosen
+
+
+def requests(
+    study: Study, size: Size, *, seeds: int | None = None, overrides: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, list[Request]]]:
+    """The wanted runs by section and family.
+
+    Args:
+        study: the definition.
+        size: how much is computed.
+        seeds: number of seeds of every experiment; `None` leaves it to the study.
+        overrides: new values of fields of the base experiment, by dotted path.
+
+    Raises:
+        ValueError: if an override is refused, or the study sets that field itself in every experiment.
+    """
+    changed = dict(overrides or {})
+    starts = bases(study, changed)
+    wanted = {section.name: section.requests(starts, size) for section in study.sections}
+    every = [one for families in wanted.values() for family in families.values() for one in family]
+    for path, value in changed.items():
+        if not any(_has(one.experiment, path, value) for one in every):
+            raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
+    if seeds is None:
+        return wanted
+    chosen = tuple(range(seeds))
+    return {
+        section: {name: [Request(one.experiment, chosen) for one in family] for name, family in families.items()}
+        for section, families in wanted.items()
+    }
+
+
+def _has(experiment: Experiment, path: str, value: Any) -> bool:
+    try:
+        return bool(value_at(experiment, path) == value)
+    except ValueError:
+        return False
+
+
+def run_study(
+    study: Study,
+    size: Size,
+    wanted: Mapping[str, dict[str, list[Request]]],
+    store: Store,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train what is not yet in the store, then hold the claims against it.
+
+    Raises:
+        ValueError: if an experiment does not fit together.
+        StoreError: if the store cannot be written.
+    """
+    flat = [one for families in wanted.values() for family in families.values() for one in family]
+    run(flat, store=store, progress=progress)
+    return conclude(study, size, wanted, store)
+
+
+def conclude(study: Study, size: Size, wanted: Mapping[str, dict[str, list[Request]]], store: Store) -> Outcome:
+    """The claims of a study on what the store holds, without training.
+
+    Raises:
+        KeyError: if a run is missing.
+    """
+    runs: dict[str, Runs] = {
+        section: {
+            name: [Run(one.experiment, store.get(one.experiment, one.seeds)) for one in family]
+            for name, family in families.items()
+        }
+        for section, families in wanted.items()
+    }
+    claims = [claim for section in study.sections for claim in section.claims(runs[section.name])]
+    return Outcome(study, size, runs, claims)

@@ -1,0 +1,290 @@
+"""Many experiments under many seeds: grouped by structure, in lane batches, resumable.
+
+Experiments equal up to floats run as one program. Their lanes are cut into batches that respect a memory bound; the
+plan of batches is written down before the first step, because the size of a batch decides bits, and a plan that is
+found again is continued. Two structures are worked on at a time, since a compiler keeps one core busy.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+from safetensors.numpy import load, save
+
+from descentlab._describe import replace_at, structure
+from descentlab.experiment import Experiment, check
+from descentlab.store import Store, versions
+from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, trajectories
+from descentlab.trajectory import Trajectory, joined
+
+__all__ = ["Request", "grid", "run"]
+
+MEMORY = 2 * 1024**3
+"""Bytes that the lanes of one batch may take; fixed, not read off the machine, since bits depend on the batch."""
+
+SEGMENT_SECONDS = 1.0
+"""A segment of steps takes about this long: so often come progress, checkpoints and the chance to stop."""
+
+WORKERS = 2
+
+Progress = Callable[[int, int], None]
+"""Called with lane-steps done and lane-steps in all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """An experiment and the seeds under which it is wanted."""
+
+    experiment: Experiment
+    seeds: tuple[int, ...]
+
+
+def grid(base: Experiment, axes: dict[str, Sequence[Any]]) -> list[Experiment]:
+    """Every combination of the given field values, the last axis fastest.
+
+    Args:
+        base: the experiment whose fields are replaced.
+        axes: values by dotted path, such as `{"optimizer.lr": [0.1, 0.2]}`.
+
+    Returns:
+        One experiment a combination.
+
+    Raises:
+        ValueError: if a path names no field, or a value is refused.
+    """
+    experiments = []
+    for values in product(*axes.values()):
+        experiment = base
+        for path, value in zip(axes, values, strict=True):
+            experiment = replace_at(experiment, path, value)
+        experiments.append(experiment)
+    return experiments
+
+
+def _intermediates(jaxpr: Jaxpr) -> int:
+    """Bytes of everything a program computes on the way, each loop body counted once: a bound on its workspace."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += sum(var.aval.size * var.aval.dtype.itemsize for var in equation.outvars if hasattr(var.aval, "size"))
+        for value in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
+        ):
+            if isinstance(value, ClosedJaxpr | Jaxpr):
+                total += _intermediates(value.jaxpr if isinstance(value, ClosedJaxpr) else value)
+    return total
+
+
+def lanes_within(experiment: Experiment, memory: int) -> int:
+    """How many lanes of an experiment fit in so many bytes; at least one."""
+    return int(np.clip(memory // max(1, _intermediates(trace_iteration(experiment).jaxpr)), 1, 4096))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lane:
+    experiment: Experiment
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment.digest}/{self.seed}"
+
+
+@dataclasses.dataclass
+class _Work:
+    """What the workers share."""
+
+    store: Store | None
+    memory: int
+    progress: Progress | None
+    total: int
+    done: int = 0
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    guard: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def advance(self, steps: int) -> None:
+        with self.guard:
+            self.done += steps
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+
+
+def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
+    """The distinct lanes of the requests, one list a structure."""
+    groups: dict[str, dict[str, _Lane]] = {}
+    for request in requests:
+        group = groups.setdefault(structure(request.experiment), {})
+        for seed in request.seeds:
+            lane = _Lane(request.experiment, seed)
+            group.setdefault(lane.name, lane)
+    return [list(group.values()) for group in groups.values()]
+
+
+def _absent(lanes: list[_Lane], store: Store | None) -> list[_Lane]:
+    if store is None:
+        return lanes
+    kept = {lane.experiment.digest: lane.experiment for lane in lanes}
+    seeds = {digest: store.has(experiment) for digest, experiment in kept.items()}
+    return [lane for lane in lanes if lane.seed not in seeds[lane.experiment.digest]]
+
+
+def _plan(lanes: list[_Lane], work: _Work) -> tuple[str, list[list[_Lane]]]:
+    """The batches of a group: those written down by an earlier run of the same request, or new ones.
+
+    All batches have one size; the last repeats its first lane to fill it.
+    """
+    identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in lanes)]).encode()
+    name = hashlib.sha256(identity).hexdigest()[:32]
+    by_name = {lane.name: lane for lane in lanes}
+    path = None if work.store is None else work.store.root / ".progress" / name / "plan.json"
+    if path is not None and path.exists():
+        return name, [[by_name[one] for one in batch] for batch in json.loads(path.read_text())]
+    absent = list({lane.name: lane for lane in _absent(lanes, work.store)}.values())
+    size = min(len(absent), lanes_within(absent[0].experiment, work.memory))
+    batches = [absent[i : i + size] for i in range(0, len(absent), size)]
+    batches[-1] += [batches[-1][0]] * (size - len(batches[-1]))
+    if work.store is not None:
+        text = json.dumps([[lane.name for lane in batch] for batch in batches])
+        work.store.write(work.store.root / ".progress" / name, {"plan.json": text.encode()})
+    return name, batches
+
+
+def _checkpoint(work: _Work, plan: str, index: int) -> Path | None:
+    return None if work.store is None else work.store.root / ".progress" / plan / f"batch-{index}.safetensors"
+
+
+def _save(store: Store, path: Path, step: int, carry: Carry) -> None:
+    """Write a checkpoint beside and move it over the last one."""
+    leaves = jax.tree.leaves(eqx.filter(carry, eqx.is_array))
+    arrays = {f"{i:04d}": np.ascontiguousarray(leaf) for i, leaf in enumerate(leaves)}
+    store.replace_file(path, save(arrays | {"step": np.asarray(step)}))
+
+
+def _resume(path: Path | None, carry: Carry) -> tuple[int, Carry]:
+    """The step and carry of a checkpoint, or the start where there is none."""
+    if path is None or not path.exists():
+        return 0, carry
+    arrays = load(path.read_bytes())
+    step = int(arrays.pop("step"))
+    dynamic, static = eqx.partition(carry, eqx.is_array)
+    kept = jax.tree.unflatten(jax.tree.structure(dynamic), [arrays[name] for name in sorted(arrays)])
+    return step, eqx.combine(kept, static)
+
+
+def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[Trajectory]:
+    """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
+    lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch))
+    stop = lanes.first.steps + 1
+    constants, carry = prepare(lanes)
+    step, carry = _resume(checkpoint, carry)
+    work.advance(step * len(batch))
+    length, saved = 16, time.monotonic()
+    while step < stop:
+        until = min(stop, step + length)
+        clock = time.monotonic()
+        carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
+        pace = (time.monotonic() - clock) / (until - step)
+        work.advance((until - step) * len(batch))
+        length = max(length, min(16 * length, int(SEGMENT_SECONDS / pace)))
+        step = until
+        stopping = work.stop.is_set() and step < stop
+        due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
+        if work.store is not None and checkpoint is not None and due:
+            _save(work.store, checkpoint, step, carry)
+            saved = time.monotonic()
+        if stopping:
+            raise KeyboardInterrupt
+    return trajectories(lanes, carry)
+
+
+def _run_group(group: list[_Lane], work: _Work) -> dict[str, Trajectory]:
+    """All lanes of one structure; with a store they end there, without one they are returned."""
+    results: dict[str, Trajectory] = {}
+    lock = contextlib.nullcontext() if work.store is None else work.store.lock(structure(group[0].experiment))
+    with lock:
+        if not _absent(group, work.store):
+            return results
+        plan, batches = _plan(group, work)
+        for index, batch in enumerate(batches):
+            if not _absent(batch, work.store):
+                continue
+            begun = time.monotonic()
+            found = _compute(batch, _checkpoint(work, plan, index), work)
+            results |= {lane.name: result for lane, result in zip(batch, found, strict=True)}
+            if work.store is not None:
+                _keep(batch, results, work.store, time.monotonic() - begun)
+                results = {}
+        if work.store is not None:
+            work.store.remove(work.store.root / ".progress" / plan)
+    return results
+
+
+def _keep(batch: list[_Lane], results: dict[str, Trajectory], store: Store, seconds: float) -> None:
+    """Put a batch's lanes in the store, the seeds of one experiment together."""
+    by_experiment: dict[str, list[_Lane]] = {}
+    for lane in {lane.name: lane for lane in _absent(batch, store)}.values():
+        by_experiment.setdefault(lane.experiment.digest, []).append(lane)
+    for lanes in by_experiment.values():
+        store.put(lanes[0].experiment, joined([results[lane.name] for lane in lanes]), wall_time=seconds)
+
+
+def run(
+    requests: Sequence[Request],
+    *,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    memory: int = MEMORY,
+) -> list[Trajectory]:
+    """Train what is asked for and not yet kept.
+
+    Args:
+        requests: experiments with their seeds.
+        store: where finished lanes are looked up and kept; without one nothing outlives the call.
+        progress: told how far the work is.
+        memory: bytes that the lanes of one batch may take.
+
+    Returns:
+        One trajectory a request, its lanes in the order of its seeds.
+
+    Raises:
+        ValueError: if an experiment does not fit together; nothing has been computed or written then.
+        StoreError: if the store cannot be written.
+        KeyboardInterrupt: if the user stops; checkpoints are written, and the same call continues from them.
+    """
+    for experiment in {structure(r.experiment): r.experiment for r in requests}.values():
+        check(experiment)
+    groups = _grouped(requests)
+    absent = [group for group in groups if _absent(group, store)]
+    if store is not None and absent:
+        store.check_writable()
+    total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
+    work = _Work(store, memory, progress, total)
+    results: dict[str, Trajectory] = {}
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(_run_group, group, work) for group in absent]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                results |= future.result()
+        except BaseException:
+            work.stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+    return [_result(request, results, store) for request in requests]
+
+
+def _result(request: Request, results: dict[str, Trajectory], store: Store | None) -> Trajectory:
+    if store is not None:
+        return store.get(request.experiment, request.seeds)
+    return joined([results[_Lane(request.experiment, seed).name] for seed in request.seeds])
