@@ -1,0 +1,139 @@
+r"""Theorem B: gradient descent stays in a ball in which the Jacobian keeps its rank, whatever blocks are trained.
+
+With $\sigma_0$ the smallest singular value of J at the start, $\beta(\rho)$ a Lipschitz bound of J on the ball of radius
+$\rho$ and $\rho$ the root of $\beta(\rho)\rho = \sigma_0/2$: if $8\beta\|r_0\| \le \sigma_0^2$ and the step is at most
+$1/(L_J^2 + \beta\|r_0\|)$, $L_J = \sigma_{\max}(J_0) + \sigma_0/2$, all iterates stay within $4\|r_0\|/\sigma_0$ of the start and
+$f_t \le (1 - \eta\sigma_0^2/4)^t f_0$. Proof: `docs/theory/theorem_b.md`.
+"""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from descentlab._types import Array, Float, PyTree
+from descentlab.objective import Objective
+from descentlab.point import Point
+from descentlab.probes import AbstractProbe
+from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.lipschitz import geometry, jacobian_lipschitz, largest_radius
+
+__all__ = ["LipschitzSearch", "TheoremB", "jacobian_singular_values"]
+
+
+def jacobian_singular_values(objective: Objective, params: PyTree) -> Float[Array, " row"]:
+    """The singular values of J, largest first, as many as it has rows (zeros where it has fewer columns)."""
+    jacobian = objective.jacobian(params)
+    missing = max(0, jacobian.shape[0] - jacobian.shape[1])
+    triangle = jnp.linalg.qr(jnp.pad(jacobian, ((0, 0), (0, missing))).T, mode="r")
+    return jnp.linalg.svd(triangle, compute_uv=False)
+
+
+class TheoremB(AbstractProbe):
+    """The constants of Theorem B at a point; certified where `ratio` is at most 1.
+
+    NaN in `beta` and `ratio` says that no Lipschitz bound is known for the kernel.
+
+    Args:
+        when: the steps at which they are recorded.
+
+    References:
+        Derived in `docs/theory/theorem_b.md`; the rate is that of Song et al. (2024), arXiv:2411.07538.
+    """
+
+    when: AbstractSchedule = At((0,))
+
+    def __call__(self, point: Point) -> Array:
+        """The constants, in the order of the labels."""
+        singular = jacobian_singular_values(point.objective, point.params)
+        smallest, largest = singular[-1], singular[0]
+        residual = jnp.sqrt(2 * point.loss)
+        where = geometry(point.objective, point.params)
+        attention = point.objective.model(point.params).attention
+        slope = functools.partial(jacobian_lipschitz, attention, where)
+        if slope(smallest) is None:
+            radius = beta = jnp.full_like(smallest, jnp.nan)
+        else:
+            radius = largest_radius(slope, smallest / 2)
+            beta = slope(radius)
+        ratio = 8 * beta * residual / smallest**2
+        step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
+        return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, 4 * residual / smallest])
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """Names of the constants."""
+        del params
+        return ("sigma_min", "sigma_max", "residual", "radius", "beta", "ratio", "step", "reach")
+
+
+class LipschitzSearch(AbstractProbe):
+    r"""A search for points of Theorem B's ball at which J changes faster than the claimed $\beta$.
+
+    At random points of the ball the trilinear form $u^\top D^2 r[\delta, \epsilon]$ is raised by alternating maximisation
+    (each value is the limit of $\|J(\theta) - J(\theta')\| / \|\theta - \theta'\|$ for a pair of points), and the same quotient is
+    taken for pairs of random points.
+
+    Args:
+        when: the steps at which it is made.
+        points: number of random points.
+        rounds: alternations at each.
+    """
+
+    when: AbstractSchedule = At((0,))
+    points: int = 4
+    rounds: int = 8
+
+    def __call__(self, point: Point) -> Array:
+        """The largest quotient found, and the claimed bound."""
+        constants = TheoremB()(point)
+        beta, radius = constants[4], constants[3]
+        flat, unravel = ravel_pytree(point.params)
+        residual = point.objective.residual
+
+        def function(vector: Array) -> Array:
+            return residual(unravel(vector))
+
+        keys = jax.random.split(jax.random.key(0), self.points)
+        slopes = jax.vmap(functools.partial(self._steepest, function, flat, radius))(keys)
+        far = jax.vmap(functools.partial(_quotient, point.objective, point.params, radius))(keys)
+        return jnp.stack([jnp.maximum(slopes.max(), far.max()), beta])
+
+    def _steepest(self, function: eqx.Module, centre: Array, radius: Array, key: Array) -> Array:
+        """The largest second derivative found at one random point of the ball."""
+        keys = jax.random.split(key, 4)
+        at = centre + radius * jax.random.uniform(keys[3]) * _unit(jax.random.normal(keys[0], centre.shape))
+        rows = eqx.filter_eval_shape(function, centre).shape
+        left = _unit(jax.random.normal(keys[1], rows))
+        second = _unit(jax.random.normal(keys[2], centre.shape))
+
+        def pairing(vector: Array, left: Array, direction: Array) -> Array:
+            return left @ jax.jvp(function, (vector,), (direction,))[1]
+
+        def sharpen(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            left, second, _ = state
+            gradient = jax.grad(pairing)(at, left, second)
+            first = _unit(gradient)
+            change = jax.jvp(lambda vector: jax.jvp(function, (vector,), (second,))[1], (at,), (first,))[1]
+            return _unit(change), first, jnp.linalg.norm(change)
+
+        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros_like(radius)))[2]
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """Names of the entries."""
+        del params
+        return ("found", "bound")
+
+
+def _unit(vector: Array) -> Array:
+    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
+
+
+def _quotient(objective: Objective, params: PyTree, radius: Array, key: Array) -> Array:
+    """||J(a) - J(b)|| / ||a - b|| for two random points on the sphere of the ball."""
+    flat, unravel = ravel_pytree(params)
+    moves = [radius * _unit(jax.random.normal(k, flat.shape)) for k in jax.random.split(key)]
+    jacobians = [objective.jacobian(unravel(flat + move)) for move in moves]
+    gram = (jacobians[0] - jacobians[1]) @ (jacobians[0] - jacobians[1]).T
+    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(moves[0] - moves[1])
