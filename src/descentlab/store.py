@@ -181,6 +181,7 @@ class Store:
             "status": [status.name for status in trajectory.status],
             "ended": list(trajectory.ended),
             "labels": {name: list(series.labels) for name, series in trajectory.series.items()},
+            "dtypes": {name: str(series.values.dtype) for name, series in trajectory.series.items()},
         }
         table, arrays = _split(trajectory)
         files = {
@@ -190,8 +191,16 @@ class Store:
         }
         path = self.root / experiment.digest / _part_name(trajectory.seeds)
         if path.exists() and self._read_header(path) is None:
-            path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
+            self._set_aside(path)
         self.write(path, files)
+
+    def _set_aside(self, path: Path) -> Path:
+        """Rename a part that is damaged or of another version; names with a dot are looked at no more."""
+        mark = "damaged" if self._damage(path) else "superseded"
+        new = path.with_name(f"{path.name}.{mark}-{uuid.uuid4().hex[:8]}")
+        with self._explained():
+            path.rename(new)
+        return new
 
     def _read_header(self, path: Path) -> Mapping[str, Any] | None:
         """The header of a part, or `None` where it is damaged or of another version."""
@@ -205,9 +214,7 @@ class Store:
             return None
 
     def _parts(self, digest: str) -> list[Part]:
-        folder = self.root / digest
-        paths = sorted(path for path in folder.iterdir() if ".damaged-" not in path.name) if folder.is_dir() else []
-        headers = [(path, self._read_header(path)) for path in paths]
+        headers = [(path, self._read_header(path)) for path in _part_folders(self.root / digest)]
         return [Part(path, header) for path, header in headers if header is not None]
 
     def has(self, experiment: Experiment) -> frozenset[int]:
@@ -218,7 +225,7 @@ class Store:
         """The kept lanes of an experiment, in the order of `seeds`.
 
         Raises:
-            KeyError: if a seed is not kept, or its folder is damaged (it is named).
+            StoreError: if a seed is not kept, or its folder is damaged (it is named).
         """
         found: dict[int, Trajectory] = {}
         for part in self._parts(experiment.digest):
@@ -227,7 +234,7 @@ class Store:
                 found |= {seed: trajectory.lanes(np.asarray([i])) for i, seed in enumerate(trajectory.seeds)}
         missing = sorted(set(seeds) - set(found))
         if missing:
-            raise KeyError(f"seeds {missing} of experiment {experiment.digest} are not in {self.root}; run it first")
+            raise StoreError(f"seeds {missing} of experiment {experiment.digest} are not in {self.root}; run it first")
         return joined([found[seed] for seed in seeds])
 
     def set_aside_damaged(self) -> list[tuple[Path, str]]:
@@ -239,11 +246,8 @@ class Store:
         aside = []
         for path in self._all_parts():
             reason = self._damage(path)
-            if reason and ".damaged-" not in path.name:
-                new = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}")
-                with self._explained():
-                    path.rename(new)
-                aside.append((new, reason))
+            if reason:
+                aside.append((self._set_aside(path), reason))
         return aside
 
     def damaged(self) -> list[tuple[Path, str]]:
@@ -254,8 +258,8 @@ class Store:
         if not self.root.is_dir():
             return []
         own = {".partial", ".locks", ".progress", "given", "reports"}
-        folders = [path for path in self.root.iterdir() if path.is_dir() and path.name not in own]
-        return sorted(part for folder in folders for part in folder.iterdir())
+        folders = [path for path in self.root.iterdir() if path.name not in own]
+        return sorted(part for folder in folders for part in _part_folders(folder))
 
     def _damage(self, path: Path) -> str:
         try:
@@ -271,11 +275,11 @@ class Store:
         """The definition kept under a digest.
 
         Raises:
-            KeyError: if there is none, or a given array of it is missing.
+            StoreError: if there is none, or a given array of it is missing.
         """
         for part in self._parts(digest):
             return restore(part.header["definition"], _GivenFolder(self.root / "given"))
-        raise KeyError(f"no run {digest} in {self.root}")
+        raise StoreError(f"there is no run {digest} in {self.root}")
 
     def table(self) -> pl.DataFrame:
         """All recorded series of all readable runs: digest, seed, step, probe, index, value."""
@@ -298,7 +302,7 @@ class _GivenFolder(Mapping[str, np.ndarray]):
     def __getitem__(self, sha256: str) -> np.ndarray:
         path = self.root / sha256 / "array.safetensors"
         if not path.exists():
-            raise KeyError(f"the given array {sha256} is not in {self.root}")
+            raise StoreError(f"the given array {sha256} is not in {self.root}")
         return next(iter(load(path.read_bytes()).values()))
 
     def __iter__(self) -> Iterator[str]:
@@ -306,6 +310,13 @@ class _GivenFolder(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _part_folders(folder: Path) -> list[Path]:
+    """The parts in the folder of a digest, without those set aside."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.startswith("seeds-") and "." not in path.name)
 
 
 def _part_name(seeds: Sequence[int]) -> str:
@@ -348,7 +359,7 @@ def _split(trajectory: Trajectory) -> tuple[pl.DataFrame, dict[str, np.ndarray]]
 
 
 def _load(part: Part, experiment: Experiment) -> Trajectory:
-    """The lanes of a part; KeyError names it where it is damaged."""
+    """The lanes of a part; StoreError names it where it is damaged."""
     header = part.header
     try:
         table = pl.read_parquet(part.path / "series.parquet")
@@ -361,7 +372,8 @@ def _load(part: Part, experiment: Experiment) -> Trajectory:
                 series[name] = Series(steps, arrays[f"series/{name}"], labels)
                 continue
             shape = (len(header["seeds"]), len(steps), *((len(labels),) if labels else ()))
-            series[name] = Series(steps, values[name].reshape(shape), labels)
+            recorded = values.get(name, np.empty(0)).astype(header["dtypes"][name])
+            series[name] = Series(steps, recorded.reshape(shape), labels)
         return Trajectory(
             seeds=tuple(header["seeds"]),
             series=series,
@@ -370,4 +382,6 @@ def _load(part: Part, experiment: Experiment) -> Trajectory:
             ended=tuple(header["ended"]),
         )
     except Exception as error:  # noqa: BLE001 readers of three formats raise what they like at damaged bytes
-        raise KeyError(f"the folder {part.path} is damaged ({type(error).__name__}: {error}); move it away") from error
+        raise StoreError(
+            f"the folder {part.path} is damaged ({type(error).__name__}: {error}); move it away"
+        ) from error

@@ -170,7 +170,7 @@ def conclude(study: Study, size: Size, wanted: Mapping[str, dict[str, list[Reque
     """The claims of a study on what the store holds, without training.
 
     Raises:
-        KeyError: if a run is missing.
+        StoreError: if a run is missing.
     """
     runs: dict[str, Runs] = {
         section: {

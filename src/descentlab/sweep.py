@@ -10,14 +10,16 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import filelock
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
@@ -30,6 +32,8 @@ from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, tr
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]
+
+_log = logging.getLogger(__name__)
 
 MEMORY = 2 * 1024**3
 """Bytes that the lanes of one batch may take; fixed, not read off the machine, since bits depend on the batch."""
@@ -208,11 +212,34 @@ def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[T
     return trajectories(lanes, carry)
 
 
+@contextlib.contextmanager
+def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
+    """Hold the lock of a structure; while another process has it, say so, wait, and let the user stop."""
+    if work.store is None:
+        yield
+        return
+    lock = work.store.lock(structure(lanes[0].experiment))
+    told = False
+    while True:
+        try:
+            lock.acquire(timeout=0.2 if told else 0)
+            break
+        except filelock.Timeout:
+            if not told:
+                _log.warning("waiting for another process that computes the same structure in %s", work.store.root)
+            told = True
+        if work.stop.is_set():
+            raise KeyboardInterrupt
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _run_group(group: list[_Lane], work: _Work) -> dict[str, Trajectory]:
     """All lanes of one structure; with a store they end there, without one they are returned."""
     results: dict[str, Trajectory] = {}
-    lock = contextlib.nullcontext() if work.store is None else work.store.lock(structure(group[0].experiment))
-    with lock:
+    with _alone(group, work):
         if not _absent(group, work.store):
             return results
         plan, batches = _plan(group, work)

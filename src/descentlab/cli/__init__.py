@@ -1,0 +1,117 @@
+"""The command line: `descentlab list | run | check | report | certify`.
+
+Here a command is chosen and whatever goes wrong is said; every command imports what it needs, so that help and the
+list of studies start no JAX. Class names on the command line are mapped to classes in `cli.flags` alone.
+"""
+
+import argparse
+import linecache
+import sys
+from collections.abc import Sequence
+
+from descentlab import __version__
+from descentlab._check import nearest
+from descentlab.cli import discovery
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "list": "name the studies that come with the package",
+    "run": "train what a study asks for, judge its claims, write its page",
+    "check": "judge the claims again on what the store holds, without training",
+    "report": "write the page again from what the store holds",
+    "certify": "will gradient descent train this? for your own arrays, text or sizes",
+}
+
+_EPILOG = """\
+descentlab run STUDY --help shows every flag of a study; STUDY is a name from `descentlab list` or the path of a
+file with an attribute `study`. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: those after the program's name; `None` takes the process's own.
+
+    Returns:
+        The exit code: 0 done, 2 a user's mistake, 130 stopped by the user.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        print("stopped; the same command continues from where this one was", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not _is_mistake(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Whether an exception is a sentence for the user: an error class of ours, or a ValueError that we raise."""
+    if type(error).__module__.startswith("descentlab."):
+        return True
+    place = error.__traceback__
+    if place is None or not isinstance(error, ValueError):
+        return False
+    while place.tb_next is not None:
+        place = place.tb_next
+    line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
+    return place.tb_frame.f_globals.get("__name__", "").startswith("descentlab.") and "raise " in line
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, _COMMANDS))
+    listed = "\n".join(f"  {name.ljust(width)}  {text}" for name, text in _COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="descentlab",
+        usage="descentlab COMMAND [STUDY] [flags]",
+        description=f"A laboratory for the training dynamics of Transformers.\n\ncommands:\n{listed}",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"descentlab {__version__}")
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _dispatch(arguments: list[str]) -> int:
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    command, rest = chosen.command, chosen.rest
+    if command is None:
+        parser.print_help()
+        return 0
+    if command not in _COMMANDS:
+        raise discovery.UsageError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
+    if command == "list":
+        return _list(rest)
+    if command == "certify":
+        from descentlab.cli import certify  # noqa: PLC0415 imports JAX
+
+        return certify.main(rest)
+    if not rest or rest[0] in ("-h", "--help"):
+        print(f"usage: descentlab {command} STUDY [flags]\n\n{_COMMANDS[command]}\n\n{_EPILOG}")
+        _list([])
+        return 0 if rest else 2
+    if rest[0].startswith("-"):
+        raise discovery.UsageError(f"wanted a study after {command!r}, got {rest[0]!r}; put flags after its name")
+    place = discovery.find(rest[0])
+    from descentlab.cli import commands  # noqa: PLC0415 imports JAX
+
+    return commands.main(command, place, rest[1:])
+
+
+def _list(rest: list[str]) -> int:
+    argparse.ArgumentParser(prog="descentlab list", description=_COMMANDS["list"]).parse_args(rest)
+    studies = discovery.listed()
+    width = max(map(len, studies), default=0)
+    print("studies:" if studies else "no studies come with this package")
+    for name, title in studies.items():
+        print(f"  {name.ljust(width)}  {title}")
+    return 0

@@ -1,0 +1,206 @@
+"""`certify`: will gradient descent train this? for a user's own arrays, text or sizes, without a study."""
+
+import dataclasses
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import equinox as eqx
+import numpy as np
+import tyro
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from descentlab._check import nearest, positive
+from descentlab.cli import display, flags
+from descentlab.cli.commands import check_target, use_compilation_cache, write_json
+from descentlab.cli.discovery import UsageError
+from descentlab.data import FullBatch
+from descentlab.experiment import Experiment, check
+from descentlab.given import Given
+from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
+from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
+
+__all__ = ["main"]
+
+_BLOCKS = ("query", "key", "value", "output")
+
+_ABOUT = (
+    "Will gradient descent train this? Which certificates apply to the given arrays, text or sizes, which assumption "
+    "fails and by what factor, the admissible step, the predicted number of steps, and what to change."
+)
+
+
+class Instance(eqx.Module):
+    """The part of an experiment that certificates speak of.
+
+    Args:
+        task: where examples and targets come from.
+        model: the architecture.
+        trained: names of the blocks that are trained; the others stay as they start.
+    """
+
+    task: AbstractTask = TokenRegression()
+    model: AbstractArchitecture = AttentionLayer()
+    trained: tuple[str, ...] = _BLOCKS
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `certify`.
+
+    Attributes:
+        experiment: what is certified.
+        arrays: .npz file with `inputs` (N, n, D), `targets` (N, n) or (N, n, d_o), and where wanted the blocks
+            `query key value output`.
+        text: a text file, any encoding.
+        samples: number of samples N; None takes all of the arrays, else 4.
+        seed: of the draw of weights and data.
+        tolerance: loss, relative to the start, at which the predicted number of steps ends.
+        json: file to which the answer is written.
+    """
+
+    experiment: Annotated[Instance, tyro.conf.arg(name="")]
+    arrays: Path | None = None
+    text: Path | None = None
+    samples: int | None = None
+    seed: int = 0
+    tolerance: float = 1e-10
+    json: Path | None = None
+
+
+def main(arguments: list[str]) -> int:
+    """Answer for one experiment.
+
+    Args:
+        arguments: the flags.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: if flags or files ask for what cannot be.
+    """
+    use_compilation_cache()
+    instance, samples = _start(arguments)
+    options, _ = flags.parse(Options(instance), arguments, prog="descentlab certify", description=_ABOUT)
+    check_target(options.json)
+    if not 0 < options.tolerance < 1:
+        raise UsageError(f"--tolerance must lie between 0 and 1, got {options.tolerance}")
+    if options.seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {options.seed}")
+    if options.samples is not None:
+        positive(options, "samples")
+    chosen = options.experiment
+    experiment = Experiment(
+        task=chosen.task,
+        model=chosen.model,
+        trained=chosen.trained,
+        data=FullBatch(options.samples or samples),
+    )
+    check(experiment)
+    from descentlab.theory.certify import certify  # noqa: PLC0415 help needs no theory
+
+    answer = certify(experiment, seed=options.seed, tolerance=options.tolerance)
+    display.console().print(_shown(answer))
+    if options.json is not None:
+        write_json(options.json, answer.as_data())
+    return 0
+
+
+def _start(arguments: list[str]) -> tuple[Instance, int]:
+    """What flags are derived from: the task and model that the given file asks for, and the number of samples."""
+    arrays, text = (_file(arguments, name) for name in ("--arrays", "--text"))
+    if arrays and text:
+        raise UsageError("wanted one source of data, got both --arrays and --text; leave one out")
+    if text:
+        return Instance(task=TextWindows(flags.read_given(text))), FullBatch().samples
+    return _from_arrays(read_arrays(Path(arrays))) if arrays else (Instance(), FullBatch().samples)
+
+
+def _file(arguments: list[str], flag: str) -> str | None:
+    """The value of a flag that decides what the other flags are."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            return value if equals else following
+    return None
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[Instance, int]:
+    """Arrays as a task, and the model that fits their shapes."""
+    given = {name: Given(name, array) for name, array in arrays.items()}
+    task = Arrays(given["inputs"], given["targets"])
+    inputs, targets = arrays["inputs"], arrays["targets"]
+    pooled = targets.ndim == 2 and targets.shape[1] != inputs.shape[1]
+    sizes: dict[str, Any] = {"output_dim": targets.shape[-1] if pooled or targets.ndim == 3 else 1}
+    if pooled:
+        sizes["readout"] = MeanPool()
+    blocks = {name: Fixed(given[name]) for name in _BLOCKS if name in given}
+    for name, block in blocks.items():
+        shape = block.array.value.shape
+        if len(shape) != 3:
+            wanted = "(heads, head_dim, outputs)" if name == "output" else "(heads, dim, head_dim)"
+            raise UsageError(f"the block {name} must have shape {wanted}, got {shape}")
+        sizes |= {"heads": shape[0], "head_dim": shape[1] if name == "output" else shape[2]}
+    if not blocks and inputs.shape[2] % AttentionLayer().heads:
+        sizes["heads"] = 1
+    return Instance(task=task, model=AttentionLayer(**sizes, **blocks)), inputs.shape[0]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file that has at least `inputs` and `targets`.
+
+    Raises:
+        UsageError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
+    """
+    wanted = f"wanted an .npz file with arrays `inputs` and `targets`, but {path}"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UsageError(f"{wanted} holds a single array; write it with numpy.savez(file, inputs=…, targets=…)")
+            names = list(file)
+            missing = [name for name in ("inputs", "targets") if name not in names]
+            if missing:
+                held = f"holds {', '.join(names)}" if names else "is empty"
+                raise UsageError(f"{wanted} {held}; {' and '.join(missing)} missing")
+            for name in names:
+                if name not in (known := ("inputs", "targets", *_BLOCKS)):
+                    raise UsageError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
+            return {name: flags.finite(name, file[name]) for name in names}
+    except UsageError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UsageError(f"{wanted} is damaged or cut short ({error}); write it again with numpy.savez") from error
+    except OSError as error:
+        raise UsageError(f"{wanted} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        reason = "holds pickled objects" if "pickle" in str(error) and path.suffix == ".npz" else "is not one"
+        raise UsageError(f"{wanted} {reason}; write plain arrays with numpy.savez") from error
+
+
+def _shown(answer: Any) -> Group:
+    """The conclusion, the certificates, and what to change."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("certificate", ratio=2)
+    table.add_column("applies", width=7)
+    table.add_column("what stands in the way", ratio=3)
+    for name in ("factor", "step", "steps"):
+        table.add_column(name, justify="right", width=9, no_wrap=True)
+    for row in answer.rows:
+        certificate = Text(row.name)
+        certificate.append(f"\n{row.source}", style="dim")
+        reason = Text(row.obstacle)
+        reason.append(f"{chr(10) if row.obstacle else ''}{row.detail}", style="dim")
+        applies = Text("yes", style="green") if row.applies else Text("no", style="yellow")
+        table.add_row(certificate, applies, reason, *(_amount(n) for n in (row.factor, row.step, row.steps)))
+    advice = [Text("What to change:", style="bold"), *(Text(f"- {line}") for line in answer.advice)]
+    return Group(Text(answer.sentence, style="bold"), table, *(advice if answer.advice else ()))
+
+
+def _amount(value: float | None) -> str:
+    return "∞" if value == math.inf else display.number(value)

@@ -1,0 +1,234 @@
+"""`run`, `check` and `report`: three ways to bring a study to its claims and its page."""
+
+import contextlib
+import dataclasses
+import inspect
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import platformdirs
+import tyro
+
+from descentlab._describe import describe, value_at
+from descentlab.cli import discovery, display, flags
+from descentlab.experiment import Experiment
+from descentlab.report import Figure, Report, render
+from descentlab.store import Store, StoreError, versions
+from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
+from descentlab.sweep import Request
+
+__all__ = ["check_target", "main", "use_compilation_cache", "write_json"]
+
+Wanted = Mapping[str, dict[str, list[Request]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of a study's commands.
+
+    Attributes:
+        experiment: the study's base experiment.
+        size: how much is computed: smoke for tests, quick while a person waits, paper for the record.
+        seeds: number of seeds of every experiment; None leaves it to the study.
+        store: folder of the runs.
+        json: file to which the claims are written.
+        text: a text file for the study's task, any encoding.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    size: Literal["smoke", "quick", "paper"] = "quick"
+    seeds: int | None = None
+    store: Path = Path("runs")
+    json: Path | None = None
+    text: Path | None = None
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs, small ones too, in the user's cache folder; go on without where it cannot be made."""
+    folder = Path(platformdirs.user_cache_dir("descentlab")) / "jax"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def main(command: str, place: str | Path, arguments: list[str]) -> int:
+    """Carry out `run`, `check` or `report` for one study.
+
+    Args:
+        command: which of them.
+        place: where the study is, as `discovery.find` says.
+        arguments: the flags.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: if the flags ask for what cannot be.
+        StoreError: if the store cannot be used, or lacks a run that `check` or `report` needs.
+    """
+    use_compilation_cache()
+    study = discovery.load(place)
+    options, overrides = flags.parse(
+        Options(study.base), arguments, prog=f"descentlab {command} {place}", description=study.title
+    )
+    if options.seeds is not None and options.seeds < 1:
+        raise discovery.UsageError(f"--seeds must be at least 1, got {options.seeds}")
+    if options.text is not None:
+        overrides |= _text(study, options.text)
+    check_target(options.json)
+    size, store = Size(options.size), Store(options.store)
+    wanted = requests(study, size, seeds=options.seeds, overrides=overrides)
+    again = shlex.join(["descentlab", "run", str(place), *arguments])
+    begun = time.monotonic()
+    if command == "run":
+        outcome = _run(study, size, wanted, store)
+    else:
+        outcome = _read(study, size, wanted, store, again)
+    provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
+    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
+    page = store.root / "reports" / f"{study.name}-{size}.html"
+    if command != "check":
+        report = _report(outcome, bases(study, overrides), provenance)
+        store.replace_file(page, render(report).encode())
+    _show(outcome, page if page.exists() else None, options.json)
+    return 0
+
+
+def _text(study: Study, file: Path) -> dict[str, Any]:
+    """The override that puts a text in the place of the study's own."""
+    if not hasattr(study.base.task, "text"):
+        raise discovery.UsageError(f"--text needs a study on a text; {study.name} has none")
+    return {"task.text": flags.read_given(file)}
+
+
+def _device() -> str:
+    return ", ".join(sorted({device.device_kind for device in jax.devices()}))
+
+
+def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
+    """Train what is missing, a bar on stderr, then judge."""
+    for path, reason in store.set_aside_damaged():
+        print(f"damaged, set aside as {path} ({reason}); it is computed again", file=sys.stderr)
+    with display.Bar(f"{study.name}, {size} size") as bar, _relayed(bar):
+        return run_study(study, size, wanted, store, progress=bar)
+
+
+@contextlib.contextmanager
+def _relayed(bar: display.Bar) -> Iterator[None]:
+    """Show what the package logs above the bar."""
+    handler, logger = logging.Handler(), logging.getLogger("descentlab")
+    handler.emit = lambda record: bar.say(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) -> Outcome:
+    """Judge what the store holds.
+
+    Raises:
+        StoreError: if it lacks a run.
+    """
+    damaged = store.damaged()
+    for path, reason in damaged:
+        print(f"damaged: {path} ({reason}); `descentlab run` computes it again", file=sys.stderr)
+    bad = {path.parent.name for path, _ in damaged}
+    missing = [
+        f"{section}/{name}"
+        for section, families in wanted.items()
+        for name, family in families.items()
+        for one in family
+        if one.experiment.digest in bad or set(one.seeds) - store.has(one.experiment)
+    ]
+    if missing:
+        total = sum(len(family) for families in wanted.values() for family in families.values())
+        names = ", ".join(dict.fromkeys(missing))
+        raise StoreError(
+            f"{study.name} in {size} size needs {total} runs, but {len(missing)} of them are not in {store.root} "
+            f"(of {names}); run it first: {again}"
+        )
+    return conclude(study, size, wanted, store)
+
+
+def _report(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, str]) -> Report:
+    """The page's content: figures drawn from the runs of their section, definitions of the base experiments."""
+    study = outcome.study
+    figures = []
+    for section in study.sections:
+        for draw in section.figures:
+            title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
+            figures.append(Figure(title.rstrip("."), caption.strip(), draw(outcome.runs[section.name])))
+    path = study.axis[0]
+    return Report(
+        title=study.title,
+        question=study.question,
+        paper=study.paper,
+        claims=outcome.claims,
+        figures=figures,
+        definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in starts],
+        provenance=provenance,
+    )
+
+
+def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:
+    """The table of claims, where the page is, and the JSON file if one is wanted."""
+    console = display.console()
+    console.print(display.claims_table(outcome.claims))
+    console.print(display.summary(outcome.claims))
+    if page is not None:
+        console.print(f"page: {page}", soft_wrap=True, markup=False)
+    if target is not None:
+        data = {
+            "study": outcome.study.name,
+            "size": str(outcome.size),
+            "versions": versions(),
+            "claims": [claim.as_data() for claim in outcome.claims],
+            "report": None if page is None else str(page),
+        }
+        write_json(target, data)
+
+
+def check_target(target: Path | None) -> None:
+    """Raise before any work where a file to be written has no place.
+
+    Raises:
+        UsageError: if it is a folder, or below something that is none.
+    """
+    if target is None:
+        return
+    if target.is_dir():
+        raise discovery.UsageError(f"--json wants the name of a file, but {target} is a folder")
+    above = next(place for place in (*target.parents, Path()) if place.exists())
+    if not above.is_dir():
+        raise discovery.UsageError(f"--json {target} cannot be written: {above} is not a folder")
+
+
+def write_json(target: Path, data: Any) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+        os.replace(beside, target)
+    except OSError as error:
+        raise discovery.UsageError(f"--json {target} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,128 @@
+"""What a person sees in the terminal: progress on stderr, tables on stdout."""
+
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from descentlab.theory.claim import Claim, Verdict
+
+__all__ = ["Bar", "claims_table", "console", "number", "summary"]
+
+QUIET_SECONDS = 2.0
+"""What takes less time than this shows no progress."""
+
+LINE_SECONDS = 15.0
+"""Time between two plain lines where there is no terminal."""
+
+_STYLES = {
+    Verdict.HOLDS: "green",
+    Verdict.FAILS: "bold red",
+    Verdict.UNDECIDED: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+
+
+def console() -> Console:
+    """Standard output: the terminal's width, at most 120 columns, and 100 where there is none."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    return Console(width=max(60, min(width, 120)), highlight=False)
+
+
+class Bar:
+    """Progress of a long computation: a bar with the time left, or a line now and then where there is no terminal.
+
+    Args:
+        text: what is done.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(text, total=None)
+        self._begun = self._said = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._timer = threading.Timer(QUIET_SECONDS, self._bar.start)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._timer.cancel()
+        if self._console.is_terminal:
+            self._timer.join(1.0)
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far the work is."""
+        done = min(done, total)
+        self._bar.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, done)
+        if self._console.is_terminal or now - self._said < LINE_SECONDS:
+            return
+        self._said = now
+        begun, before = self._first
+        pace = (done - before) / max(now - begun, 1e-9)
+        left = f", about {(total - done) / pace:.0f} s left" if pace > 0 else ""
+        print(f"{self.text}: {100 * done / max(total, 1):.0f}%{left}", file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        self._console.print(line, soft_wrap=True, markup=False)
+
+
+def number(value: float | None) -> str:
+    """A number with three significant digits; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.3g}"
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """One row a claim; its kernel and source stand under its text."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("verdict", width=10)
+    table.add_column("claim", ratio=1)
+    for name in ("measured", "expected", "margin"):
+        table.add_column(name, justify="right", width=9, no_wrap=True)
+    for claim in claims:
+        text = Text(claim.text)
+        below = " · ".join(part for part in (claim.kernel, claim.source) if part)
+        text.append(f"\n{below}" if below else "", style="dim")
+        if claim.verdict == Verdict.NOT_APPLICABLE and claim.detail:
+            text.append(f"\n{claim.detail}", style="dim italic")
+        numbers = (claim.measured, claim.expected, claim.worst_margin)
+        table.add_row(Text(str(claim.verdict), style=_STYLES[claim.verdict]), text, *map(number, numbers))
+    return table
+
+
+def summary(claims: Sequence[Claim]) -> str:
+    """How many claims got which verdict."""
+    counts = Counter(claim.verdict for claim in claims)
+    words = {Verdict.HOLDS: ("holds", "hold"), Verdict.FAILS: ("fails", "fail")}
+    said = [
+        f"{count} {words.get(verdict, (str(verdict),) * 2)[count != 1]}"
+        for verdict in Verdict
+        if (count := counts[verdict])
+    ]
+    return f"{len(claims)} claim{'s' * (len(claims) != 1)}: {', '.join(said)}" if claims else "no claims"

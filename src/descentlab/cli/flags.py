@@ -1,0 +1,275 @@
+"""Flags from definitions: dotted paths into an experiment, classes by name.
+
+tyro derives flags, defaults, help and types from the tree of definitions. What it does not know, a class chosen by
+the value of a flag (`--model.attention gaussian`), is put into the tree before tyro sees it.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import equinox as eqx
+import numpy as np
+import tyro
+
+from descentlab._check import nearest
+from descentlab._describe import replace_at, value_at
+from descentlab.cli.discovery import UsageError
+from descentlab.given import Given
+
+__all__ = ["parse", "read_given"]
+
+Options = TypeVar("Options")
+
+_REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+def read_given(file: str | Path) -> Given:
+    """A file as given data: the array of an `.npy` file, the bytes of any other.
+
+    Raises:
+        UsageError: if it cannot be read, or holds something else than finite real numbers.
+    """
+    path = Path(file)
+    try:
+        if path.suffix != ".npy":
+            return Given(path.name, np.frombuffer(path.read_bytes(), dtype=np.uint8))
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise UsageError(f"{path} is not an array of numbers that numpy.save wrote without pickle: {error}") from error
+    return Given(path.name, finite(path.name, array))
+
+
+def finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, if it holds finite real numbers.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        raise UsageError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if not np.all(np.isfinite(array)):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise UsageError(f"{name} must be finite, got {array[place]} at index {place}; remove or replace it")
+    return array
+
+
+@_REGISTRY.primitive_rule
+def _given_rule(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """How tyro reads a field of given data: as the name of a file."""
+    if info.type is not Given:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FILE",
+        instance_from_str=lambda words: read_given(words[0]),
+        is_instance=lambda value: isinstance(value, Given),
+        str_from_instance=lambda given: [given.name],
+    )
+
+
+def parse(options: Options, arguments: Sequence[str], *, prog: str, description: str) -> tuple[Options, dict[str, Any]]:
+    """Options and overrides from the command line.
+
+    Args:
+        options: a dataclass with all defaults; the flags of its field `experiment`, a definition, go by the paths
+            inside it.
+        arguments: what the user wrote.
+        prog: the command, for help and errors.
+        description: for help.
+
+    Returns:
+        The options, and the fields of the definition that were given explicitly, by dotted path; a chosen class is
+        one value that contains what was given for its own fields.
+
+    Raises:
+        UsageError: if a class or a dotted flag is unknown. Other mistakes end the process with code 2, as tyro does.
+    """
+    definition = options.experiment  # type: ignore[attr-defined]
+    asked = {"-h", "--help"} & set(arguments)
+    definition, chosen, rest = _choose(definition, list(arguments))
+    if not asked:
+        for path in _flags(rest):
+            _refuse_unknown(definition, path)
+    parsed = tyro.cli(
+        type(options),
+        default=dataclasses.replace(options, experiment=definition),  # type: ignore[type-var]
+        args=rest,
+        prog=prog,
+        description=f"{description}\n\n{_class_help(definition)}",
+        registry=_REGISTRY,
+    )
+    paths = [path for path in [*chosen, *_flags(rest)] if _has(definition, path)]
+    inner = {path for path in paths for outer in chosen if path.startswith(f"{outer}.")}
+    return parsed, {path: value_at(parsed.experiment, path) for path in paths if path not in inner}
+
+
+def _flags(arguments: Sequence[str]) -> dict[str, str | None]:
+    """The path of every flag with the word that follows it."""
+    found: dict[str, str | None] = {}
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            outer, dot, last = name.replace("-", "_").rpartition(".")
+            last = last.removeprefix("no_") if not equals else last
+            following = None if following is not None and following.startswith("--") else following
+            found[f"{outer}{dot}{last}"] = value if equals else following
+    return found
+
+
+def _choose(definition: Any, arguments: list[str]) -> tuple[Any, list[str], list[str]]:
+    """The definition with the named classes in place, the paths where, and the arguments without their names."""
+    given = _flags(arguments)
+    chosen: list[str] = []
+    for path in sorted(given, key=lambda path: path.count(".")):
+        kind = _declared(definition, path)
+        if kind is not None:
+            definition = replace_at(definition, path, _make(kind, path, given))
+            chosen.append(path)
+    rest, skip = [], False
+    for word in arguments:
+        name = word[2:].partition("=")[0].replace("-", "_") if word.startswith("--") else None
+        if name in chosen:
+            skip = "=" not in word
+        elif skip:
+            skip = False
+        else:
+            rest.append(word)
+    return definition, chosen, rest
+
+
+def _has(definition: Any, path: str) -> bool:
+    try:
+        value_at(definition, path)
+    except ValueError:
+        return False
+    return True
+
+
+def _classes_in(annotation: Any) -> type[eqx.Module] | None:
+    """The definition type that an annotation names, alone or as an alternative to `None`."""
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, eqx.Module) and option is not Given:
+            return option
+    return None
+
+
+def _declared(definition: Any, path: str) -> type[eqx.Module] | None:
+    """The definition type of the field at a path, or `None` where the field holds something else or is not there."""
+    if not _has(definition, path):
+        return None
+    outer, _, name = path.rpartition(".")
+    owner = value_at(definition, outer) if outer else definition
+    if isinstance(owner, Mapping):
+        above, _, field = outer.rpartition(".")
+        hints = typing.get_type_hints(type(value_at(definition, above) if above else definition))
+        return _classes_in(typing.get_args(hints[field])[1])
+    return _classes_in(typing.get_type_hints(type(owner))[name])
+
+
+def _final(kind: type[eqx.Module]) -> dict[str, type[eqx.Module]]:
+    """The classes that a field of this type may hold, by their name on the command line."""
+    package = kind.__module__.rpartition(".")[0]
+    if package.startswith("descentlab."):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            importlib.import_module(f"{package}.{module.name}")
+    return {_spelled(one.__name__): one for one in _below(kind)}
+
+
+def _below(kind: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
+    """A class if it is final, else those that implement it."""
+    if not inspect.isabstract(kind):
+        yield kind
+    else:
+        for one in kind.__subclasses__():
+            yield from _below(one)
+
+
+def _spelled(name: str) -> str:
+    """A class name as a flag's value: `NormalizedGaussian` is normalized-gaussian, `ReLU` is relu."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "-", name).lower()
+
+
+def _match(kind: type[eqx.Module], name: str | None, path: str) -> type[eqx.Module]:
+    flag, known = _flag(path), _final(kind)
+    if name is None:
+        raise UsageError(f"wanted the name of a class after {flag}, got nothing; known are: {', '.join(known)}")
+    plain = {one.replace("-", ""): found for one, found in known.items()}
+    found = plain.get(re.sub("[-_]", "", name).lower())
+    if found is None:
+        raise UsageError(f"there is no {path.rpartition('.')[2]} {name!r} for {flag}; {nearest(name.lower(), known)}")
+    return found
+
+
+def _make(kind: type[eqx.Module], path: str, given: Mapping[str, str | None]) -> Any:
+    """A definition of the class named at a path, with its defaults; fields without one must be given."""
+    found = _match(kind, given.get(path), path)
+    values = {}
+    for field in dataclasses.fields(found):
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
+            continue
+        inner, annotation = f"{path}.{field.name}", typing.get_type_hints(found)[field.name]
+        word, nested = given.get(inner), _classes_in(annotation)
+        if word is None or (nested is None and annotation is not Given):
+            raise UsageError(f"{found.__name__} needs {field.name}; add {_flag(inner)} VALUE")
+        values[field.name] = read_given(word) if nested is None else _make(nested, inner, given)
+    return found(**values)
+
+
+def _flag(path: str) -> str:
+    return f"--{path.replace('_', '-')}"
+
+
+def _refuse_unknown(definition: Any, path: str) -> None:
+    """Raise where a dotted flag leads nowhere, naming what is there; undotted flags are left to tyro."""
+    owner: Any = definition
+    parts = path.split(".")
+    for i, name in enumerate(parts if len(parts) > 1 else ()):
+        names = list(owner) if isinstance(owner, Mapping) else [f.name for f in dataclasses.fields(owner)]
+        if name not in names:
+            thing = "probe" if isinstance(owner, Mapping) else "field"
+            where = ".".join(parts[:i])
+            told = f"{_flag(path)}: {type(owner).__name__ if thing == 'field' else where} has no {thing} {name!r}"
+            kind = _declared(definition, where) if where else None
+            others = sorted(set(_final(kind)) - {_spelled(type(owner).__name__)}) if kind and thing == "field" else []
+            other = f"; or choose another class: {_flag(where)} {'|'.join(others)}" if others else ""
+            raise UsageError(f"{told}; {nearest(name, names) if names else 'it has none'}{other}")
+        owner = owner[name] if isinstance(owner, Mapping) else getattr(owner, name)
+        if not isinstance(owner, eqx.Module | Mapping):
+            if i + 1 < len(parts):
+                raise UsageError(f"{_flag(path)}: {'.'.join(parts[: i + 1])} is a value without fields; end there")
+            return
+
+
+def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
+    """Every path at which a definition lies."""
+    if isinstance(definition, Mapping):
+        children = definition.items()
+    else:
+        children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
+    for name, value in children:
+        if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
+            yield f"{prefix}{name}"
+            yield from _paths(value, f"{prefix}{name}.")
+
+
+def _class_help(definition: Any) -> str:
+    """Which classes may be chosen where."""
+    lines = ["Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"]
+    for path in _paths(definition):
+        kind = _declared(definition, path)
+        names = _final(kind) if kind is not None else {}
+        if len(names) > 1 and not path.startswith("probes."):
+            now = _spelled(type(value_at(definition, path)).__name__)
+            lines.append(f"  {_flag(path)} {{{','.join(names)}}} (default: {now})")
+    return "\n".join(lines)
