@@ -176,7 +176,7 @@ def write(report: Report, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def format_number(value: float | None, *, signed: bool = False) -> str:
+def format_number(value: float | int | None, *, signed: bool = False) -> str:
     """A number with four significant digits, in powers of ten where it is very large or small.
 
     Args:

@@ -70,4 +70,5 @@ class LogSpaced(AbstractSchedule):
         """Sorted distinct steps between 0 and `last`, both included."""
         decades = np.log10(max(last, 1))
         spaced = np.logspace(0, decades, int(np.ceil(decades * self.per_decade)) + 1)
-        return np.union1d(np.round(spaced).astype(np.int64), [0, last])
+        steps = np.union1d(np.round(spaced).astype(np.int64), [0, last])
+        return steps[steps <= last]

@@ -92,7 +92,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command == "list":
         return _list(rest)
     if command == "certify":
-        from descentlab.cli import certify  # noqa: PLC0415 imports JAX
+        from descentlab.cli import certify
 
         return certify.main(rest)
     if not rest or rest[0] in ("-h", "--help"):
@@ -102,7 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
     if rest[0].startswith("-"):
         raise discovery.UsageError(f"wanted a study after {command!r}, got {rest[0]!r}; put flags after its name")
     place = discovery.find(rest[0])
-    from descentlab.cli import commands  # noqa: PLC0415 imports JAX
+    from descentlab.cli import commands
 
     return commands.main(command, place, rest[1:])
 

@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
         data=FullBatch(options.samples or samples),
     )
     check(experiment)
-    from descentlab.theory.certify import certify  # noqa: PLC0415 help needs no theory
+    from descentlab.theory.certify import certify
 
     answer = certify(experiment, seed=options.seed, tolerance=options.tolerance)
     display.console().print(_shown(answer))

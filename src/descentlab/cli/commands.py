@@ -21,7 +21,6 @@ import tyro
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
 from descentlab.experiment import Experiment
-from descentlab.report import Figure, Report, render
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
@@ -99,8 +98,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
     page = store.root / "reports" / f"{study.name}-{size}.html"
     if command != "check":
-        report = _report(outcome, bases(study, overrides), provenance)
-        store.replace_file(page, render(report).encode())
+        store.replace_file(page, _page(outcome, bases(study, overrides), provenance).encode())
     _show(outcome, page if page.exists() else None, options.json)
     return 0
 
@@ -163,8 +161,10 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
     return conclude(study, size, wanted, store)
 
 
-def _report(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, str]) -> Report:
-    """The page's content: figures drawn from the runs of their section, definitions of the base experiments."""
+def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, str]) -> str:
+    """The page: figures drawn from the runs of their section, definitions of the base experiments."""
+    from descentlab.report import Figure, Report, render  # flags and help need no plotly
+
     study = outcome.study
     figures = []
     for section in study.sections:
@@ -172,7 +172,7 @@ def _report(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str,
             title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
             figures.append(Figure(title.rstrip("."), caption.strip(), draw(outcome.runs[section.name])))
     path = study.axis[0]
-    return Report(
+    report = Report(
         title=study.title,
         question=study.question,
         paper=study.paper,
@@ -181,6 +181,7 @@ def _report(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str,
         definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in starts],
         provenance=provenance,
     )
+    return render(report)
 
 
 def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:

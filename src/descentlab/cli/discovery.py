@@ -69,7 +69,7 @@ def load(place: str | Path) -> Any:
     Raises:
         UsageError: if it is missing or something else than a study.
     """
-    from descentlab.study import Study  # noqa: PLC0415 imports JAX
+    from descentlab.study import Study
 
     module = _load_file(place) if isinstance(place, Path) else importlib.import_module(f"descentlab.studies.{place}")
     study = getattr(module, "study", None)

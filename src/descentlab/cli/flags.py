@@ -98,8 +98,10 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
     asked = {"-h", "--help"} & set(arguments)
     definition, chosen, rest = _choose(definition, list(arguments))
     if not asked:
+        own = [field.name for field in dataclasses.fields(options) if field.name != "experiment"]  # type: ignore
         for path in _flags(rest):
-            _refuse_unknown(definition, path)
+            if path not in own:
+                _refuse_unknown(definition, path, own)
     parsed = tyro.cli(
         type(options),
         default=dataclasses.replace(options, experiment=definition),  # type: ignore[type-var]
@@ -230,11 +232,14 @@ def _flag(path: str) -> str:
     return f"--{path.replace('_', '-')}"
 
 
-def _refuse_unknown(definition: Any, path: str) -> None:
-    """Raise where a dotted flag leads nowhere, naming what is there; undotted flags are left to tyro."""
+def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
+    """Raise where a flag leads nowhere, naming what is there; `own` are the flags outside the definition."""
     owner: Any = definition
     parts = path.split(".")
-    for i, name in enumerate(parts if len(parts) > 1 else ()):
+    if len(parts) == 1 and not _has(definition, path):
+        known = [_flag(name) for name in [*own, *_paths(definition)]]
+        raise UsageError(f"there is no flag {_flag(path)}; {nearest(_flag(path), known)}")
+    for i, name in enumerate(parts):
         names = list(owner) if isinstance(owner, Mapping) else [f.name for f in dataclasses.fields(owner)]
         if name not in names:
             thing = "probe" if isinstance(owner, Mapping) else "field"
@@ -265,7 +270,9 @@ def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
 
 def _class_help(definition: Any) -> str:
     """Which classes may be chosen where."""
-    lines = ["Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"]
+    lines = [
+        "Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"
+    ]
     for path in _paths(definition):
         kind = _declared(definition, path)
         names = _final(kind) if kind is not None else {}

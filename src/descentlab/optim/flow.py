@@ -1,6 +1,5 @@
 """Gradient flow."""
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,9 @@ class GradientFlow(AbstractOptimizer):
     tolerance: float = eqx.field(default=1e-9, converter=real)
 
     def __check_init__(self):
+        # Here, because it takes a quarter of the package's start-up time, and outside any tracing.
+        import diffrax as diffrax
+
         positive(self, "time_step")
         positive(self, "tolerance")
 
@@ -41,6 +43,7 @@ class GradientFlow(AbstractOptimizer):
 
     def step(self, point: Point, state: PyTree) -> Update:
         """One stretch of time."""
+        import diffrax
 
         def velocity(time: Array, params: PyTree, objective: PyTree) -> PyTree:
             del time

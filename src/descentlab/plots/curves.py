@@ -111,18 +111,7 @@ def add_band(
     remaining = np.isfinite(lanes).sum(axis=0)
     total = lanes.shape[0]
     if total > 1:
-        edge_x, edge_y = _outline(x, _drawable(figure, low), high)
-        figure.add_scatter(
-            x=edge_x,
-            y=edge_y,
-            mode="lines",
-            line={"width": 0, "color": color},
-            fill="toself",
-            fillcolor=translucent(color, 0.18),
-            hoverinfo="skip",
-            legendgroup=label,
-            showlegend=False,
-        )
+        _draw_band(figure, x, (_drawable(figure, low), high), label, color)
     short = f" ({remaining[-1]} of {total} lanes at the end)" if x.size and remaining[-1] < total else ""
     spread = f"<br>{quantiles[0]:.0%} to {quantiles[1]:.0%}: %{{customdata[0]:.3g}} to %{{customdata[1]:.3g}}"
     over = f"{spread}<br>%{{customdata[2]}} of {total} lanes" if total > 1 else ""
@@ -171,7 +160,7 @@ def add_line(
     )
 
 
-def add_level(figure: go.Figure, height: float, label: str, *, color: str = REFERENCE) -> go.Figure:
+def add_level(figure: go.Figure, height: float | int, label: str, *, color: str = REFERENCE) -> go.Figure:
     """Add a horizontal line across the whole figure at a height, with its label at the left end.
 
     Args:
@@ -192,6 +181,21 @@ def add_level(figure: go.Figure, height: float, label: str, *, color: str = REFE
         y1=height,
         line={"width": 1.25, "color": color, "dash": "dot"},
         label={"text": label, "textposition": "start", "yanchor": "bottom", "font": {"size": 11, "color": color}},
+    )
+
+
+def _draw_band(figure: go.Figure, x: np.ndarray, edges: tuple[np.ndarray, np.ndarray], label: str, color: str) -> None:
+    outline_x, outline_y = _outline(x, *edges)
+    figure.add_scatter(
+        x=outline_x,
+        y=outline_y,
+        mode="lines",
+        line={"width": 0, "color": color},
+        fill="toself",
+        fillcolor=translucent(color, 0.18),
+        hoverinfo="skip",
+        legendgroup=label,
+        showlegend=False,
     )
 
 

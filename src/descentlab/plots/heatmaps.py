@@ -12,6 +12,8 @@ from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE
 
 __all__ = ["Categories", "heat_map"]
 
+MOST_WRITTEN = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Categories:
@@ -35,10 +37,10 @@ def heat_map(
     label: str,
     scale: Literal["log", "linear"] = "log",
 ) -> go.Figure:
-    """A heat map with its numbers written into the cells.
+    """A heat map with its numbers written into the cells, unless the columns are too many for that.
 
     A cell without a finite number is hatched and takes no part in the colour scale: NaN means that nothing was
-    measured, infinity that the number diverged, and the cell says which.
+    measured, infinity that the number diverged, and a written cell says which.
 
     Args:
         title: what the figure shows.
@@ -54,18 +56,8 @@ def heat_map(
     Raises:
         ValueError: if the shape does not fit the names, a name is repeated, or a number has no logarithm.
     """
-    cells = np.asarray(values, dtype=np.float64)
-    wanted = (len(y.names), len(x.names))
-    if cells.shape != wanted:
-        raise ValueError(
-            f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them"
-        )
-    for axis in (x, y):
-        if len(set(axis.names)) < len(axis.names):
-            raise ValueError(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")
+    cells = _checked(np.asarray(values, dtype=np.float64), x, y, scale)
     finite = np.isfinite(cells)
-    if scale == "log" and np.any(cells[finite] <= 0):
-        raise ValueError(f"a log scale holds numbers above 0, got {cells[finite].min():g}; choose scale='linear'")
     shown = np.where(finite, cells, np.nan)
     colors = np.log10(shown) if scale == "log" else shown
     ticks = _decades(shown[finite]) if scale == "log" else {}
@@ -84,26 +76,47 @@ def heat_map(
     )
     for row, column in np.argwhere(~finite):
         _hatch(figure, int(row), int(column))
-    _write_numbers(figure, cells, colors)
+    if len(x.names) <= MOST_WRITTEN:
+        _write_numbers(figure, (x.names, y.names), cells, colors)
     grid = {"showgrid": False, "showline": False, "ticks": ""}
-    figure.update_xaxes(title_text=x.label, type="category", range=[-0.5, wanted[1] - 0.5], **grid)
-    figure.update_yaxes(title_text=y.label, type="category", range=[-0.5, wanted[0] - 0.5], **grid)
+    figure.update_xaxes(title_text=x.label, type="category", range=[-0.5, len(x.names) - 0.5], **grid)
+    figure.update_yaxes(title_text=y.label, type="category", range=[-0.5, len(y.names) - 0.5], **grid)
     return figure
 
 
-def _write_numbers(figure: go.Figure, cells: np.ndarray, colors: np.ndarray) -> None:
-    """Write the numbers over the colours, dark on the light upper part of the scale and light on the rest."""
+def _checked(cells: np.ndarray, x: Categories, y: Categories, scale: str) -> np.ndarray:
+    wanted = (len(y.names), len(x.names))
+    if cells.shape != wanted:
+        raise ValueError(
+            f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them"
+        )
+    for axis in (x, y):
+        if len(set(axis.names)) < len(axis.names):
+            raise ValueError(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")
+    lowest = cells[np.isfinite(cells)].min(initial=np.inf)
+    if scale == "log" and lowest <= 0:
+        raise ValueError(f"a log scale holds numbers above 0, got {lowest:g}; choose scale='linear'")
+    return cells
+
+
+def _written(value: float) -> str:
     special = {"nan": "\N{EM DASH}", "inf": "\N{INFINITY}", "-inf": "\N{MINUS SIGN}\N{INFINITY}"}
+    return special.get(str(value), f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+"))
+
+
+def _write_numbers(
+    figure: go.Figure, names: tuple[Sequence[str], Sequence[str]], cells: np.ndarray, colors: np.ndarray
+) -> None:
+    """Write the numbers over the colours, dark on the light upper part of the scale and light on the rest."""
     finite = np.isfinite(cells)
     low, high = (colors[finite].min(), colors[finite].max()) if finite.any() else (0.0, 1.0)
-    bright = (colors - low) > 0.55 * (high - low)
+    bright = (colors - low) > 0.45 * (high - low)
     inks = np.where(finite, np.where(bright, "#14161a", "#ffffff"), REFERENCE)
-    rows, columns = np.indices(cells.shape)
     figure.add_scatter(
-        x=columns.ravel(),
-        y=rows.ravel(),
+        x=list(names[0]) * len(names[1]),
+        y=[name for name in names[1] for _ in names[0]],
         mode="text",
-        text=[special.get(str(value), f"{value:.3g}") for value in cells.ravel()],
+        text=[_written(value) for value in cells.ravel()],
         textfont={"color": inks.ravel().tolist(), "size": 11},
         hoverinfo="skip",
         showlegend=False,
@@ -111,7 +124,7 @@ def _write_numbers(figure: go.Figure, cells: np.ndarray, colors: np.ndarray) -> 
 
 
 def _decades(values: np.ndarray) -> dict[str, list]:
-    """Ticks of a colour bar of logarithms, at most about six, with 2 and 5 between them if decades are few."""
+    """Ticks of a colour bar of logarithms, at most about six; 2 and 5 among them if decades are few."""
     if not values.size:
         return {}
     low, high = np.log10(values.min()), np.log10(values.max())
@@ -119,8 +132,8 @@ def _decades(values: np.ndarray) -> dict[str, list]:
     steps = [1.0] if high - low > 2 else [1.0, 2.0, 5.0]
     ticks = np.array([np.log10(step) + decade for decade in whole for step in steps])
     ticks = ticks[(ticks >= low - 1e-9) & (ticks <= high + 1e-9)]
-    ticks = ticks[:: max(1, -(-ticks.size // 6))]
-    return {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.3g}" for tick in ticks]}
+    ticks = ticks[:: -(-ticks.size // 6)] if ticks.size > 1 else np.unique([low, high])
+    return {"tickvals": ticks.tolist(), "ticktext": [_written(10**tick) for tick in ticks]}
 
 
 def _hatch(figure: go.Figure, row: int, column: int) -> None:

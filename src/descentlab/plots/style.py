@@ -59,7 +59,8 @@ def free_color(figure: go.Figure, label: str) -> str:
     Returns:
         A hexadecimal colour; the palette starts again once all of it is used.
     """
-    used = [trace.line.color for trace in figure.select_traces({"type": "scatter"}) if trace.showlegend is not False]
+    scatters: list[Any] = [trace for trace in figure.data if isinstance(trace, go.Scatter)]
+    used = [trace.line.color for trace in scatters if trace.showlegend is not False]
     free = [color for color in PALETTE if color not in used]
     return _known_kernel(label) or (free[0] if free else PALETTE[len(used) % len(PALETTE)])
 
@@ -110,7 +111,7 @@ def _template() -> go.layout.Template:
             "margin": {"l": 60, "r": 20, "t": 44, "b": 52},
             "paper_bgcolor": "rgba(0, 0, 0, 0)",
             "plot_bgcolor": "rgba(0, 0, 0, 0)",
-            "scene": {"camera": {"center": {"x": 0, "y": 0, "z": -0.15}, "eye": {"x": 1.5, "y": 1.5, "z": 1.0}}},
+            "scene": {"camera": {"center": {"x": 0, "y": 0, "z": -0.15}, "eye": {"x": 1.65, "y": 1.65, "z": 1.1}}},
             "title": {"x": 0, "xref": "paper", "font": {"size": 16}},
             "xaxis": axis,
             "yaxis": axis,

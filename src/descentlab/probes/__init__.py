@@ -11,4 +11,5 @@ from descentlab.probes.parameters import Parameters as Parameters
 from descentlab.probes.spectra import FeatureSpectrum as FeatureSpectrum
 from descentlab.probes.spectra import GramSpectrum as GramSpectrum
 from descentlab.probes.spectra import ModalSpectrum as ModalSpectrum
+from descentlab.probes.spectra import TokenRank as TokenRank
 from descentlab.probes.spectra import feature_matrix as feature_matrix

@@ -13,7 +13,7 @@ from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, At, LogSpaced
 
-__all__ = ["RANK_TOLERANCE", "FeatureSpectrum", "GramSpectrum", "ModalSpectrum", "feature_matrix"]
+__all__ = ["RANK_TOLERANCE", "FeatureSpectrum", "GramSpectrum", "ModalSpectrum", "TokenRank", "feature_matrix"]
 
 RANK_TOLERANCE = 1e-10
 """A singular value counts towards the rank when it exceeds this times the largest one."""
@@ -118,3 +118,35 @@ class ModalSpectrum(AbstractProbe):
         """None: entries are numbered."""
         del params
         return ()
+
+
+class TokenRank(AbstractProbe):
+    """The rank r of all tokens of all samples, stacked, to a relative tolerance of 1e-10.
+
+    Whether the vector of ones lies in their column space decides whether rows of attention that sum to one share a
+    direction among heads: then the rank of B is at most H (r - 1) + 1, otherwise H r.
+
+    Args:
+        when: the steps at which it is recorded; the tokens do not change.
+
+    References:
+        `docs/theory/theorem_a.md`.
+    """
+
+    when: AbstractSchedule = At((0,))
+
+    def __call__(self, point: Point) -> Array:
+        """The rank, and the rank with a column of ones appended."""
+        tokens = point.objective.inputs.reshape(-1, point.objective.inputs.shape[-1])
+        ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
+        return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1))])
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """Names of the entries."""
+        del params
+        return ("rank", "rank_with_ones")
+
+
+def _rank(matrix: Array) -> Array:
+    singular = jnp.linalg.svd(matrix, compute_uv=False)
+    return jnp.sum(singular > RANK_TOLERANCE * singular[0]) * 1.0

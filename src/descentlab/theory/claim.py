@@ -9,7 +9,7 @@ import numpy as np
 
 from descentlab._types import ArrayLike
 
-__all__ = ["About", "Claim", "Verdict", "at_least", "at_most", "close", "not_applicable"]
+__all__ = ["About", "Claim", "Verdict", "at_least", "at_most", "close", "not_applicable", "undecided"]
 
 
 class Verdict(enum.StrEnum):
@@ -87,13 +87,20 @@ def not_applicable(about: About, reason: str) -> Claim:
     return Claim(**said, verdict=Verdict.NOT_APPLICABLE)
 
 
-def _judge(about: About, margin: np.ndarray, sides: tuple[np.ndarray, ...]) -> Claim:
+def undecided(claim: Claim, reason: str) -> Claim:
+    """A claim whose comparisons are too few for the verdict they came to; one that fails already stays so."""
+    if claim.verdict != Verdict.HOLDS:
+        return claim
+    return dataclasses.replace(claim, verdict=Verdict.UNDECIDED, detail=f"{reason}. {claim.detail}".strip())
+
+
+def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...]) -> Claim:
     """The verdict of comparisons whose `margin` is at least 0 where they are met.
 
-    `sides` are measured, expected, uncertainty and where, all of the shape of `margin`. A margin that is not a
+    `sides` are measured, expected, uncertainty and where, broadcast against `margin`. A margin that is not a
     number decides nothing, so it leaves the claim undecided unless another comparison fails.
     """
-    measured, expected, uncertainty, where = sides
+    margin, measured, expected, uncertainty, where = np.broadcast_arrays(margin, *sides)
     checked = int(where.sum())
     if not checked:
         return not_applicable(about, "no comparison was possible")

@@ -1,12 +1,13 @@
 r"""Upper bounds on how fast the attention features and the Jacobian change with the weights.
 
-Everything here is an upper bound: of $\|dB_h\| \le C_1 \|d(W^Q, W^K)_h\|$, of
-$\|d^2 B_h\| \le C_2 \|d(W^Q, W^K)_h\|^2$ and, put together with the norms of the other blocks, of the Lipschitz constant
-$\beta(\rho)$ of the Jacobian on the ball of radius $\rho$ around the given weights. Proofs are in
-`docs/theory/lipschitz.md`. Rounding of float64 is not bounded.
+Everything here is an upper bound: of the first and second derivative of a head's features,
+$\|dB_h\| \le C_1 \|d(W^Q, W^K)_h\|$ and $\|d^2 B_h\| \le C_2 \|d(W^Q, W^K)_h\|^2$, and, put together with the norms
+of the other blocks, of the Lipschitz constant $\beta(\rho)$ of the Jacobian on the ball of radius $\rho$ around the
+given weights. Proofs are in `docs/theory/lipschitz.md`. Rounding of float64 is not bounded.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -22,12 +23,15 @@ from descentlab.objective import Objective
 
 __all__ = ["Geometry", "KernelBounds", "geometry", "jacobian_lipschitz", "kernel_bounds", "largest_radius"]
 
+SOFTMAX_CURVATURE = (2 / 27) ** 0.5
+"""Largest norm of the second derivative of softmax along unit directions."""
+
 
 class KernelBounds(NamedTuple):
     """How fast one head's features change with its trained query and key weights.
 
     Attributes:
-        first: $C_1$, with the factor $1/\\sqrt N$ of B.
+        first: $C_1$, with the factor 1/sqrt(N) of B.
         second: $C_2$, with the same factor.
     """
 
@@ -64,8 +68,8 @@ class Geometry(eqx.Module):
     def scores(self, radius: Array) -> Array:
         """Bound on the norm of the factors that a change of the trained query and key weights is multiplied with.
 
-        It is $\\|W^K\\|$ where the query moves, $\\|W^Q\\|$ where the key does, and where both do the Euclidean norm of
-        the two plus the radius.
+        It is the norm of the key block where the query moves, of the query block where the key does, and where both
+        do the Euclidean norm of the two plus the radius.
         """
         query, key = self.norms["query"], self.norms["key"]
         if self.moving == 2:
@@ -133,12 +137,12 @@ def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{2\sqrt d}(\sum x_i^6)^{1/2}$; $C_2$ has a term in $\kappa^2$; $\kappa$ grows with the ball."""
+    r"""$C_1 = \frac{\kappa}{2\sqrt d}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
     del attention
     kappa, d = where.scores(radius), where.head_dim
     first = kappa / (2 * jnp.sqrt(1.0 * d)) * where.power_sum(where.spectral**3)
     bilinear = where.spectral**3 / (2 * jnp.sqrt(1.0 * d)) if where.moving == 2 else 0.0
-    second = where.power_sum(where.longest * where.spectral**4 * kappa**2 / d + bilinear)
+    second = where.power_sum(SOFTMAX_CURVATURE * where.longest * where.spectral**4 * kappa**2 / d + bilinear)
     return KernelBounds(first, second)
 
 
@@ -190,7 +194,7 @@ def assembled(bounds: KernelBounds, norms: tuple[Array, Array, Array], trained: 
     return jnp.abs(jnp.linalg.eigvalsh(matrix * moving[:, None] * moving)).max()
 
 
-def largest_radius(slope: functools.partial, half: Array) -> Float[Array, ""]:
+def largest_radius(slope: Callable, half: Array) -> Float[Array, ""]:
     r"""The radius at which slope(radius) * radius reaches `half`, from below, by bisection in its logarithm.
 
     Args:

@@ -1,12 +1,13 @@
 r"""Theorem B: gradient descent stays in a ball in which the Jacobian keeps its rank, whatever blocks are trained.
 
-With $\sigma_0$ the smallest singular value of J at the start, $\beta(\rho)$ a Lipschitz bound of J on the ball of radius
-$\rho$ and $\rho$ the root of $\beta(\rho)\rho = \sigma_0/2$: if $8\beta\|r_0\| \le \sigma_0^2$ and the step is at most
-$1/(L_J^2 + \beta\|r_0\|)$, $L_J = \sigma_{\max}(J_0) + \sigma_0/2$, all iterates stay within $4\|r_0\|/\sigma_0$ of the start and
-$f_t \le (1 - \eta\sigma_0^2/4)^t f_0$. Proof: `docs/theory/theorem_b.md`.
+With $\sigma_0$ the smallest singular value of J at the start, $\beta(\rho)$ a Lipschitz bound of J on the ball of
+radius $\rho$, $\rho$ the root of $\beta(\rho)\rho = \sigma_0/2$ and $L_J = \sigma_{\max}(J_0) + \sigma_0/2$: if
+$8\beta\|r_0\| \le \sigma_0^2$ and the step is at most $1/(L_J^2 + \beta\|r_0\|)$, all iterates stay within
+$4\|r_0\|/\sigma_0$ of the start and $f_t \le (1 - \eta\sigma_0^2/4)^t f_0$. Proof: `docs/theory/theorem_b.md`.
 """
 
 import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -17,6 +18,7 @@ from descentlab._types import Array, Float, PyTree
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
+from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import geometry, jacobian_lipschitz, largest_radius
 
@@ -34,7 +36,8 @@ def jacobian_singular_values(objective: Objective, params: PyTree) -> Float[Arra
 class TheoremB(AbstractProbe):
     """The constants of Theorem B at a point; certified where `ratio` is at most 1.
 
-    NaN in `beta` and `ratio` says that no Lipschitz bound is known for the kernel.
+    NaN in `beta` says that no Lipschitz bound is known for the kernel, an infinite `ratio` that J has not full row
+    rank.
 
     Args:
         when: the steps at which they are recorded.
@@ -48,7 +51,8 @@ class TheoremB(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The constants, in the order of the labels."""
         singular = jacobian_singular_values(point.objective, point.params)
-        smallest, largest = singular[-1], singular[0]
+        largest = singular[0]
+        smallest = jnp.where(singular[-1] > RANK_TOLERANCE * largest, singular[-1], 0.0)
         residual = jnp.sqrt(2 * point.loss)
         where = geometry(point.objective, point.params)
         attention = point.objective.model(point.params).attention
@@ -58,7 +62,7 @@ class TheoremB(AbstractProbe):
         else:
             radius = largest_radius(slope, smallest / 2)
             beta = slope(radius)
-        ratio = 8 * beta * residual / smallest**2
+        ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
         step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
         return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, 4 * residual / smallest])
 
@@ -71,9 +75,9 @@ class TheoremB(AbstractProbe):
 class LipschitzSearch(AbstractProbe):
     r"""A search for points of Theorem B's ball at which J changes faster than the claimed $\beta$.
 
-    At random points of the ball the trilinear form $u^\top D^2 r[\delta, \epsilon]$ is raised by alternating maximisation
-    (each value is the limit of $\|J(\theta) - J(\theta')\| / \|\theta - \theta'\|$ for a pair of points), and the same quotient is
-    taken for pairs of random points.
+    The quotient $\|J(\theta) - J(\theta')\| / \|\theta - \theta'\|$ is taken for pairs of random points of the ball,
+    and in the limit of close points, where it is the trilinear form $u^\top D^2 r[\delta, \epsilon]$, raised by alternating
+    maximisation.
 
     Args:
         when: the steps at which it is made.
@@ -100,7 +104,7 @@ class LipschitzSearch(AbstractProbe):
         far = jax.vmap(functools.partial(_quotient, point.objective, point.params, radius))(keys)
         return jnp.stack([jnp.maximum(slopes.max(), far.max()), beta])
 
-    def _steepest(self, function: eqx.Module, centre: Array, radius: Array, key: Array) -> Array:
+    def _steepest(self, function: Callable, centre: Array, radius: Array, key: Array) -> Array:
         """The largest second derivative found at one random point of the ball."""
         keys = jax.random.split(key, 4)
         at = centre + radius * jax.random.uniform(keys[3]) * _unit(jax.random.normal(keys[0], centre.shape))

@@ -1,8 +1,9 @@
 r"""Theorem C: query, key and value are trained, the output block is fixed, and the features keep their rank.
 
-With $\lambda_B = \sigma_{\min}(B_0)$, $\omega$ and $w$ the extreme singular values of the output matrices of the heads, r the
-root of $C_1(r)\,r = \lambda_B/2$, $\mu = \omega^2\lambda_B^2/4$, $b = \|B_0\| + \lambda_B/2$ and $v$ the largest value norm that
-training can reach: if $2\sqrt H\,C_1 w v \|r_0\| \le \mu r$ and the step is at most $1/L_f$, then
+With $\lambda_B = \sigma_{\min}(B_0)$, $\omega$ and $w$ the extreme singular values of the output matrices of the heads,
+r the root of $C_1(r)\,r = \lambda_B/2$, $\mu = \omega^2\lambda_B^2/4$, $b = \|B_0\| + \lambda_B/2$ and $v$ the largest
+norm of a value matrix that training can reach: if $2\sqrt H\,C_1 w v \|r_0\| \le \mu r$ and the step is at most
+$1/L_f$, then
 $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t. Proof: `docs/theory/theorem_c.md`.
 """
 
@@ -14,6 +15,7 @@ from descentlab._types import Array, PyTree
 from descentlab.attention import AbstractAttention
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe, feature_matrix
+from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import Geometry, assembled, geometry, kernel_bounds, largest_radius
 
@@ -25,7 +27,8 @@ TRAINED = ("query", "key", "value")
 class TheoremC(AbstractProbe):
     """The constants of Theorem C at a point; certified where `ratio` is at most 1.
 
-    NaN in `ratio` says that no bound is known for the kernel, or that other blocks than query, key and value are trained.
+    NaN in `ratio` says that no bound is known for the kernel, or that the trained blocks are not query, key and value;
+    infinity that the features or an output matrix have not full rank.
 
     Args:
         when: the steps at which they are recorded.
@@ -44,7 +47,8 @@ class TheoremC(AbstractProbe):
         singular = jnp.linalg.svd(feature_matrix(point.objective, point.params), compute_uv=False)
         rows = point.objective.inputs.shape[0] * (point.objective.targets.size // point.objective.targets.shape[0])
         rows //= model.output.shape[-1]
-        features = jnp.where(singular.shape[0] >= rows, singular[-1], 0.0)
+        full_rank = (singular.shape[0] >= rows) & (singular[-1] > RANK_TOLERANCE * singular[0])
+        features = jnp.where(full_rank, singular[-1], 0.0)
         outputs = jnp.linalg.svd(model.output, compute_uv=False)
         full = model.output.shape[-2] >= model.output.shape[-1]
         omega = jnp.where(full, outputs[:, -1].min(), 0.0)
@@ -59,7 +63,8 @@ class TheoremC(AbstractProbe):
         radius, first, second = bounds
         value, output = where.norms["value"] + reach, where.norms["output"]
         heads = model.query.shape[0]
-        ratio = 2 * jnp.sqrt(1.0 * heads) * first * output * value * residual / (mu * radius)
+        movement = 2 * jnp.sqrt(1.0 * heads) * first * output * value * residual
+        ratio = jnp.where(mu > 0, movement / (mu * radius), jnp.inf)
         change = assembled(second, (value, output, where.features + first * radius), where.trained)
         smoothness = (output * norm) ** 2 + heads * (first * output * value) ** 2 + change * residual
         return jnp.stack([features, omega, mu, residual, reach, radius, ratio, 1 / smoothness])

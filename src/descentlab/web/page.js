@@ -49,7 +49,9 @@
         if (three) style[`${axis}.backgroundcolor`] = clear;
       }
     }
-    if (narrow.matches) Object.assign(style, { "margin.l": 44, "margin.r": 8, "margin.b": 44 });
+    for (const [side, pixels] of [["l", 44], ["r", 8], ["b", 44]]) {
+      style[`margin.${side}`] = narrow.matches ? pixels : chart.margin[side] ?? null;
+    }
     return style;
   }
 
@@ -66,6 +68,7 @@
     chart.layout = Object.assign(chart.layout || {}, { autosize: true, width: undefined });
     if (chart.layout.height) holder.style.height = `${chart.layout.height}px`;
     delete chart.layout.height;
+    chart.margin = { ...chart.layout.margin };
     chart.dragmode = chart.layout.dragmode || (chart.data.some((trace) => depth.has(trace.type)) ? "orbit" : "zoom");
     for (const [name, value] of Object.entries(pageStyle(chart))) assign(chart.layout, name, value);
     const filename = holder.getAttribute("aria-label").replace(/, interactive chart$/, "").replace(/\W+/g, "_");
@@ -75,8 +78,18 @@
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "resetCameraLastSave3d"], toImageButtonOptions: { format: "svg", filename },
     });
     charts.push({ holder, chart });
+    writeCells(holder, chart);
   }
+
+  // Numbers in the cells of a heat map need room; where there is none, a tap on a cell still tells its number.
+  function writeCells(holder, chart) {
+    if (!chart.data.some((trace) => trace.type === "heatmap")) return;
+    const texts = [...chart.data.keys()].filter((at) => chart.data[at].mode === "text");
+    if (texts.length) Plotly.restyle(holder, { visible: !narrow.matches }, texts);
+  }
+
   const redraw = () => charts.forEach(({ holder, chart }) => Plotly.relayout(holder, pageStyle(chart)));
+  const refit = () => charts.forEach(({ holder, chart }) => writeCells(holder, chart));
 
   function startTheme() {
     const button = document.querySelector(".theme");
@@ -91,7 +104,10 @@
       redraw();
     });
     systemDark.addEventListener("change", redraw);
-    narrow.addEventListener("change", redraw);
+    narrow.addEventListener("change", () => {
+      redraw();
+      refit();
+    });
   }
 
   function startFilters() {

@@ -1,0 +1,1 @@
+"""Studies: a module or package here with an attribute `study` is one."""

@@ -1,0 +1,137 @@
+r"""Theorems A and A': training the value block alone, or the output block alone.
+
+The model is linear in either, so that $r_{t+1} = (I - \eta K) r_t$ with constant K and
+
+    f_t = 1/2 sum_i c_i^2 (1 - eta lambda_i)^(2t),
+
+$\lambda_i$ the eigenvalues of K and $c_i$ the components of $r_0$. With $\mu = \lambda_{\min}(K)$ and a step
+$\eta \le 1/\lambda_{\max}(K)$: $f_t \le (1 - \eta\mu)^{2t} f_0$. The limit is the least-squares floor, zero for every
+target if and only if K has full rank, which needs HD >= Nn (value) or Hd >= Nn (output). Proofs: `docs/theory/theorem_a.md`, `theorem_a_prime.md`.
+The spectrum is what the probe `ModalSpectrum` records.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descentlab.objective import ZERO_LOSS
+from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.theory.claim import About, Claim, at_most, close
+from descentlab.trajectory import Trajectory
+
+__all__ = ["condition_number", "late_slope", "least_squares_floor", "modal_formula", "modal_loss", "rate", "steps_to"]
+
+ROUNDING = 1e-9
+"""Relative slack of every bound on a loss."""
+
+
+def _contraction(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
+    """(1 - eta lambda_i)^(2t), axes step and mode; 1 - eta lambda is 0 at the largest eigenvalue, up to rounding."""
+    logs = np.log(np.maximum(np.abs(1 - step_size * spectrum[0]), 1e-300))
+    return np.exp(2 * np.asarray(steps)[:, None] * logs)
+
+
+def modal_loss(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
+    """f_t at the given steps.
+
+    Args:
+        spectrum: eigenvalues of K and squared components of the residual, as two rows.
+        step_size: eta.
+        steps: t.
+    """
+    return 0.5 * _contraction(spectrum, step_size, steps) @ spectrum[1]
+
+
+def least_squares_floor(spectrum: np.ndarray) -> float:
+    """The limit of f_t: half the squared components along eigenvalues that vanish to the rank tolerance."""
+    null = spectrum[0] <= RANK_TOLERANCE**2 * spectrum[0].max()
+    return float(0.5 * spectrum[1][null].sum())
+
+
+def condition_number(spectrum: np.ndarray) -> float:
+    """lambda_max / lambda_min of K; infinite where it has not full rank."""
+    largest, smallest = spectrum[0].max(), spectrum[0].min()
+    return float(largest / smallest) if smallest > RANK_TOLERANCE**2 * largest else np.inf
+
+
+def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
+    """The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite beyond 1e15.
+
+    Raises:
+        ValueError: if the step is too long for the loss to fall at every step.
+    """
+    if step_size * spectrum[0].max() > 2:
+        raise ValueError(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
+    wanted = tolerance * 0.5 * spectrum[1].sum()
+    if least_squares_floor(spectrum) > wanted:
+        return np.inf
+    low, high = -1.0, 1.0
+    while modal_loss(spectrum, step_size, np.asarray([high]))[0] > wanted:
+        low, high = high, 4 * high
+        if high > 1e15:
+            return np.inf
+    while high - low > 1:
+        middle = np.floor((low + high) / 2)
+        reached = modal_loss(spectrum, step_size, np.asarray([middle]))[0] <= wanted
+        low, high = (low, middle) if reached else (middle, high)
+    return float(high)
+
+
+def _lanes(trajectories: Sequence[Trajectory]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+    """Steps, losses, spectrum and step size of every finished lane."""
+    found = []
+    for trajectory in trajectories:
+        for lane in np.flatnonzero(trajectory.finished):
+            loss, spectrum = trajectory["loss"], trajectory["modes"].values[lane, 0]
+            found.append((loss.steps, loss.values[lane], spectrum, float(trajectory["step_size"].values[lane, -1])))
+    return found
+
+
+def rate(about: About, trajectories: Sequence[Trajectory]) -> Claim:
+    r"""$f_t \le (1 - \eta\mu)^{2t} f_0$ at every recorded step with $f_t > 10^{-20} f_0$.
+
+    Args:
+        about: what the claim is called.
+        trajectories: with probes `loss`, `modes` (`ModalSpectrum`) and `step_size`.
+    """
+    ratios, bounds, where = [], [], []
+    for steps, losses, spectrum, step_size in _lanes(trajectories):
+        slowest = spectrum[:, [int(np.argmin(spectrum[0]))]] * np.asarray([[1.0], [0.0]]) + np.asarray([[0.0], [2.0]])
+        ratios.append(losses / losses[0])
+        bounds.append(modal_loss(slowest, step_size, steps))
+        where.append((losses > ZERO_LOSS * losses[0]) & (steps > 0))
+    measured, expected = _joined(ratios), _joined(bounds)
+    return at_most(about, measured, expected, slack=ROUNDING * expected, where=_joined(where).astype(bool))
+
+
+def modal_formula(about: About, trajectories: Sequence[Trajectory]) -> Claim:
+    r"""$f_t$ equals the modal formula to a relative $10^{-8}$ wherever it exceeds $10^{-18} f_0$. See `rate`."""
+    errors, where = [], []
+    for steps, losses, spectrum, step_size in _lanes(trajectories):
+        predicted = modal_loss(spectrum, step_size, steps)
+        errors.append(np.abs(losses / predicted - 1))
+        where.append((losses > 1e-18 * losses[0]) & (steps > 0))
+    return at_most(about, _joined(errors), 1e-8, where=_joined(where).astype(bool))
+
+
+def late_slope(about: About, trajectories: Sequence[Trajectory]) -> Claim:
+    r"""The slope of $\log f_t$ is $2\log(1 - \eta\mu)$ within 2 % where the slowest mode carries 99 % of the loss.
+
+    Elsewhere there is nothing to compare. See `rate`.
+    """
+    slopes, expected, where = [], [], []
+    for steps, losses, spectrum, step_size in _lanes(trajectories):
+        slowest = int(np.argmin(spectrum[0]))
+        parts = _contraction(spectrum, step_size, steps) * spectrum[1]
+        share = parts[:, slowest] / np.maximum(parts.sum(axis=1), 1e-300)
+        slope = 2 * np.log1p(-step_size * spectrum[0, slowest])
+        late = (share[:-1] >= 0.99) & (losses[1:] > ZERO_LOSS * losses[0]) & (slope < -1e-9)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slopes.append(np.diff(np.log(losses)) / np.diff(steps) / slope)
+        expected.append(np.ones(len(steps) - 1))
+        where.append(late)
+    return close(about, _joined(slopes), 1.0, tolerance=0.02, where=_joined(where).astype(bool))
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)
