@@ -121,7 +121,7 @@ def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...]) -> Cl
         expected=float(expected[where][worst]),
         uncertainty=float(uncertainty[worst]),
         checked=checked,
-        worst_margin=float(margin[worst] / scale) if scale > 0 else float(margin[worst]),
+        worst_margin=float(margin[worst] / scale) if 0 < scale < np.inf else float(margin[worst]),
     )
 
 

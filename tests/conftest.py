@@ -1,0 +1,17 @@
+"""What all tests share: the compilation cache of this user, and double precision where a test asks for it."""
+
+from pathlib import Path
+
+import jax
+import pytest
+from platformdirs import user_cache_dir
+
+jax.config.update("jax_compilation_cache_dir", str(Path(user_cache_dir("descentlab")) / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.fixture
+def float64():
+    """Double precision, which the package switches on around a run and nowhere else."""
+    with jax.enable_x64(True):
+        yield

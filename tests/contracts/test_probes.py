@@ -1,0 +1,44 @@
+"""What holds for every probe."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import members
+from support.problems import SMALL, started
+
+from descentlab.point import evaluate
+from descentlab.probes import AbstractProbe
+from descentlab.schedule import At
+
+pytestmark = pytest.mark.usefixtures("float64")
+each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=members.name)
+
+
+@each
+def test_a_value_has_one_shape_at_every_point_and_labels_for_its_last_axis(probe):
+    objective, start = started(SMALL)
+
+    def value(scale):
+        params = jax.tree.map(lambda leaf: scale * leaf, start)
+        return probe(evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1)))
+
+    scales = jnp.asarray([1.0, 0.5, -2.0])
+    mapped = eqx.filter_jit(jax.vmap(value))(scales)
+    single = eqx.filter_jit(value)
+    for scale, row in zip(scales, mapped, strict=True):
+        one = single(scale)
+        assert np.any(np.isfinite(one))
+        assert one.shape == row.shape
+        np.testing.assert_allclose(row, one, rtol=1e-9, atol=1e-9)
+    labels = probe.labels(start)
+    assert not labels or len(labels) == mapped.shape[-1]
+    assert len(set(labels)) == len(labels)
+
+
+@each
+def test_when_it_records_is_a_field(probe):
+    assert dataclasses.replace(probe, when=At((2,))).when == At((2,))

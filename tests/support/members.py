@@ -1,0 +1,105 @@
+"""Every interface of the package, found by walking it, and example instances of every final class of each."""
+
+import importlib
+import inspect
+import pkgutil
+
+import equinox as eqx
+import numpy as np
+
+import descentlab
+from descentlab import attention, data, experiment, models, optim, probes, schedule, tasks
+from descentlab.given import Given
+from descentlab.theory import theorem_b, theorem_c
+
+TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
+
+EXAMPLES = {
+    attention.Softmax: [attention.Softmax()],
+    attention.Gaussian: [attention.Gaussian(), attention.Gaussian(0.3)],
+    attention.NormalizedGaussian: [attention.NormalizedGaussian(), attention.NormalizedGaussian(0.3)],
+    attention.Linear: [attention.Linear()],
+    attention.ReLU: [attention.ReLU()],
+    models.Normal: [models.Normal(0.5)],
+    models.Orthogonal: [models.Orthogonal(2.0)],
+    models.Zero: [models.Zero()],
+    models.Fixed: [models.Fixed(Given("ones", np.ones((2, 4, 3))))],
+    models.AttentionLayer: [models.AttentionLayer(attention.Gaussian(0.5), heads=2, head_dim=2)],
+    models.PerToken: [models.PerToken()],
+    models.MeanPool: [models.MeanPool()],
+    tasks.TokenRegression: [
+        tasks.TokenRegression(tokens=3, dim=4, target=tasks.InRange(("value", "output"), 0.3)),
+        tasks.TokenRegression(tokens=3, dim=4, distribution=tasks.GaussianTokens(), duplicates=1),
+    ],
+    tasks.TextWindows: [tasks.TextWindows(TEXT, window=3, dim=4), tasks.TextWindows(TEXT, 3, 4, position_scale=0.0)],
+    tasks.Arrays: [
+        tasks.Arrays(Given("inputs", np.arange(24.0).reshape(2, 3, 4) / 24), Given("targets", np.ones((2, 3))))
+    ],
+    tasks.UnitNorm: [tasks.UnitNorm()],
+    tasks.GaussianTokens: [tasks.GaussianTokens(0.5)],
+    tasks.Noise: [tasks.Noise(0.5)],
+    tasks.Teacher: [tasks.Teacher(models.AttentionLayer(attention.Softmax(), heads=1, head_dim=3))],
+    tasks.InRange: [tasks.InRange(("value",), 0.5), tasks.InRange(("query", "key"), 0.1)],
+    tasks.Vowel: [tasks.Vowel()],
+    tasks.LetterClass: [tasks.LetterClass()],
+    optim.GD: [optim.GD(0.05)],
+    optim.GramGD: [optim.GramGD(0.9)],
+    optim.Momentum: [optim.Momentum(0.02, 0.5)],
+    optim.Armijo: [optim.Armijo()],
+    optim.GradientFlow: [optim.GradientFlow(0.5, 1e-6)],
+    probes.AttentionShape: [probes.AttentionShape()],
+    probes.Distance: [probes.Distance()],
+    probes.GradientNorm: [probes.GradientNorm()],
+    probes.PLRatio: [probes.PLRatio()],
+    probes.Loss: [probes.Loss()],
+    probes.StepSize: [probes.StepSize()],
+    probes.Parameters: [probes.Parameters()],
+    probes.FeatureSpectrum: [probes.FeatureSpectrum()],
+    probes.GramSpectrum: [probes.GramSpectrum()],
+    probes.ModalSpectrum: [probes.ModalSpectrum()],
+    theorem_b.TheoremB: [theorem_b.TheoremB()],
+    theorem_b.LipschitzSearch: [theorem_b.LipschitzSearch(points=2, rounds=2)],
+    theorem_c.TheoremC: [theorem_c.TheoremC()],
+    schedule.Every: [schedule.Every(), schedule.Every(7)],
+    schedule.At: [schedule.At((5, 0, 3))],
+    schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],
+}
+
+OTHERS = [data.FullBatch(3), experiment.Experiment(), TEXT]
+"""Definitions that are members of no interface."""
+
+
+def _modules():
+    yield descentlab
+    for found in pkgutil.walk_packages(descentlab.__path__, "descentlab."):
+        yield importlib.import_module(found.name)
+
+
+def _classes():
+    found = {
+        kind
+        for module in _modules()
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, eqx.Module) and kind.__module__ == module.__name__
+    }
+    return sorted(found, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
+def interfaces():
+    """The interfaces of the package: classes of modules that leave something open."""
+    return [kind for kind in _classes() if inspect.isabstract(kind) or kind.__name__.startswith("Abstract")]
+
+
+def members(interface):
+    """The final classes of an interface."""
+    return [kind for kind in _classes() if issubclass(kind, interface) and kind not in interfaces()]
+
+
+def examples(interface):
+    """Example instances of every member of an interface; `None` stands for those of a class that has none."""
+    return [example for kind in members(interface) for example in EXAMPLES.get(kind, [None])]
+
+
+def name(example):
+    """How a test of this example is called."""
+    return type(example).__name__

@@ -1,0 +1,165 @@
+"""Definitions as plain data and back, over structures that are put together at random."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import equinox as eqx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.members import TEXT
+from support.problems import SMALL
+
+from descentlab import attention, models, optim, probes, schedule, tasks
+from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure, value_at
+from descentlab.data import FullBatch
+from descentlab.experiment import Experiment
+from descentlab.given import Given
+
+def recipes(kind, *args, **fields):
+    """Strategies for the fields of a class. Checked constructors draw random numbers, so they run in the test."""
+    return st.tuples(st.just(kind), st.tuples(*args), st.fixed_dictionaries(fields))
+
+
+def made(recipe):
+    if isinstance(recipe, tuple) and recipe and isinstance(recipe[0], type):
+        kind, args, fields = recipe
+        return kind(*map(made, args), **{name: made(value) for name, value in fields.items()})
+    return {name: made(value) for name, value in recipe.items()} if isinstance(recipe, dict) else recipe
+
+
+positive = st.floats(1e-6, 1e6)
+size = st.integers(1, 9)
+kernels = st.one_of(recipes(attention.Softmax), recipes(attention.Gaussian, st.none() | positive))
+arrays = recipes(Given, st.just("array"), st.lists(st.floats(-9, 9), min_size=1, max_size=4).map(np.array))
+starts = st.one_of(recipes(models.Normal, positive), recipes(models.Zero), recipes(models.Fixed, arrays))
+layers = recipes(models.AttentionLayer, attention=kernels, heads=size, query=starts, residual=st.booleans())
+blocks = st.sampled_from([("value",), ("query", "key")])
+targets = st.one_of(
+    recipes(tasks.Noise, positive), recipes(tasks.InRange, blocks, positive), recipes(tasks.Teacher, layers)
+)
+whens = st.one_of(
+    recipes(schedule.Every, size), recipes(schedule.At, st.tuples(size, size)), recipes(schedule.LogSpaced, size)
+)
+experiments = recipes(
+    Experiment,
+    task=recipes(tasks.TokenRegression, tokens=size, dim=size, target=targets),
+    data=recipes(FullBatch, size),
+    model=layers,
+    optimizer=st.one_of(recipes(optim.GD, positive), recipes(optim.Armijo), recipes(optim.GradientFlow, positive)),
+    trained=blocks,
+    probes=st.dictionaries(st.text(min_size=1, max_size=5), recipes(probes.Loss, whens), min_size=1, max_size=3),
+    steps=st.integers(0, 10**6),
+    precision=st.sampled_from(["float32", "float64"]),
+)
+
+
+def floats_of(definition):
+    return eqx.filter(definition, lambda leaf: isinstance(leaf, float))
+
+
+@settings(max_examples=12, deadline=None)
+@given(experiments)
+def test_restore_inverts_describe_through_json(recipe):
+    definition = made(recipe)
+    data = json.loads(json.dumps(describe(definition)))
+    back = restore(data, {sha: given.value for sha, given in given_arrays(definition).items()})
+    assert describe(back) == data
+    assert digest(back) == digest(definition)
+    assert floats_of(back) == floats_of(definition)
+
+
+@settings(max_examples=12, deadline=None)
+@given(experiments, experiments)
+def test_digests_are_equal_exactly_where_descriptions_are(one, other):
+    one, other = made(one), made(other)
+    assert (digest(one) == digest(other)) == (describe(one) == describe(other))
+    if structure(one) != structure(other):
+        assert digest(one) != digest(other)
+
+
+@settings(max_examples=8, deadline=None)
+@given(experiments, positive)
+def test_replacing_and_reading_at_a_path_are_inverse(recipe, scale):
+    definition = made(recipe)
+    for path, value in (("model.query", models.Normal(scale)), ("steps", 3), ("model.attention", attention.ReLU())):
+        changed = replace_at(definition, path, value)
+        assert value_at(changed, path) == value
+        assert digest(replace_at(changed, path, value_at(definition, path))) == digest(definition)
+
+
+def test_the_order_in_which_probes_are_named_does_not_count():
+    one = {"a": probes.Loss(), "b": probes.StepSize()}
+    other = dict(reversed(one.items()))
+    first, second = (dataclasses.replace(SMALL, probes=named) for named in (one, other))
+    assert digest(first) == digest(second)
+
+
+def test_a_probe_is_reached_by_its_name():
+    changed = replace_at(SMALL, "probes.loss.when.k", 5)
+    assert changed.probes["loss"].when.k == 5
+    assert SMALL.probes["loss"].when.k == 1
+
+
+def test_integers_given_for_floats_are_floats():
+    assert digest(optim.GD(1)) == digest(optim.GD(1.0))
+    assert structure(optim.GD(1)) == structure(optim.GD(0.25))
+    assert structure(models.Normal(2)) == structure(models.Normal(0.5))
+
+
+def test_whole_numbers_strings_and_presence_of_a_float_are_structure():
+    for path, value in (("steps", 13), ("precision", "float32"), ("model.attention", attention.Gaussian(None))):
+        assert structure(replace_at(SMALL, path, value)) != structure(SMALL)
+
+
+def test_content_identifies_a_given_array_and_its_name_does_not():
+    one, renamed = Given("a", np.arange(3.0)), Given("b", np.arange(3.0))
+    assert digest(one) == digest(renamed)
+    others = [np.arange(3), np.arange(3.0)[::-1], np.arange(3.0)[None], np.arange(3.0, dtype=np.float32)]
+    assert len({digest(Given("a", value)) for value in others} | {digest(one)}) == 5
+    strided = np.arange(6.0)[::2]
+    assert Given("a", strided).sha256 == Given("a", strided.copy()).sha256
+
+
+def test_a_digest_is_the_same_in_another_process():
+    code = "from support.problems import SMALL; print(SMALL.digest)"
+    env = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7"}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == SMALL.digest
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_no_definition(number):
+    with pytest.raises(ValueError, match="finite"):
+        describe({"x": number})
+
+
+@pytest.mark.parametrize("thing", [object(), np.ones(2), {1, 2}])
+def test_what_is_no_plain_data_is_refused(thing):
+    with pytest.raises(TypeError, match="definition"):
+        describe(thing)
+
+
+@pytest.mark.parametrize("path", ["nothing", "model.nothing", "probes.nothing", "steps.x", ""])
+def test_a_path_to_nowhere_is_refused(path):
+    with pytest.raises(ValueError, match="no field"):
+        replace_at(SMALL, path, 1)
+
+
+def test_a_refused_value_is_refused_by_its_owner():
+    with pytest.raises(ValueError, match="GD.lr"):
+        replace_at(SMALL, "optimizer.lr", -1.0)
+
+
+@pytest.mark.parametrize("path", ["builtins:eval", "os:system", "json:JSONDecoder", "descentlab.nowhere:X"])
+def test_only_definitions_are_restored(path):
+    with pytest.raises((ImportError, ModuleNotFoundError)):
+        restore({"class": path}, {})
+
+
+def test_a_missing_array_is_missed():
+    with pytest.raises(KeyError):
+        restore(describe(TEXT), {})
