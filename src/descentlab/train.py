@@ -116,6 +116,9 @@ def _record(experiment: Experiment, point: Point, records: dict[str, Array]) -> 
             del place
             return buffer
 
+        if steps.shape[0] == 0:
+            written[name] = records[name]
+            continue
         if steps.shape[0] == experiment.steps + 1:
             written[name] = write(records[name], point.step)
             continue

@@ -257,14 +257,14 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
 
 
 def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
-    """Every path at which a definition lies."""
+    """The path of every field."""
     if isinstance(definition, Mapping):
         children = definition.items()
     else:
         children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
     for name, value in children:
+        yield f"{prefix}{name}"
         if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
-            yield f"{prefix}{name}"
             yield from _paths(value, f"{prefix}{name}.")
 
 
