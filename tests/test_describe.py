@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.members import TEXT
-from support.problems import SMALL
 
 from descentlab import attention, models, optim, probes, schedule, tasks
 from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure, value_at
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.given import Given
+from support.members import TEXT
+from support.problems import SMALL
+
 
 def recipes(kind, *args, **fields):
     """Strategies for the fields of a class. Checked constructors draw random numbers, so they run in the test."""

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from support import naive
-from support.problems import LAYER, SMALL, in_numpy, started
 
 from descentlab.curvature import gram_product
 from descentlab.models import MeanPool
 from descentlab.tasks import Noise, TokenRegression
+from support import naive
+from support.problems import LAYER, SMALL, in_numpy, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 

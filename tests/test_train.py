@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import LAYER, SMALL, VALUE_ONLY, point_of, run, started
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.models import Normal
@@ -15,6 +14,7 @@ from descentlab.probes import AbstractProbe, Distance, GradientNorm, GramSpectru
 from descentlab.schedule import AbstractSchedule, At, Every, LogSpaced
 from descentlab.status import Status
 from descentlab.train import Lanes, advance, prepare, train, trajectories
+from support.problems import LAYER, SMALL, VALUE_ONLY, point_of, run, started
 
 RECORDED = dataclasses.replace(
     SMALL,

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
-from support.problems import SMALL
 
 from descentlab.attention import AbstractAttention, Gaussian, NormalizedGaussian, ReLU, Softmax
 from descentlab.models import AttentionLayer
 from descentlab.train import train
+from support.problems import SMALL
 
 pytestmark = pytest.mark.usefixtures("float64")
 RANDOM = np.random.default_rng(1)
@@ -59,7 +59,7 @@ def test_the_default_exponent_is_half_the_inverse_root_of_the_width(kind):
 
 
 def test_normalised_gaussian_is_softmax_less_the_length_of_the_keys():
-    scores = QUERY @ KEY.T / 2 - np.sum(KEY ** 2, axis=1) / 4
+    scores = QUERY @ KEY.T / 2 - np.sum(KEY**2, axis=1) / 4
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(weights_of(NormalizedGaussian()), expected, rtol=1e-13)
 

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import members, naive
 
 from descentlab.attention import AbstractAttention
+from support import members, naive
 
 pytestmark = pytest.mark.usefixtures("float64")
 each = pytest.mark.parametrize("kernel", members.examples(AbstractAttention), ids=members.name)

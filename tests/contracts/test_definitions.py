@@ -4,9 +4,9 @@ import dataclasses
 import json
 
 import pytest
-from support import members
 
 from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure
+from support import members
 
 DEFINITIONS = [example for kind in members.interfaces() for example in members.examples(kind)] + members.OTHERS
 each = pytest.mark.parametrize("definition", [d for d in DEFINITIONS if d is not None], ids=members.name)

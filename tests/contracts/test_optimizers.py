@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import members
-from support.problems import VALUE_ONLY, started
 
 from descentlab.optim import AbstractOptimizer
 from descentlab.point import evaluate
+from support import members
+from support.problems import VALUE_ONLY, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 

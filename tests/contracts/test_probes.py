@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import members
-from support.problems import SMALL, started
 
 from descentlab.point import evaluate
 from descentlab.probes import AbstractProbe
 from descentlab.schedule import At
+from support import members
+from support.problems import SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=members.name)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import members
 
 from descentlab.schedule import AbstractSchedule
+from support import members
 
 
 @pytest.mark.parametrize("schedule", members.examples(AbstractSchedule), ids=members.name)

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import members
 
 from descentlab.models import AbstractArchitecture, AbstractInit, AbstractReadout, AttentionLayer
 from descentlab.tasks import AbstractByteTarget, AbstractTarget, AbstractTask, AbstractTokens
+from support import members
 
 pytestmark = pytest.mark.usefixtures("float64")
 SHAPE = (2, 4, 3)

@@ -5,10 +5,10 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from support.problems import SMALL, VALUE_ONLY, started
 
-from descentlab.curvature import dense_extremes, largest_eigenvalue, lanczos_extremes
+from descentlab.curvature import dense_extremes, gram, lanczos_extremes, largest_eigenvalue
 from descentlab.data import FullBatch
+from support.problems import SMALL, VALUE_ONLY, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -48,5 +48,12 @@ def test_ritz_values_bound_the_extremes_and_carry_a_true_residual(problem, matve
     if matvecs >= len(exact):
         np.testing.assert_allclose(found.smallest.value, exact[-1], rtol=0, atol=rounding)
         np.testing.assert_allclose(found.largest.value, exact[0], rtol=0, atol=rounding)
+        assert max(one.error for one in found) < rounding
     else:
         assert found.smallest.error > rounding
+
+
+def test_the_largest_eigenvalue_of_many_rows_comes_from_lanczos(problem, monkeypatch):
+    objective, params, exact = problem
+    monkeypatch.setattr(gram, "DENSE_ROWS", 5)
+    np.testing.assert_allclose(largest_eigenvalue(objective, params), exact[0], rtol=1e-12)

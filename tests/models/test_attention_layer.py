@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import naive
-from support.problems import LAYER, SMALL, in_numpy, started
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.experiment import check
 from descentlab.given import Given
 from descentlab.models import AttentionLayer, Fixed, MeanPool, MultiHeadAttention, Normal, Orthogonal, PerToken, Zero
 from descentlab.probes import feature_matrix
+from support import naive
+from support.problems import LAYER, SMALL, in_numpy, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 INPUTS = np.random.default_rng(2).normal(size=(2, 3, 4))

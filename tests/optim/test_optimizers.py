@@ -5,13 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from support import naive
-from support.problems import LAYER, SMALL, in_numpy, point_of, run
 
 from descentlab.optim import GD, Armijo, GradientFlow, GramGD, Momentum
 from descentlab.probes import GradientNorm, Loss, StepSize
 from descentlab.schedule import Every
 from descentlab.status import Status
+from support import naive
+from support.problems import LAYER, SMALL, in_numpy, point_of, run
 
 SEEN = {"loss": Loss(Every()), "gradient": GradientNorm(Every()), "step_size": StepSize(Every())}
 

@@ -8,14 +8,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support import naive
-from support.problems import LAYER, VALUE_ONLY, in_numpy, run
 
 from descentlab.attention import Softmax
 from descentlab.data import FullBatch
 from descentlab.optim import GradientFlow, GramGD
 from descentlab.probes import Loss, ModalSpectrum, Parameters, StepSize
 from descentlab.schedule import At, Every
+from support import naive
+from support.problems import LAYER, VALUE_ONLY, in_numpy, run
 
 SEEN = {"loss": Loss(Every()), "modes": ModalSpectrum(), "step_size": StepSize(Every())}
 

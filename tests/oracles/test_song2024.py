@@ -9,11 +9,11 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from support import naive
-from support.problems import LAYER, SMALL, in_numpy, started
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.probes import feature_matrix
+from support import naive
+from support.problems import LAYER, SMALL, in_numpy, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 KERNELS = [Softmax(), Gaussian(), Gaussian(0.4)]

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support import naive
-from support.problems import LAYER, SMALL, in_numpy, point_of
 
 import descentlab.probes.spectra as spectra
 from descentlab import probes
 from descentlab.attention import Softmax
 from descentlab.tasks import TokenRegression
+from support import naive
+from support.problems import LAYER, SMALL, in_numpy, point_of
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -5,13 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from support.problems import LAYER, SMALL, started
 
 from descentlab.data import FullBatch
 from descentlab.experiment import check
 from descentlab.given import Given
 from descentlab.models import MeanPool
 from descentlab.tasks import Arrays
+from support.problems import LAYER, SMALL, started
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(4, 3, 2))

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.problems import LAYER, SMALL, started
 
 from descentlab.experiment import check
 from descentlab.models import MeanPool
 from descentlab.tasks import GaussianTokens, InRange, Noise, Teacher, TokenRegression, UnitNorm
+from support.problems import LAYER, SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -100,7 +100,13 @@ def test_as_many_duplicates_as_tokens_are_refused(duplicates):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: TokenRegression(tokens=0), lambda: TokenRegression(dim=0), lambda: Noise(0.0), lambda: InRange(scale=-1.0)]
+    "make",
+    [
+        lambda: TokenRegression(tokens=0),
+        lambda: TokenRegression(dim=0),
+        lambda: Noise(0.0),
+        lambda: InRange(scale=-1.0),
+    ],
 )
 def test_impossible_sizes_are_refused(make):
     with pytest.raises(ValueError, match="must be"):

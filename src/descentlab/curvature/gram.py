@@ -68,7 +68,7 @@ def lanczos_extremes(objective: Objective, params: PyTree, *, matvecs: int) -> G
     values, vectors = jnp.linalg.eigh(result.J_small)
 
     def pair(index: int) -> Estimate:
-        vector = result.Q_tall @ vectors[:, index]
+        vector = vectors[:, index] @ result.Q_tall  # its rows are the Lanczos vectors
         vector = vector / jnp.linalg.norm(vector)
         return Estimate(values[index], jnp.linalg.norm(product(vector) - values[index] * vector))
 
