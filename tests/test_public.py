@@ -18,10 +18,9 @@ def test_importing_the_package_imports_no_jax():
     assert python("import descentlab, sys; print('jax' in sys.modules)") == ["False"]
 
 
-def test_public_names_are_what_they_say_in_any_order_of_imports():
-    code = (
-        "from descentlab import Experiment, train; import descentlab; print(callable(train), descentlab.train is train)"
-    )
+@pytest.mark.parametrize("first", ["from descentlab import Experiment", "import descentlab.sweep"])
+def test_public_names_are_what_they_say_in_any_order_of_imports(first):
+    code = f"{first}; from descentlab import train; import descentlab; print(callable(train), descentlab.train is train)"
     assert python(code) == ["True", "True"]
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: what is kept is not computed again, lane batches respect their bound, a stopped run goes on to the same bits."""
+"""Sweeps: what is kept is not computed again, batches respect their bound, a broken run ends in the same bits."""
 
 import logging
 import threading

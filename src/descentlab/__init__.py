@@ -4,6 +4,8 @@ Public names load on first use, so that `import descentlab` and `descentlab --he
 """
 
 import importlib
+import sys
+import types
 from typing import Any
 
 __version__ = "0.1.0"
@@ -22,11 +24,20 @@ __all__ = [*_HOMES]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        # Kept, because importing the submodule `train` puts the module under the name of the function.
-        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-        return globals()[name]
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'descentlab' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return [*globals(), *_HOMES]
+
+
+class _Package(types.ModuleType):
+    """This module; importing the submodule `train` does not put it in the place of the function of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -41,6 +41,9 @@ MEMORY = 2 * 1024**3
 SEGMENT_SECONDS = 1.0
 """A segment of steps takes about this long: so often come progress, checkpoints and the chance to stop."""
 
+SIGNAL_SECONDS = 0.2
+"""Ctrl-C is noticed within this time."""
+
 WORKERS = 2
 
 Progress = Callable[[int, int], None]
@@ -77,11 +80,15 @@ def grid(base: Experiment, axes: dict[str, Sequence[Any]]) -> list[Experiment]:
     return experiments
 
 
+def _bytes(kind: Any) -> int:
+    return kind.size * kind.dtype.itemsize if hasattr(kind, "size") else 0
+
+
 def _intermediates(jaxpr: Jaxpr) -> int:
     """Bytes of everything a program computes on the way, each loop body counted once: a bound on its workspace."""
     total = 0
     for equation in jaxpr.eqns:
-        total += sum(var.aval.size * var.aval.dtype.itemsize for var in equation.outvars if hasattr(var.aval, "size"))
+        total += sum(_bytes(var.aval) for var in equation.outvars)
         for value in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
         ):
@@ -301,7 +308,7 @@ def run(
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         futures = [pool.submit(_run_group, group, work) for group in absent]
         try:
-            for future in concurrent.futures.as_completed(futures):
+            for future in _finished(futures):
                 results |= future.result()
         except BaseException:
             work.stop.set()
@@ -309,6 +316,19 @@ def run(
                 future.cancel()
             raise
     return [_result(request, results, store) for request in requests]
+
+
+def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -> Iterator[concurrent.futures.Future]:
+    """The futures as they end.
+
+    The wait is short and repeated, because a signal that the system hands to another thread wakes no long one.
+    """
+    waiting = set(futures)
+    while waiting:
+        done, waiting = concurrent.futures.wait(
+            waiting, timeout=SIGNAL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+        )
+        yield from done
 
 
 def _result(request: Request, results: dict[str, Trajectory], store: Store | None) -> Trajectory:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,7 +125,7 @@ def _start(arguments: list[str]) -> tuple[Instance, int]:
 
 def _file(arguments: list[str], flag: str) -> str | None:
     """The value of a flag that decides what the other flags are."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in zip(arguments, [*arguments, None][1:], strict=True):
         name, equals, value = word.partition("=")
         if name == flag:
             return value if equals else following
@@ -140,9 +141,9 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[Instance, int]:
     sizes: dict[str, Any] = {"output_dim": targets.shape[-1] if pooled or targets.ndim == 3 else 1}
     if pooled:
         sizes["readout"] = MeanPool()
-    blocks = {name: Fixed(given[name]) for name in _BLOCKS if name in given}
-    for name, block in blocks.items():
-        shape = block.array.value.shape
+    blocks: dict[str, Any] = {name: Fixed(given[name]) for name in _BLOCKS if name in given}
+    for name in blocks:
+        shape = arrays[name].shape
         if len(shape) != 3:
             wanted = "(heads, head_dim, outputs)" if name == "output" else "(heads, dim, head_dim)"
             raise UsageError(f"the block {name} must have shape {wanted}, got {shape}")
@@ -160,18 +161,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     wanted = f"wanted an .npz file with arrays `inputs` and `targets`, but {path}"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
                 raise UsageError(f"{wanted} holds a single array; write it with numpy.savez(file, inputs=…, targets=…)")
-            names = list(file)
-            missing = [name for name in ("inputs", "targets") if name not in names]
-            if missing:
-                held = f"holds {', '.join(names)}" if names else "is empty"
-                raise UsageError(f"{wanted} {held}; {' and '.join(missing)} missing")
-            for name in names:
-                if name not in (known := ("inputs", "targets", *_BLOCKS)):
-                    raise UsageError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
-            return {name: flags.finite(name, file[name]) for name in names}
+            with loaded:
+                return _checked(path, wanted, loaded)
     except UsageError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -181,6 +176,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except ValueError as error:
         reason = "holds pickled objects" if "pickle" in str(error) and path.suffix == ".npz" else "is not one"
         raise UsageError(f"{wanted} {reason}; write plain arrays with numpy.savez") from error
+
+
+def _checked(path: Path, wanted: str, file: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of an open file, if they are those that are known and hold finite numbers."""
+    missing = [name for name in ("inputs", "targets") if name not in file]
+    if missing:
+        held = f"holds {', '.join(file)}" if len(file) else "is empty"
+        raise UsageError(f"{wanted} {held}; {' and '.join(missing)} missing")
+    for name in file:
+        if name not in (known := ("inputs", "targets", *_BLOCKS)):
+            raise UsageError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
+    return {name: flags.finite(name, file[name]) for name in file}
 
 
 def _shown(answer: Any) -> Group:

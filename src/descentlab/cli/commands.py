@@ -90,10 +90,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     wanted = requests(study, size, seeds=options.seeds, overrides=overrides)
     again = shlex.join(["descentlab", "run", str(place), *arguments])
     begun = time.monotonic()
-    if command == "run":
-        outcome = _run(study, size, wanted, store)
-    else:
-        outcome = _read(study, size, wanted, store, again)
+    outcome = _run(study, size, wanted, store) if command == "run" else _read(study, size, wanted, store, again)
     provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
     page = store.root / "reports" / f"{study.name}-{size}.html"

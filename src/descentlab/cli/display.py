@@ -1,12 +1,12 @@
 """What a person sees in the terminal: progress on stderr, tables on stdout."""
 
+import math
 import shutil
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Self
 
 from rich import box
 from rich.console import Console
@@ -62,7 +62,7 @@ class Bar:
         self._timer = threading.Timer(QUIET_SECONDS, self._bar.start)
         self._timer.daemon = True
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bar":
         if self._console.is_terminal:
             self._timer.start()
         return self
@@ -95,7 +95,7 @@ class Bar:
 
 def number(value: float | None) -> str:
     """A number with three significant digits; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.3g}"
+    return "–" if value is None or math.isnan(value) else f"{value:.3g}"
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:

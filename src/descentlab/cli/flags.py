@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -26,7 +26,17 @@ from descentlab.given import Given
 
 __all__ = ["parse", "read_given"]
 
-Options = TypeVar("Options")
+
+@runtime_checkable
+class HasExperiment(Protocol):
+    """A dataclass of flags, one of whose fields is a definition."""
+
+    @property
+    def experiment(self) -> Any:
+        """The definition from which flags are derived."""
+
+
+Options = TypeVar("Options", bound=HasExperiment)
 
 _REGISTRY = tyro.constructors.ConstructorRegistry()
 
@@ -94,7 +104,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
     Raises:
         UsageError: if a class or a dotted flag is unknown. Other mistakes end the process with code 2, as tyro does.
     """
-    definition = options.experiment  # type: ignore[attr-defined]
+    definition = options.experiment
     asked = {"-h", "--help"} & set(arguments)
     definition, chosen, rest = _choose(definition, list(arguments))
     if not asked:
@@ -118,7 +128,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
 def _flags(arguments: Sequence[str]) -> dict[str, str | None]:
     """The path of every flag with the word that follows it."""
     found: dict[str, str | None] = {}
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in zip(arguments, [*arguments, None][1:], strict=True):
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
             outer, dot, last = name.replace("-", "_").rpartition(".")

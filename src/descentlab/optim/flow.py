@@ -1,5 +1,7 @@
 """Gradient flow."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,7 +47,7 @@ class GradientFlow(AbstractOptimizer):
         """One stretch of time."""
         import diffrax
 
-        def velocity(time: Array, params: PyTree, objective: PyTree) -> PyTree:
+        def velocity(time: Any, params: PyTree, objective: PyTree) -> PyTree:
             del time
             return jax.tree.map(jnp.negative, jax.grad(objective.loss)(params))
 
