@@ -7,8 +7,10 @@ from typing import Any
 
 from descentlab._describe import replace_at, value_at
 from descentlab.experiment import Experiment
+from descentlab.given import Given
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
+from descentlab.tasks import TextWindows
 from descentlab.theory.claim import Claim
 from descentlab.trajectory import Trajectory
 
@@ -112,7 +114,12 @@ def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
 
 
 def requests(
-    study: Study, size: Size, *, seeds: int | None = None, overrides: Mapping[str, Any] | None = None
+    study: Study,
+    size: Size,
+    *,
+    seeds: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    text: Given | None = None,
 ) -> dict[str, dict[str, list[Request]]]:
     """The wanted runs by section and family.
 
@@ -121,9 +128,11 @@ def requests(
         size: how much is computed.
         seeds: number of seeds of every experiment; `None` leaves it to the study.
         overrides: new values of fields of the base experiment, by dotted path.
+        text: takes the place of the text of every experiment on windows of a text.
 
     Raises:
-        ValueError: if an override is refused, or the study sets that field itself in every experiment.
+        ValueError: if an override is refused, the study sets that field itself in every experiment, or there is a
+            text but no experiment on one.
     """
     changed = dict(overrides or {})
     starts = bases(study, changed)
@@ -132,13 +141,21 @@ def requests(
     for path, value in changed.items():
         if not any(_has(one.experiment, path, value) for one in every):
             raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
-    if seeds is None:
-        return wanted
-    chosen = tuple(range(seeds))
+    if text is not None and not any(isinstance(one.experiment.task, TextWindows) for one in every):
+        raise ValueError(f"{study.name} has no experiment on windows of a text; leave out --text")
+    chosen = None if seeds is None else tuple(range(seeds))
     return {
-        section: {name: [Request(one.experiment, chosen) for one in family] for name, family in families.items()}
+        section: {name: [_adapted(one, chosen, text) for one in family] for name, family in families.items()}
         for section, families in wanted.items()
     }
+
+
+def _adapted(request: Request, seeds: tuple[int, ...] | None, text: Given | None) -> Request:
+    """The request with other seeds, and another text where it has one."""
+    experiment = request.experiment
+    if text is not None and isinstance(experiment.task, TextWindows):
+        experiment = replace_at(experiment, "task.text", text)
+    return Request(experiment, request.seeds if seeds is None else seeds)
 
 
 def _has(experiment: Experiment, path: str, value: Any) -> bool:

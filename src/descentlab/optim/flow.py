@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive, real
-from descentlab._types import Array, PyTree
+from descentlab._types import PyTree
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim.base import AbstractOptimizer, Update
 from descentlab.point import Point

@@ -14,9 +14,9 @@ __all__ = ["Armijo"]
 class Armijo(AbstractOptimizer):
     r"""Gradient descent whose step satisfies $f(\theta_{t+1}) \le f(\theta_t) - \frac{\eta_t}{2} \|\nabla f\|^2$.
 
-    The search starts at twice the last accepted step and halves it until the inequality holds, so that
-    $f_{t+1} \le (1 - \eta_t \lambda_{\min}(K_t)) f_t$ follows at every step. Where `halvings` do not suffice (at the
-    level of rounding) no step is made and its size is 0.
+    The search starts at twice the last step tried and halves it until the inequality holds, so that
+    $f_{t+1} \le (1 - \eta_t \lambda_{\min}(K_t)) f_t$ follows at every step. Where `halvings` do not suffice, no step
+    is made, its size is 0, and the next search goes on from there.
 
     Args:
         halvings: the most halvings tried in one step.
@@ -25,7 +25,7 @@ class Armijo(AbstractOptimizer):
         Armijo (1966), Pacific J. Math. 16:1; `docs/theory/pl.md`.
     """
 
-    halvings: int = 40
+    halvings: int = 12
 
     def _rule(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_backtracking_linesearch(
@@ -45,5 +45,4 @@ class Armijo(AbstractOptimizer):
         )
         accepted = new[-1].info.decrease_error <= 0
         params = jax.tree.map(lambda x, u: jnp.where(accepted, x + u, x), point.params, updates)
-        kept = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), new, state)
-        return Update(params, kept, jnp.where(accepted, new[-1].learning_rate, 0.0), jnp.asarray(True))
+        return Update(params, new, jnp.where(accepted, new[-1].learning_rate, 0.0), jnp.asarray(True))

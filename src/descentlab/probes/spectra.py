@@ -136,15 +136,19 @@ class TokenRank(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The rank, and the rank with a column of ones appended."""
-        tokens = point.objective.inputs.reshape(-1, point.objective.inputs.shape[-1])
+        """The rank, the rank with a column of ones appended, and how many tokens differ from all before in a sample."""
+        inputs = point.objective.inputs
+        tokens = inputs.reshape(-1, inputs.shape[-1])
         ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
-        return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1))])
+        equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
+        repeated = jnp.any(jnp.tril(equal, -1), axis=-1)
+        distinct = jnp.sum(~repeated) * 1.0
+        return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1)), distinct])
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
         del params
-        return ("rank", "rank_with_ones")
+        return ("rank", "rank_with_ones", "distinct")
 
 
 def _rank(matrix: Array) -> Array:

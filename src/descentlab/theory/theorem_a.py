@@ -6,8 +6,8 @@ The model is linear in either, so that $r_{t+1} = (I - \eta K) r_t$ with constan
 
 $\lambda_i$ the eigenvalues of K and $c_i$ the components of $r_0$. With $\mu = \lambda_{\min}(K)$ and a step
 $\eta \le 1/\lambda_{\max}(K)$: $f_t \le (1 - \eta\mu)^{2t} f_0$. The limit is the least-squares floor, zero for every
-target if and only if K has full rank, which needs HD >= Nn (value) or Hd >= Nn (output). Proofs: `docs/theory/theorem_a.md`, `theorem_a_prime.md`.
-The spectrum is what the probe `ModalSpectrum` records.
+target if and only if K has full rank, which needs HD >= Nn (value) or Hd >= Nn (output). Proofs:
+`docs/theory/theorem_a.md` and `docs/theory/theorem_a_prime.md`. The spectrum is what the probe `ModalSpectrum` records.
 """
 
 from collections.abc import Sequence

@@ -76,8 +76,8 @@ class LipschitzSearch(AbstractProbe):
     r"""A search for points of Theorem B's ball at which J changes faster than the claimed $\beta$.
 
     The quotient $\|J(\theta) - J(\theta')\| / \|\theta - \theta'\|$ is taken for pairs of random points of the ball,
-    and in the limit of close points, where it is the trilinear form $u^\top D^2 r[\delta, \epsilon]$, raised by alternating
-    maximisation.
+    and in the limit of close points, where it is the trilinear form $u^\top D^2 r[\delta, \epsilon]$, raised by
+    alternating maximisation.
 
     Args:
         when: the steps at which it is made.

@@ -1,0 +1,341 @@
+"""Training the value block alone: the threshold HD >= Nn, the rate, what width buys, and conditioning."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from descentlab._describe import replace_at
+from descentlab.experiment import Experiment
+from descentlab.objective import ZERO_LOSS
+from descentlab.optim import GramGD
+from descentlab.plots.curves import Axis, add_band, add_line, lines
+from descentlab.plots.style import kernel_color
+from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
+from descentlab.schedule import At, LogSpaced
+from descentlab.studies.song2024_convergence.kernels import (
+    kernels,
+    name,
+    of_kernel,
+    shape,
+    targets,
+    trajectories,
+    with_scale,
+)
+from descentlab.study import Run, Runs, Section, Size
+from descentlab.sweep import Request
+from descentlab.theory import pl, theorem_a
+from descentlab.theory.claim import About, Claim, at_least, at_most, close
+
+SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (4, 5), (2, 20), (4, 20), (1, 80))
+"""Heads and token width below, at and above HD = Nn = 20."""
+
+SCALE_SHAPES = ((1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
+SCALES = (0.03, 0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0)
+TOLERANCE = 1e-6
+
+
+def with_shape(experiment: Experiment, heads: int, dim: int) -> Experiment:
+    """The experiment with so many heads and tokens of such width."""
+    return replace_at(replace_at(experiment, "model.heads", heads), "task.dim", dim)
+
+
+def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+    """One family over shapes at each kernel's own scale, and one over scales."""
+    smoke, paper = size == Size.SMOKE, size == Size.PAPER
+    steps = 200 if smoke else 20_000 if paper else 1_500
+    seeds = tuple(range(5 if smoke else 40 if paper else 20))
+    few = tuple(range(2 if smoke else 9 if paper else 5))
+    shapes = ((2, 9), (2, 10), (4, 20)) if smoke else SHAPES
+    shapes += ((4, 4), (4, 6), (4, 10), (2, 40), (8, 10), (1, 40)) if paper else ()
+    probes = {
+        "loss": Loss(LogSpaced(40)),
+        "step_size": StepSize(LogSpaced(40)),
+        "modes": ModalSpectrum(),
+        "features": FeatureSpectrum(At((0,))),
+        "pl": PLRatio(LogSpaced(10)),
+        "gram": GramSpectrum(LogSpaced(10)),
+    }
+    families: dict[str, list[Request]] = {"shapes": [], "scales": []}
+    for base in bases:
+        trained = replace_at(replace_at(base, "probes", probes), "trained", ("value",))
+        trained = replace_at(replace_at(trained, "optimizer", GramGD(1.0)), "steps", steps)
+        families["shapes"] += [Request(with_shape(trained, *one), seeds) for one in shapes]
+        for one in ((4, 20),) if smoke else SCALE_SHAPES:
+            families["scales"] += [Request(with_shape(with_scale(trained, s), *one), few) for s in SCALES]
+    return families
+
+
+def _lanes(run: Run) -> list[np.ndarray]:
+    """The modal spectrum of each lane."""
+    return list(run.trajectory["modes"].values[:, 0])
+
+
+def _steps(run: Run) -> np.ndarray:
+    """Predicted steps to a relative loss of 1e-6, by lane."""
+    sizes = run.trajectory["step_size"].values[:, -1]
+    return np.asarray([theorem_a.steps_to(s, eta, TOLERANCE) for s, eta in zip(_lanes(run), sizes, strict=True)])
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Claims 1, 2, 3, 5, 8 and 11 on random tokens."""
+    found = []
+    for kernel in kernels(runs):
+        shapes = of_kernel(runs, kernel, "shapes")
+        found += [*threshold(kernel, shapes), *rate(kernel, shapes), *width(kernel, shapes)]
+        found += conditioning(kernel, of_kernel(runs, kernel, "scales"))
+    return found + between_kernels(runs)
+
+
+def threshold(kernel: str, runs: Sequence[Run]) -> list[Claim]:
+    """Full row rank of B, and zero loss within reach, exactly when HD >= Nn."""
+    ranks, expected, floors, reachable = [], [], [], []
+    for run in runs:
+        heads, dim = shape(run)
+        ranks.append(run.trajectory["features"].at(0)[:, 2])
+        expected.append(np.full_like(ranks[-1], min(targets(run), heads * dim)))
+        losses = run.trajectory["loss"].values[:, 0]
+        floors.append(np.asarray([theorem_a.least_squares_floor(s) for s in _lanes(run)]) / losses)
+        reachable.append(np.full_like(ranks[-1], heads * dim >= targets(run)))
+    source = "Song et al. 2024, HD >= Nn; Theorem A"
+    zero = np.concatenate(floors) <= ZERO_LOSS
+    lowest = min((float(f.min()) for f, r in zip(floors, reachable, strict=True) if not r.all()), default=np.nan)
+    return [
+        close(
+            About(f"threshold-rank-{kernel}", "The rank of B is min(Nn, HD)", source, kernel),
+            np.concatenate(ranks),
+            np.concatenate(expected),
+        ),
+        close(
+            About(
+                f"threshold-floor-{kernel}",
+                "The value block alone can reach zero loss exactly when HD >= Nn",
+                source,
+                kernel,
+                f"1 stands for a least-squares floor of zero. The lowest relative floor below the threshold is "
+                f"{lowest:.3g}.",
+            ),
+            zero.astype(float),
+            np.concatenate(reachable),
+        ),
+    ]
+
+
+def rate(kernel: str, runs: Sequence[Run]) -> list[Claim]:
+    """The bound, the exact formula, the late slope, and the PL inequality."""
+    every = trajectories(list(runs))
+    full = trajectories([run for run in runs if shape(run)[0] * shape(run)[1] >= targets(run)])
+    source = "Song et al. 2024, linear rate; Theorem A"
+    text = "Value-only loss never lags (1 - eta mu)^(2t) f_0"
+    return [
+        theorem_a.rate(About(f"rate-bound-{kernel}", text, source, kernel), full),
+        theorem_a.modal_formula(
+            About(
+                f"rate-modes-{kernel}", "The loss is the sum over modes of K to a relative 1e-8", "Theorem A", kernel
+            ),
+            every,
+        ),
+        theorem_a.late_slope(
+            About(
+                f"rate-late-{kernel}", "The late slope of log f is 2 log(1 - eta mu) within 2 %", "Theorem A", kernel
+            ),
+            full,
+        ),
+        pl.pl_inequality(
+            About(
+                f"pl-value-{kernel}",
+                "The gradient obeys PL with lambda_min(K_t), value-only",
+                "docs/theory/pl.md",
+                kernel,
+            ),
+            every,
+        ),
+    ]
+
+
+def _of_shape(runs: Sequence[Run], wanted: tuple[int, int]) -> list[Run]:
+    return [run for run in runs if shape(run) == wanted]
+
+
+def width(kernel: str, runs: Sequence[Run]) -> list[Claim]:
+    """Steps to 1e-6 at 4 Nn with four heads against equality, and against one wide head; real runs confirm."""
+    source = "Song et al. 2024, large embedding dimension; Theorem A"
+    equality, wide, one = (_of_shape(runs, s) for s in ((2, 10), (4, 20), (1, 80)))
+    found = []
+    if equality and wide:
+        slow, fast = _steps(equality[0]), _steps(wide[0])
+        about = About(
+            f"width-heads-{kernel}",
+            "At HD = 4 Nn with four heads the median steps to 1e-6 are at most 1/100 of those at HD = Nn",
+            source,
+            kernel,
+            f"Median steps {np.median(fast):.3g} against {np.median(slow):.3g}.",
+        )
+        ratio, spread = _ratio_of_medians(fast, slow)
+        found.append(at_most(about, ratio, 0.01, uncertainty=spread))
+    if wide and one:
+        single, fast = _steps(one[0]), _steps(wide[0])
+        about = About(
+            f"width-one-head-{kernel}",
+            "One wide head does not buy that speed: at HD = 4 Nn it takes over 100 times the steps of four heads",
+            source,
+            kernel,
+            f"Median steps {np.median(single):.3g} with one head against {np.median(fast):.3g} with four.",
+        )
+        ratio, spread = _ratio_of_medians(fast, single)
+        found.append(at_most(about, ratio, 0.01, uncertainty=spread))
+    return [*found, confirmed(kernel, runs)]
+
+
+def _ratio_of_medians(top: np.ndarray, bottom: np.ndarray) -> tuple[float, float]:
+    """The ratio of two medians, and half the width of its 95 % bootstrap interval over seeds."""
+    draws = np.random.default_rng(0).integers(0, len(top), (2, 2000, len(top)))
+    with np.errstate(invalid="ignore"):
+        resampled = np.median(top[draws[0]], axis=1) / np.median(bottom[draws[1] % len(bottom)], axis=1)
+        low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return float(np.median(top) / np.median(bottom)), float(high - low) / 2
+
+
+def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
+    """Every lane that the formula says arrives within the recorded steps does so, between the same two records."""
+    early, late, beyond = [], [], 0
+    for run in runs:
+        loss = run.trajectory["loss"]
+        relative = loss.values / loss.values[:, :1]
+        for lane, steps in enumerate(_steps(run)):
+            if not steps < loss.steps[-1]:
+                beyond += 1
+                continue
+            after = int(np.searchsorted(loss.steps, steps))
+            early.append(relative[lane, after - 1] if loss.steps[after] > 0 else np.inf)
+            late.append(relative[lane, after])
+    about = About(
+        f"width-runs-{kernel}",
+        "Real runs cross 1e-6 where the formula says, within the cap of recorded steps",
+        "Theorem A",
+        kernel,
+        f"{beyond} lanes are predicted beyond the cap: not reached.",
+    )
+    crossing = np.asarray([*np.asarray(late) / TOLERANCE, *TOLERANCE / np.asarray(early)])
+    return at_most(about, crossing, 1.0, slack=1e-6)
+
+
+def _scales(runs: Sequence[Run], wanted: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scales, median smallest singular value of B and median lambda_max / lambda_min of K at each."""
+    chosen = sorted(_of_shape(runs, wanted), key=lambda run: run.experiment.model.query.scale)
+    smallest = [np.median(run.trajectory["features"].at(0)[:, 0]) for run in chosen]
+    conditions = [np.median([theorem_a.condition_number(s) for s in _lanes(run)]) for run in chosen]
+    return (
+        np.asarray([run.experiment.model.query.scale for run in chosen]),
+        np.asarray(smallest),
+        np.asarray(conditions),
+    )
+
+
+def conditioning(kernel: str, runs: Sequence[Run]) -> list[Claim]:
+    """An interior best scale for sigma_min(B) and for L/mu; what heads and width do to the best sigma_min."""
+    ends, best, detail = [], {}, []
+    for one in dict.fromkeys(shape(run) for run in runs):
+        scales, smallest, conditions = _scales(runs, one)
+        for quality in (smallest, 1 / conditions):
+            ends.append(max(quality[0], quality[-1]) / quality.max())
+        best[one] = smallest.max()
+        detail.append(
+            f"H={one[0]}, D={one[1]}: sigma_min {smallest.max():.2g} at {scales[smallest.argmax()]:g}, "
+            f"L/mu {conditions.min():.2g} at {scales[conditions.argmin()]:g}."
+        )
+    source = "Song et al. 2024, initial conditions; measured"
+    found = [
+        at_most(
+            About(
+                f"scale-interior-{kernel}",
+                "sigma_min(B) and L/mu have their best value at an interior initial scale",
+                source,
+                kernel,
+                " ".join(detail),
+            ),
+            ends,
+            1.0,
+            slack=-1e-9,
+        )
+    ]
+    if {(1, 20), (2, 20), (4, 20)} <= best.keys():
+        about = About(f"scale-heads-{kernel}", "The best sigma_min(B) grows with the number of heads", source, kernel)
+        found.append(at_least(about, [best[2, 20] / best[1, 20], best[4, 20] / best[2, 20]], 1.0))
+    if {(1, 20), (1, 80), (2, 10), (2, 20)} <= best.keys():
+        text = "Doubling the token width of two heads raises the best sigma_min(B) more than quadrupling that of one"
+        growth = best[2, 20] / best[2, 10], best[1, 80] / best[1, 20]
+        detail_text = f"Factors {growth[0]:.3g} (H=2) and {growth[1]:.3g} (H=1)."
+        found.append(at_least(About(f"scale-width-{kernel}", text, source, kernel, detail_text), *growth))
+    return found
+
+
+def between_kernels(runs: Runs) -> list[Claim]:
+    """The best scale differs between the kernels, and in this regime the Gaussian kernel is not the faster one."""
+    if not {"softmax", "gaussian"} <= set(kernels(runs)):
+        return []
+    apart, gap, detail = [], [], []
+    softmax, gaussian = (of_kernel(runs, kernel, "scales") for kernel in ("softmax", "gaussian"))
+    for one in dict.fromkeys(shape(run) for run in softmax):
+        (scales, high, first), (_, low, second) = _scales(softmax, one), _scales(gaussian, one)
+        apart += [scales[high.argmax()] / scales[low.argmax()], scales[first.argmin()] / scales[second.argmin()]]
+        gap.append(second.min() / first.min())
+        detail.append(f"H={one[0]}, D={one[1]}: {second.min():.3g} against {first.min():.3g}.")
+    return [
+        at_least(
+            About(
+                "scale-differs",
+                "The best initial scale is larger for softmax than for the Gaussian kernel",
+                "Song et al. 2024, initial conditions; measured",
+            ),
+            apart,
+            1.0,
+            slack=-1e-9,
+        ),
+        at_least(
+            About(
+                "gaussian-not-faster",
+                "Value-only, the Gaussian kernel at its best scale has no smaller L/mu than softmax at its own",
+                "measured",
+                None,
+                " ".join(detail),
+            ),
+            gap,
+            1.0,
+        ),
+    ]
+
+
+def losses(runs: Runs) -> go.Figure:
+    """Loss under value-only gradient descent.
+
+    Median and 80 % band over seeds at three widths, each kernel at its own initial scale, step 1 / lambda_max. Below
+    HD = Nn the loss stops at the least-squares floor; at equality it falls, but hardly; four heads at 4 Nn are fast.
+    """
+    figure = lines("Loss", Axis("step", "log"), Axis("f / f_0", "log"))
+    for run in runs["shapes"]:
+        loss = run.trajectory["loss"]
+        if shape(run) in ((2, 9), (2, 10), (4, 20)):
+            heads, dim = shape(run)
+            label = f"{name(run.experiment)}, HD = {heads * dim}, H = {heads}"
+            add_band(figure, loss.steps, loss.values / loss.values[:, :1], label)
+    return figure
+
+
+def scales(runs: Runs) -> go.Figure:
+    """Smallest singular value of the features against initial scale.
+
+    Median over seeds with two heads and D = 20 (or the shape at hand). Both kernels have an interior best scale, and
+    the Gaussian one's is smaller: comparing the kernels at one scale favours one of them.
+    """
+    figure = lines("sigma_min", Axis("initial scale of query and key", "log"), Axis("sigma_min(B)", "log"))
+    known = [shape(run) for run in runs["scales"]]
+    wanted = (2, 20) if (2, 20) in known else known[0]
+    for kernel in kernels(runs):
+        values, smallest, _ = _scales(of_kernel(runs, kernel, "scales"), wanted)
+        keep = smallest > 1e-18
+        add_line(figure, values[keep], smallest[keep], kernel, color=kernel_color(kernel), dash="solid")
+    return figure
+
+
+section = Section("value block", requests, claims, (losses, scales))

@@ -1,0 +1,125 @@
+"""Certificates held against the runs they were written for.
+
+A lane is certified when the assumption of its theorem holds at the start and its step is admissible. What the theorem
+then promises is compared with what the run recorded; with fewer than 30 certified lanes a claim that holds is
+*undecided*.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descentlab.objective import ZERO_LOSS
+from descentlab.theory.claim import About, Claim, at_least, at_most, undecided
+from descentlab.trajectory import Series, Trajectory
+
+__all__ = ["ENOUGH", "certified", "theorem_b_claims", "theorem_c_claims"]
+
+ENOUGH = 30
+
+
+def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
+    """Which lanes a certificate covers: its ratio is at most 1, the step is admissible, and the run finished.
+
+    Args:
+        trajectory: with probes `step_size` and the certificate's.
+        probe: name of the certificate's probe.
+    """
+    constants = trajectory[probe]
+    steps = trajectory["step_size"].values[:, -1]
+    admissible = steps <= constants["step"][:, 0] * (1 + 1e-12)
+    return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished
+
+
+def _gathered(about: About, lanes: int, claim: Claim) -> Claim:
+    return undecided(claim, f"only {lanes} certified lanes, {ENOUGH} are wanted") if lanes < ENOUGH else claim
+
+
+def _rows(trajectories: Sequence[Trajectory], probe: str) -> list[tuple[Trajectory, np.ndarray]]:
+    return [(one, certified(one, probe)) for one in trajectories]
+
+
+def _total(series: Series) -> np.ndarray:
+    """The norm over all blocks of a series by block."""
+    return np.sqrt(np.sum(series.values**2, axis=-1))
+
+
+def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list[np.ndarray]) -> Claim:
+    """f_t <= (1 - eta decay)^t f_0 wherever f_t > 1e-20 f_0, on the certified lanes."""
+    measured, bounds, where = [], [], []
+    for (trajectory, lanes), one in zip(chosen, decay, strict=True):
+        loss = trajectory["loss"]
+        eta = trajectory["step_size"].values[:, -1]
+        relative = loss.values / loss.values[:, :1]
+        shrink = np.log1p(-np.clip(eta * one, 0.0, 1 - 1e-16))
+        measured.append(relative.ravel())
+        bounds.append(np.exp(shrink[:, None] * loss.steps).ravel())
+        where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
+    bound = np.concatenate(bounds)
+    claim = at_most(about, np.concatenate(measured), bound, slack=1e-9 * bound, where=np.concatenate(where))
+    return _gathered(about, sum(int(lanes.sum()) for _, lanes in chosen), claim)
+
+
+def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+    """What Theorem B promises of a certified lane.
+
+    Args:
+        kernel: its name.
+        trajectories: with probes `loss`, `step_size`, `distance`, `gram`, `b` (`TheoremB`) and `search`
+            (`LipschitzSearch`).
+    """
+    source = "Theorem B"
+    chosen = _rows(trajectories, "b")
+    count = sum(int(lanes.sum()) for _, lanes in chosen)
+    reach, moved, kept, half, found, bound = [], [], [], [], [], []
+    for trajectory, lanes in chosen:
+        constants = trajectory["b"]
+        distance, smallest = _total(trajectory["distance"])[lanes], trajectory["gram"]["smallest"][lanes]
+        moved.append(distance.ravel())
+        reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
+        kept.append(np.sqrt(np.maximum(smallest, 0.0)).ravel())
+        half.append(np.broadcast_to(constants["sigma_min"][lanes] / 2, smallest.shape).ravel())
+        found.append(trajectory["search"]["found"][lanes, 0])
+        bound.append(trajectory["search"]["bound"][lanes, 0])
+    sides = [np.concatenate(parts) for parts in (moved, reach, kept, half, found, bound)]
+    said = [
+        About(f"b-distance-{kernel}", "Certified lanes stay within 4 ||r_0|| / sigma_0 of the start", source, kernel),
+        About(f"b-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel),
+        About(
+            f"b-lipschitz-{kernel}",
+            "No pair of points in the ball exceeds the claimed Lipschitz constant",
+            source,
+            kernel,
+        ),
+        About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
+    ]
+    return [
+        _gathered(said[0], count, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
+        _gathered(said[1], count, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3])),
+        _gathered(said[2], count, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
+        _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
+    ]
+
+
+def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+    """What Theorem C promises of a certified lane.
+
+    Args:
+        kernel: its name.
+        trajectories: with probes `loss`, `step_size`, `features` (`FeatureSpectrum`) and `c` (`TheoremC`).
+    """
+    source = "Theorem C"
+    chosen = _rows(trajectories, "c")
+    count = sum(int(lanes.sum()) for _, lanes in chosen)
+    kept, half = [], []
+    for trajectory, lanes in chosen:
+        smallest = trajectory["features"]["smallest"][lanes]
+        kept.append(smallest.ravel())
+        half.append(np.broadcast_to(trajectory["c"]["lambda_b"][lanes] / 2, smallest.shape).ravel())
+    measured, bound = np.concatenate(kept), np.concatenate(half)
+    rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
+    rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
+    return [
+        _gathered(rank, count, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
+    ]
