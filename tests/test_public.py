@@ -19,8 +19,10 @@ def test_importing_the_package_imports_no_jax():
 
 
 @pytest.mark.parametrize("first", ["from descentlab import Experiment", "import descentlab.sweep"])
-def test_public_names_are_what_they_say_in_any_order_of_imports(first):
-    code = f"{first}; from descentlab import train; import descentlab; print(callable(train), descentlab.train is train)"
+def test_train_is_the_function_and_not_the_module(first):
+    code = (
+        f"{first}; from descentlab import train; import descentlab; print(callable(train), descentlab.train is train)"
+    )
     assert python(code) == ["True", "True"]
 
 

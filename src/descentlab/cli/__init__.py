@@ -6,6 +6,7 @@ list of studies start no JAX. Class names on the command line are mapped to clas
 
 import argparse
 import linecache
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command continues from where this one was", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone; nothing more is to be written there, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if not _is_mistake(error):
             raise
