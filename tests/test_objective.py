@@ -38,14 +38,21 @@ def test_the_loss_is_the_sum_of_squares_over_twice_the_samples(experiment):
 def test_the_jacobian_is_the_derivative_of_the_residual(experiment):
     objective, params = started(experiment)
     flat, unravel = ravel_pytree(params)
-    expected = jax.jit(jax.jacrev(lambda vector: objective.residual(unravel(vector))))(flat)
-    jacobian = jax.jit(lambda tree: objective.jacobian(tree))(params)
-    assert jacobian.shape == (objective.targets.size, flat.size)
-    np.testing.assert_allclose(jacobian, expected, rtol=0, atol=1e-14)
-    gradient = ravel_pytree(jax.grad(objective.loss)(params))[0]
-    np.testing.assert_allclose(gradient, jacobian.T @ objective.residual(params), rtol=0, atol=1e-13)
-    product = jax.jit(jax.vmap(gram_product(objective, params)))
-    np.testing.assert_allclose(product(jnp.eye(len(jacobian))), jacobian @ jacobian.T, rtol=0, atol=1e-13)
+    rows = objective.targets.size
+
+    @jax.jit
+    def everything(flat):
+        params = unravel(flat)
+        derivative = jax.jacrev(lambda vector: objective.residual(unravel(vector)))(flat)
+        gradient = ravel_pytree(jax.grad(objective.loss)(params))[0]
+        gram = jax.vmap(gram_product(objective, params))(jnp.eye(rows))
+        return objective.residual(params), objective.jacobian(params), derivative, gradient, gram
+
+    residual, jacobian, derivative, gradient, gram = everything(flat)
+    assert jacobian.shape == (rows, flat.size)
+    np.testing.assert_allclose(jacobian, derivative, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(gradient, jacobian.T @ residual, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(gram, jacobian @ jacobian.T, rtol=0, atol=1e-13)
 
 
 def test_loss_is_that_of_the_loops():

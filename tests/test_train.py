@@ -27,6 +27,7 @@ RECORDED = dataclasses.replace(
         "distance": Distance(Every()),
         "step_size": StepSize(Every()),
         "parameters": Parameters(At((0, 12))),
+        "gram": GramSpectrum(Every(6)),
     },
 )
 
@@ -88,11 +89,9 @@ def test_recorded_numbers_belong_to_their_step(whole):
 
 def test_probes_leave_the_run_as_it_is(whole):
     bare = run([dataclasses.replace(RECORDED, probes={"loss": Loss(At((0,)))})] * 2, [0, 1])
-    heavy = {**RECORDED.probes, "gram": GramSpectrum(Every(3))}
-    loaded = run([dataclasses.replace(RECORDED, probes=heavy)] * 2, [0, 1])
-    for one, other, third in zip(whole, bare, loaded, strict=True):
+    for one, other in zip(whole, bare, strict=True):
         for name, block in one.final.items():
-            assert block.tobytes() == other.final[name].tobytes() == third.final[name].tobytes()
+            assert block.tobytes() == other.final[name].tobytes()
 
 
 @pytest.mark.usefixtures("float64")

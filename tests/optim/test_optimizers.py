@@ -9,7 +9,6 @@ import pytest
 from descentlab.optim import GD, Armijo, GradientFlow, GramGD, Momentum
 from descentlab.probes import GradientNorm, Loss, StepSize
 from descentlab.schedule import Every
-from descentlab.status import Status
 from support import naive
 from support.problems import LAYER, SMALL, in_numpy, point_of, run
 
@@ -88,12 +87,3 @@ def test_a_line_search_that_is_not_allowed_to_halve_enough_stays_where_it_is():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(ValueError, match="must be"):
         make()
-
-
-def test_a_flow_that_cannot_be_followed_says_so():
-    lanes = [dataclasses.replace(trained_by(GradientFlow(t, 1e-6)), steps=2) for t in (0.1, 1e7)]
-    fine, lost = run(lanes)
-    assert fine.status == (Status.FINISHED,)
-    assert lost.status == (Status.INACCURATE,)
-    assert lost.ended == (0,)
-    assert np.all(np.isnan(lost["loss"].values[0, 1:]))

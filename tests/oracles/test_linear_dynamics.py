@@ -12,8 +12,9 @@ import pytest
 from descentlab.attention import Softmax
 from descentlab.data import FullBatch
 from descentlab.optim import GradientFlow, GramGD
-from descentlab.probes import Loss, ModalSpectrum, Parameters, StepSize
-from descentlab.schedule import At, Every
+from descentlab.probes import Loss, ModalSpectrum, StepSize
+from descentlab.schedule import Every
+from descentlab.status import Status
 from support import naive
 from support.problems import LAYER, VALUE_ONLY, in_numpy, run
 
@@ -52,18 +53,30 @@ def test_descent_shrinks_every_mode_by_its_own_factor(samples):
         assert np.all(recorded[4:] < 1e-25 * recorded[0])
 
 
-def test_the_flow_is_the_exponential_and_its_error_follows_its_tolerance():
-    tolerances = np.array([1e-4, 1e-6, 1e-8, 1e-10])
-    time_step = 0.7
-    seen = {"loss": Loss(Every()), "parameters": Parameters(At((5,)))}
-    lanes = [
-        dataclasses.replace(VALUE_ONLY, optimizer=GradientFlow(time_step, tolerance), probes=seen, steps=5)
-        for tolerance in tolerances
-    ]
+TOLERANCES = np.array([1e-4, 1e-6, 1e-8, 1e-10])
+TIME_STEP = 0.7
+
+
+@pytest.fixture(scope="module")
+def flows():
+    """Flows of several tolerances, and one whose stretches are too long to be followed, in one program."""
+    settings = [(TIME_STEP, tolerance) for tolerance in TOLERANCES] + [(1e7, 1e-6)]
+    return run([dataclasses.replace(VALUE_ONLY, optimizer=GradientFlow(*one), steps=5) for one in settings])
+
+
+def test_the_flow_is_the_exponential_and_its_error_follows_its_tolerance(flows):
     eigenvalues, components = modes_of(VALUE_ONLY)
-    times = time_step * np.arange(6)[:, None]
+    times = TIME_STEP * np.arange(6)[:, None]
     expected = 0.5 * np.sum(components**2 * np.exp(-2 * eigenvalues * times), axis=1)
-    errors = np.array([np.abs(one["loss"].values[0] / expected - 1).max() for one in run(lanes)])
-    assert np.all(errors < 100 * tolerances)
-    slope = np.polyfit(np.log10(tolerances), np.log10(errors), 1)[0]
+    assert all(one.status == (Status.FINISHED,) for one in flows[:4])
+    errors = np.array([np.abs(one["loss"].values[0] / expected - 1).max() for one in flows[:4]])
+    assert np.all(errors < 100 * TOLERANCES)
+    slope = np.polyfit(np.log10(TOLERANCES), np.log10(errors), 1)[0]
     assert 0.75 < slope < 1.25
+
+
+def test_a_flow_that_cannot_be_followed_says_so(flows):
+    lost = flows[4]
+    assert lost.status == (Status.INACCURATE,)
+    assert lost.ended == (0,)
+    assert np.all(np.isnan(lost["loss"].values[0, 1:]))

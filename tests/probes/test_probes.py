@@ -8,6 +8,7 @@ import pytest
 import descentlab.probes.spectra as spectra
 from descentlab import probes
 from descentlab.attention import Softmax
+from descentlab.data import FullBatch
 from descentlab.tasks import TokenRegression
 from support import naive
 from support.problems import LAYER, SMALL, in_numpy, point_of
@@ -97,3 +98,14 @@ def test_the_modal_spectrum_holds_the_whole_residual(point):
     values, vectors = np.linalg.eigh(jacobian @ jacobian.T)
     components = vectors.T @ np.asarray(point.objective.residual(point.params))
     np.testing.assert_allclose(squares[::-1], components**2, rtol=1e-7)
+
+
+@pytest.mark.parametrize("duplicates", [0, 1])
+def test_the_rank_of_the_tokens_and_how_many_are_distinct(duplicates):
+    asked = dataclasses.replace(SMALL, task=TokenRegression(tokens=3, dim=4, duplicates=duplicates), data=FullBatch(1))
+    found = probes.TokenRank()(point_of(asked))
+    tokens = in_numpy(asked)[0][0]
+    with_ones = np.concatenate([tokens, np.ones((3, 1))], axis=1)
+    expected = [np.linalg.matrix_rank(tokens), np.linalg.matrix_rank(with_ones), len(np.unique(tokens, axis=0))]
+    np.testing.assert_array_equal(found, expected)
+    assert expected[0] == 3 - duplicates
