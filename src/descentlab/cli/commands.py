@@ -40,7 +40,7 @@ class Options:
         seeds: number of seeds of every experiment; None leaves it to the study.
         store: folder of the runs.
         json: file to which the claims are written.
-        text: a text file for the study's task, any encoding.
+        text: a text file for the study's windows of text, any encoding.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -83,11 +83,10 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     )
     if options.seeds is not None and options.seeds < 1:
         raise discovery.UsageError(f"--seeds must be at least 1, got {options.seeds}")
-    if options.text is not None:
-        overrides |= _text(study, options.text)
     check_target(options.json)
     size, store = Size(options.size), Store(options.store)
-    wanted = requests(study, size, seeds=options.seeds, overrides=overrides)
+    text = None if options.text is None else flags.read_given(options.text)
+    wanted = requests(study, size, seeds=options.seeds, overrides=overrides, text=text)
     again = shlex.join(["descentlab", "run", str(place), *arguments])
     begun = time.monotonic()
     outcome = _run(study, size, wanted, store) if command == "run" else _read(study, size, wanted, store, again)
@@ -98,13 +97,6 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
         store.replace_file(page, _page(outcome, bases(study, overrides), provenance).encode())
     _show(outcome, page if page.exists() else None, options.json)
     return 0
-
-
-def _text(study: Study, file: Path) -> dict[str, Any]:
-    """The override that puts a text in the place of the study's own."""
-    if not hasattr(study.base.task, "text"):
-        raise discovery.UsageError(f"--text needs a study on a text; {study.name} has none")
-    return {"task.text": flags.read_given(file)}
 
 
 def _device() -> str:

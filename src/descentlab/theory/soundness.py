@@ -31,7 +31,7 @@ def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
     return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished
 
 
-def _gathered(about: About, lanes: int, claim: Claim) -> Claim:
+def _gathered(lanes: int, claim: Claim) -> Claim:
     return undecided(claim, f"only {lanes} certified lanes, {ENOUGH} are wanted") if lanes < ENOUGH else claim
 
 
@@ -57,7 +57,7 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
         where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
     bound = np.concatenate(bounds)
     claim = at_most(about, np.concatenate(measured), bound, slack=1e-9 * bound, where=np.concatenate(where))
-    return _gathered(about, sum(int(lanes.sum()) for _, lanes in chosen), claim)
+    return _gathered(sum(int(lanes.sum()) for _, lanes in chosen), claim)
 
 
 def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
@@ -94,9 +94,9 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(said[0], count, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
-        _gathered(said[1], count, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3])),
-        _gathered(said[2], count, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
+        _gathered(count, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
+        _gathered(count, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3])),
+        _gathered(count, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
         _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
 
@@ -120,6 +120,6 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(rank, count, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(count, at_least(rank, measured, bound, slack=1e-9 * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
