@@ -34,7 +34,7 @@ class Armijo(AbstractOptimizer):
         return optax.chain(optax.sgd(1.0), search)
 
     def init(self, point: Point) -> PyTree:
-        """The search starts at step size 1."""
+        """The last step tried counts as 1, so that the first search starts at 2."""
         return self._rule().init(point.params)
 
     def step(self, point: Point, state: PyTree) -> Update:

@@ -114,7 +114,7 @@ def geometry(objective: Objective, params: PyTree) -> Geometry:
 def kernel_bounds(attention: AbstractAttention, where: Geometry, radius: Array) -> KernelBounds | None:
     """The constants $C_1$ and $C_2$ on the ball, or `None` for a kernel without known ones (such as non-smooth ones).
 
-    Register another kernel with `kernel_bounds.register`.
+    Register another kernel with `kernel_bounds.register`, before the first run: a compiled program keeps what it found.
 
     Args:
         attention: the kernel.

@@ -1,0 +1,79 @@
+"""How fast does gradient descent train the value block of one attention layer, and what does half a step cost?
+
+N samples of n tokens of width D meet H heads; with HD >= Nn the value block alone can reach every target. We train it
+with the step 1 / lambda_max(K) and with half of that, under two kernels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from descentlab import Experiment, FullBatch
+from descentlab.attention import Gaussian, Softmax
+from descentlab.models import AttentionLayer, Normal
+from descentlab.optim import GramGD
+from descentlab.plots.curves import Axis, add_band, lines
+from descentlab.probes import Loss, ModalSpectrum, StepSize
+from descentlab.study import Run, Runs, Section, Size, Study
+from descentlab.sweep import Request, grid
+from descentlab.tasks import TokenRegression
+from descentlab.theory import theorem_a
+from descentlab.theory.claim import About, Claim, at_least
+
+BASE = Experiment(
+    task=TokenRegression(tokens=3, dim=8),
+    data=FullBatch(2),
+    model=AttentionLayer(heads=4, head_dim=4, value=Normal(0.0)),
+    optimizer=GramGD(1.0),
+    trained=("value",),
+    probes={"loss": Loss(), "step_size": StepSize(), "modes": ModalSpectrum()},
+    steps=300,
+)
+
+
+def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+    """Both steps under every kernel; the size decides how many seeds."""
+    seeds = tuple(range(2 if size == Size.SMOKE else 10))
+    half = [Request(one, seeds) for base in bases for one in grid(base, {"optimizer.fraction": [0.5]})]
+    return {"full": [Request(base, seeds) for base in bases], "half": half}
+
+
+def needed(runs: Sequence[Run]) -> np.ndarray:
+    """Steps to a millionth of the first loss, one number a lane."""
+    lanes = [(run, one) for run in runs for one in run.trajectory["modes"].at(0)]
+    steps = [theorem_a.steps_to(one, run.experiment.optimizer.fraction / one[0].max(), 1e-6) for run, one in lanes]
+    return np.asarray(steps)
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """What must be true of the runs."""
+    twice = About("half", "Half the step needs twice the steps, less one", "(1 - x/2)^2 >= 1 - x")
+    every = [run.trajectory for family in runs.values() for run in family]
+    return [
+        theorem_a.rate(About("rate", "The loss stays below the bound", "Theorem A, 2"), every),
+        at_least(twice, needed(runs["half"]), 2 * needed(runs["full"]) - 1),
+    ]
+
+
+def losses(runs: Runs) -> go.Figure:
+    """Loss against step.
+
+    Median over seeds at the step 1 / lambda_max(K), and a band from the 10 % to the 90 % quantile.
+    """
+    figure = lines("Value block alone", Axis("step", "log"), Axis("loss f", "log"))
+    for run in runs["full"]:
+        loss = run.trajectory["loss"]
+        add_band(figure, loss.steps, loss.values, type(run.experiment.model.attention).__name__)
+    return figure
+
+
+study = Study(
+    name="own_study",
+    title="How fast gradient descent trains the value block",
+    question=__doc__,
+    paper="none",
+    base=BASE,
+    axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
+    sections=[Section("value block", requests, claims, [losses])],
+)
