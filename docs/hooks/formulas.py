@@ -24,5 +24,5 @@ def on_page_content(content, **_):
 
 def _mathml(found):
     display = "block" if found[2] == "[" else "inline"
-    latex = re.sub(r"\\([lr]ceil|[lr]floor)\b", r"\\\1 ", html.unescape(found[3]).strip())
-    return convert(latex, display=display)
+    latex = re.sub(r"\\tag\{\$?([^}$]+)\$?\}", r"\\qquad\\text{(\1)}", html.unescape(found[3]).strip())
+    return convert(latex.replace("{aligned}", "{align*}"), display=display)
