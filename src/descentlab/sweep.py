@@ -2,7 +2,8 @@
 
 Experiments equal up to floats run as one program. Their lanes are cut into batches that respect a memory bound; the
 plan of batches is written down before the first step, because the size of a batch decides bits, and a plan that is
-found again is continued. Two structures are worked on at a time, since a compiler keeps one core busy.
+found again is continued. One thread computes: two programs that are compiled or run at once can wait for each other's
+threads for ever (seen with JAX 0.10 on two cores).
 """
 
 import concurrent.futures
@@ -43,8 +44,6 @@ SEGMENT_SECONDS = 1.0
 
 SIGNAL_SECONDS = 0.2
 """Ctrl-C is noticed within this time."""
-
-WORKERS = 2
 
 Progress = Callable[[int, int], None]
 """Called with lane-steps done and lane-steps in all."""
@@ -305,7 +304,7 @@ def run(
     total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
     work = _Work(store, memory, progress, total)
     results: dict[str, Trajectory] = {}
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
         futures = [pool.submit(_run_group, group, work) for group in absent]
         try:
             for future in _finished(futures):

@@ -125,7 +125,7 @@ def test_a_damaged_folder_is_named_and_computed_again(capsys):
         (["run", TINY, "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["run", TINY, "--steps", "-1"], "Experiment.steps must be a finite number, at least 0, got -1"),
         (["run", TINY, "--size", "large"], "invalid choice 'large'"),
-        (["run", TINY, "--text", TINY], "--text needs a study on a text; tiny has none"),
+        (["run", TINY, "--text", TINY], "tiny has no experiment on windows of a text"),
         (["run", TINY, "--store", TINY], "a store is a folder, but"),
         (["run", TINY, "--store", f"{TINY}/below"], "a store is a folder, but"),
         (["run", TINY, "--json", "/"], "--json wants the name of a file, but / is a folder"),

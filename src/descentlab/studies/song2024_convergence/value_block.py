@@ -234,39 +234,31 @@ def _scales(runs: Sequence[Run], wanted: tuple[int, int]) -> tuple[np.ndarray, n
 
 def conditioning(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     """An interior best scale for sigma_min(B) and for L/mu; what heads and width do to the best sigma_min."""
-    ends, best, detail = [], {}, []
+    source = "Song et al. 2024, initial conditions; measured"
+    found, best = [], {}
     for one in dict.fromkeys(shape(run) for run in runs):
         scales, smallest, conditions = _scales(runs, one)
-        for quality in (smallest, 1 / conditions):
-            ends.append(max(quality[0], quality[-1]) / quality.max())
         best[one] = smallest.max()
-        detail.append(
-            f"H={one[0]}, D={one[1]}: sigma_min {smallest.max():.2g} at {scales[smallest.argmax()]:g}, "
-            f"L/mu {conditions.min():.2g} at {scales[conditions.argmin()]:g}."
+        about = About(
+            f"scale-interior-{kernel}-H{one[0]}-D{one[1]}",
+            f"With H = {one[0]}, D = {one[1]}, sigma_min(B) and L/mu are best at an interior initial scale",
+            source,
+            kernel,
+            f"sigma_min {smallest.max():.2g} at {scales[smallest.argmax()]:g}, "
+            f"L/mu {conditions.min():.2g} at {scales[conditions.argmin()]:g}.",
         )
-    source = "Song et al. 2024, initial conditions; measured"
-    found = [
-        at_most(
-            About(
-                f"scale-interior-{kernel}",
-                "sigma_min(B) and L/mu have their best value at an interior initial scale",
-                source,
-                kernel,
-                " ".join(detail),
-            ),
-            ends,
-            1.0,
-            slack=-1e-9,
-        )
-    ]
+        ends = [max(quality[0], quality[-1]) / quality.max() for quality in (smallest, 1 / conditions)]
+        found.append(at_most(about, np.asarray(ends), 1.0, slack=-1e-9))
     if {(1, 20), (2, 20), (4, 20)} <= best.keys():
         about = About(f"scale-heads-{kernel}", "The best sigma_min(B) grows with the number of heads", source, kernel)
-        found.append(at_least(about, [best[2, 20] / best[1, 20], best[4, 20] / best[2, 20]], 1.0))
+        growth = np.asarray([best[2, 20] / best[1, 20], best[4, 20] / best[2, 20]])
+        found.append(at_least(about, growth, 1.0, slack=-1e-9))
     if {(1, 20), (1, 80), (2, 10), (2, 20)} <= best.keys():
-        text = "Doubling the token width of two heads raises the best sigma_min(B) more than quadrupling that of one"
-        growth = best[2, 20] / best[2, 10], best[1, 80] / best[1, 20]
-        detail_text = f"Factors {growth[0]:.3g} (H=2) and {growth[1]:.3g} (H=1)."
-        found.append(at_least(About(f"scale-width-{kernel}", text, source, kernel, detail_text), *growth))
+        two, one = best[2, 20] / best[2, 10], best[1, 80] / best[1, 20]
+        text = "With two heads the best sigma_min(B) grows when the token width doubles from HD = Nn"
+        found.append(at_least(About(f"scale-width-two-{kernel}", text, source, kernel), two, 1.0, slack=-1e-9))
+        text = "With one head the best sigma_min(B) does not grow when the token width quadruples from HD = Nn"
+        found.append(at_most(About(f"scale-width-one-{kernel}", text, source, kernel), one, 1.0))
     return found
 
 
