@@ -60,6 +60,11 @@ class Lanes:
 
     def varying(self) -> tuple[PyTree, PyTree]:
         """The floats, stacked over lanes, and the rest of the definition, shared by them."""
+        return self._varying
+
+    @functools.cached_property
+    def _varying(self) -> tuple[PyTree, PyTree]:
+        # Kept, because it takes 0.2 ms a lane and every segment asks for it.
         floats, rest = zip(*(eqx.partition(one, _is_float) for one in self.experiments), strict=True)
         dtype = np.float64 if self.first.precision == "float64" else np.float32
         return jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=dtype), *floats), rest[0]

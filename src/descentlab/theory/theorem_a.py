@@ -146,7 +146,7 @@ def late_slope(about: About, trajectories: Sequence[Trajectory]) -> Claim:
 
 
 def late_slope_of_decrease(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""As `late_slope`, where the slowest mode carries 99 % of the decrease, $\lambda_i$ times its share of the loss."""
+    r"""As `late_slope`, where the slowest mode has 99 % of the decrease, $\lambda_i$ times its share of the loss."""
     return _late(about, trajectories, 1)
 
 
