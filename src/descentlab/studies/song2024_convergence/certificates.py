@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at
+from descentlab._describe import replace_at, value_at
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
@@ -64,7 +64,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
 
 
 def _scale(run: Run) -> float:
-    return run.experiment.model.output.scale
+    return value_at(run.experiment, "model.output.scale")
 
 
 def claims(runs: Runs) -> list[Claim]:
@@ -194,8 +194,9 @@ def carefulness(runs: Runs) -> go.Figure:
     figure = lines("factor", Axis("scale s of the output block", "log"), Axis("predicted / needed steps", "log"))
     for kernel in kernels(runs):
         ordered = sorted(of_kernel(runs, kernel, "value zero"), key=_scale)
-        factors = [float(np.median(_factor(run))) for run in ordered]
-        add_line(figure, [_scale(run) for run in ordered], factors, kernel, color=kernel_color(kernel), dash="solid")
+        scales = np.asarray([_scale(run) for run in ordered])
+        factors = np.asarray([np.median(_factor(run)) for run in ordered])
+        add_line(figure, scales, factors, kernel, color=kernel_color(kernel), dash="solid")
     return add_level(figure, 1.0, "exact")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from descentlab._describe import replace_at
+from descentlab._describe import replace_at, value_at
 from descentlab.experiment import Experiment
 from descentlab.probes import FeatureSpectrum
 from descentlab.schedule import At
@@ -34,9 +34,10 @@ def predicted_rank(family: str, kernel: str, experiment: Experiment) -> int | No
     With the query at zero all rows of S X within a sample are equal. With the key at zero a softmax row is uniform,
     and a Gaussian row is a multiple of the sum of the tokens, one multiple a head. Equal tokens give equal rows.
     """
-    samples, tokens, heads = experiment.data.samples, experiment.task.tokens, experiment.model.heads
+    samples = experiment.data.samples
+    tokens, dim, heads = (value_at(experiment, path) for path in ("task.tokens", "task.dim", "model.heads"))
     if family == "duplicate tokens":
-        return min(samples * (tokens - DUPLICATES), heads * experiment.task.dim)
+        return min(samples * (tokens - DUPLICATES), heads * dim)
     if kernel not in {"softmax", "gaussian"}:
         return None
     return samples * min(tokens, heads) if (family, kernel) == ("key zero", "gaussian") else samples

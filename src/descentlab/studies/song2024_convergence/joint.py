@@ -12,7 +12,7 @@ from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import kernel_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.schedule import Every, LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, trajectories
+from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, shape, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
@@ -130,7 +130,7 @@ def losses(runs: Runs) -> go.Figure:
             loss, kernel = run.trajectory["loss"], name(run.experiment)
             relative = np.maximum(loss.values / loss.values[:, :1], 1e-32)
             color = kernel_color(kernel) if family == "heads" else None
-            label = f"{kernel}, {run.experiment.model.heads} head(s)"
+            label = f"{kernel}, {shape(run)[0]} head(s)"
             add_band(figure, loss.steps, relative, label, color=color)
     return figure
 

@@ -1,6 +1,6 @@
 """What all sections start from: the theory's layer with each kernel at its own initial scale."""
 
-from descentlab._describe import replace_at
+from descentlab._describe import replace_at, value_at
 from descentlab.attention import AbstractAttention, Gaussian, Softmax
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
@@ -41,7 +41,7 @@ def with_scale(experiment: Experiment, scale: float) -> Experiment:
 
 def name(experiment: Experiment) -> str:
     """The kernel's name in claims and figures."""
-    return type(experiment.model.attention).__name__.lower()
+    return type(value_at(experiment, "model.attention")).__name__.lower()
 
 
 def kernels(runs: Runs) -> list[str]:
@@ -61,9 +61,9 @@ def trajectories(runs: list[Run]) -> list[Trajectory]:
 
 def shape(run: Run) -> tuple[int, int]:
     """Heads and token width."""
-    return run.experiment.model.heads, run.experiment.task.dim
+    return value_at(run.experiment, "model.heads"), value_at(run.experiment, "task.dim")
 
 
 def targets(run: Run) -> int:
     """Nn, the number of tokens with a target."""
-    return run.experiment.data.samples * run.experiment.task.tokens
+    return run.experiment.data.samples * value_at(run.experiment, "task.tokens")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at
+from descentlab._describe import replace_at, value_at
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
@@ -50,7 +50,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
             families["value"].append(Request(experiment, seeds))
             families["no positions"].append(Request(replace_at(experiment, "task.position_scale", 0.0), seeds))
         if not smoke:
-            families["joint"].append(Request(_joint(experiment), seeds))
+            families["joint"].append(Request(_joint(families["value"][-1].experiment), seeds))
     return families
 
 
@@ -66,7 +66,7 @@ def _ranks(run: Run) -> dict[str, np.ndarray]:
     tokens = run.trajectory["tokens"]
     rank, with_ones = tokens["rank"][:, 0], tokens["rank_with_ones"][:, 0]
     heads = shape(run)[0]
-    sums_to_one = type(run.experiment.model.attention).__name__ in {"Softmax", "NormalizedGaussian"}
+    sums_to_one = type(value_at(run.experiment, "model.attention")).__name__ in {"Softmax", "NormalizedGaussian"}
     bound = heads * rank - (heads - 1) * (sums_to_one & (with_ones == rank))
     distinct = tokens["distinct"][:, 0]
     measured = run.trajectory["features"].at(0)[:, 2]
@@ -124,7 +124,7 @@ def claims(runs: Runs) -> list[Claim]:
 
 def _count(run: Run) -> int:
     """Nn."""
-    return run.experiment.data.samples * run.experiment.task.window
+    return run.experiment.data.samples * value_at(run.experiment, "task.window")
 
 
 def ranks(kernel: str, value: Sequence[Run], bare: Sequence[Run]) -> list[Claim]:

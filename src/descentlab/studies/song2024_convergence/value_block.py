@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at
+from descentlab._describe import replace_at, value_at
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim import GramGD
@@ -233,13 +233,17 @@ def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
     return at_most(about, crossing, 1.0, slack=1e-6)
 
 
+def _scale(run: Run) -> float:
+    return value_at(run.experiment, "model.query.scale")
+
+
 def _scales(runs: Sequence[Run], wanted: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scales, median smallest singular value of B and median lambda_max / lambda_min of K at each."""
-    chosen = sorted(_of_shape(runs, wanted), key=lambda run: run.experiment.model.query.scale)
+    chosen = sorted(_of_shape(runs, wanted), key=_scale)
     smallest = [np.median(run.trajectory["features"].at(0)[:, 0]) for run in chosen]
     conditions = [np.median([theorem_a.condition_number(s) for s in _lanes(run)]) for run in chosen]
     return (
-        np.asarray([run.experiment.model.query.scale for run in chosen]),
+        np.asarray([_scale(run) for run in chosen]),
         np.asarray(smallest),
         np.asarray(conditions),
     )
@@ -293,7 +297,7 @@ def between_kernels(runs: Runs) -> list[Claim]:
                 "The best initial scale is larger for softmax than for the Gaussian kernel",
                 "Song et al. 2024, initial conditions; measured",
             ),
-            apart,
+            np.asarray(apart),
             1.0,
             slack=-1e-9,
         ),
@@ -305,7 +309,7 @@ def between_kernels(runs: Runs) -> list[Claim]:
                 None,
                 " ".join(detail),
             ),
-            gap,
+            np.asarray(gap),
             1.0,
         ),
     ]
