@@ -19,7 +19,8 @@ _HOMES = {
     "train": "descentlab.train",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+# Type checkers want literal names here; the names would then stand twice.
+__all__ = [*_HOMES]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

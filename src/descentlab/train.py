@@ -27,6 +27,9 @@ from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = ["Carry", "Lanes", "advance", "initial_carry", "prepare", "trace_iteration", "train", "trajectories"]
 
+Bounds = tuple[Array | np.ndarray, Array | np.ndarray]
+"""The first step of a segment, and the one it stops before."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
@@ -163,8 +166,9 @@ def _iterate(experiment: Experiment, lane: tuple[Objective, PyTree], step: Array
 
 
 # A start is made once and is mostly random numbers, which compile six times faster unoptimised.
-@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
-def _prepare(floats: PyTree, rest: PyTree, seeds: Array) -> tuple[tuple[Objective, PyTree], Carry]:
+# Equinox passes further arguments on to `jax.jit`; its overloads name none of them.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
+def _prepare(floats: PyTree, rest: PyTree, seeds: Array | np.ndarray) -> tuple[tuple[Objective, PyTree], Carry]:
     def one(floats: PyTree, seed: Array) -> tuple[tuple[Objective, PyTree], Carry]:
         experiment = eqx.combine(floats, rest)
         objective, params = start(experiment, key=jax.random.key(seed))
@@ -174,12 +178,12 @@ def _prepare(floats: PyTree, rest: PyTree, seeds: Array) -> tuple[tuple[Objectiv
 
 
 @eqx.filter_jit
-def _advance(floats: PyTree, rest: PyTree, lane: PyTree, carry: Carry, bounds: tuple[Array, Array]) -> Carry:
+def _advance(floats: PyTree, rest: PyTree, lane: PyTree, carry: Carry, bounds: Bounds) -> Carry:
     segment = functools.partial(_segment, rest, bounds)
     return eqx.filter_vmap(segment)(floats, lane, carry)
 
 
-def _segment(rest: PyTree, bounds: tuple[Array, Array], floats: PyTree, lane: PyTree, carry: Carry) -> Carry:
+def _segment(rest: PyTree, bounds: Bounds, floats: PyTree, lane: PyTree, carry: Carry) -> Carry:
     """One lane's steps between two bounds."""
     experiment = eqx.combine(floats, rest)
     arrays, structure = eqx.partition(carry, eqx.is_array)

@@ -1,5 +1,7 @@
 """Gradient descent with a backtracking line search."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -43,6 +45,8 @@ class Armijo(AbstractOptimizer):
         updates, new = self._rule().update(
             point.gradient, state, point.params, value=point.loss, grad=point.gradient, value_fn=loss
         )
-        accepted = new[-1].info.decrease_error <= 0
+        # To optax the state of a chain is any tree.
+        search = cast(tuple[PyTree, optax.ScaleByBacktrackingLinesearchState], new)[-1]
+        accepted = jnp.less_equal(search.info.decrease_error, 0)
         params = jax.tree.map(lambda x, u: jnp.where(accepted, x + u, x), point.params, updates)
-        return Update(params, new, jnp.where(accepted, new[-1].learning_rate, 0.0), jnp.asarray(True))
+        return Update(params, new, jnp.where(accepted, search.learning_rate, 0.0), jnp.asarray(True))

@@ -82,6 +82,7 @@ class _Facts:
     """What was measured at the start."""
 
     experiment: Experiment
+    model: AttentionLayer
     loss: float
     spectrum: np.ndarray
     features: np.ndarray
@@ -136,19 +137,19 @@ def _inputs(experiment: Experiment) -> tuple[int, ...]:
     return objective.inputs.shape
 
 
-def _facts(experiment: Experiment, run: Trajectory, dim: int) -> _Facts:
+def _facts(experiment: Experiment, model: AttentionLayer, run: Trajectory, dim: int) -> _Facts:
     named = {probe: dict(zip(run[probe].labels, run[probe].values[0, 0].tolist(), strict=True)) for probe in ("b", "c")}
     spectrum = run["modes"].values[0, 0]
-    outputs = experiment.model.output_dim
     return _Facts(
         experiment=experiment,
+        model=model,
         loss=float(run["loss"].values[0, 0]),
         spectrum=spectrum,
         features=run["features"].values[0, 0],
         tokens=run["tokens"].values[0, 0],
         theorem_b=named["b"],
         theorem_c=named["c"],
-        targets=spectrum.shape[1] // outputs,
+        targets=spectrum.shape[1] // model.output_dim,
         dim=dim,
     )
 
@@ -181,7 +182,7 @@ def _row_b(facts: _Facts, tolerance: float) -> Row:
     if constants["sigma_min"] == 0:
         return Row("Theorem B", source, False, "the Jacobian of the trained blocks has not full row rank", detail=said)
     if math.isnan(constants["beta"]):
-        kernel = type(facts.experiment.model.attention).__name__
+        kernel = type(facts.model.attention).__name__
         return Row("Theorem B", source, False, f"no bound of the second derivative is known for {kernel}", detail=said)
     step, ratio = constants["step"], constants["ratio"]
     if ratio > 1:
@@ -202,7 +203,7 @@ def _row_c(facts: _Facts, tolerance: float) -> Row:
         obstacle = "an output matrix has not full column rank (head_dim >= output_dim is needed)"
         return Row("Theorem C", source, False, obstacle, detail=said)
     if math.isnan(constants["ratio"]):
-        kernel = type(facts.experiment.model.attention).__name__
+        kernel = type(facts.model.attention).__name__
         return Row("Theorem C", source, False, f"no bound of the first derivative is known for {kernel}", detail=said)
     if constants["ratio"] > 1:
         obstacle = "query and key may move further than the features can bear"
@@ -216,8 +217,7 @@ def _about_rank(facts: _Facts) -> list[str]:
     rank, rows = int(facts.features[2]), facts.targets
     if rank >= rows:
         return []
-    model: Any = facts.experiment.model
-    heads, dim = model.heads, facts.dim
+    heads, dim = facts.model.heads, facts.dim
     token_rank, distinct = int(facts.tokens[0]), int(facts.tokens[2])
     found = []
     if heads * dim < rows:
@@ -240,24 +240,20 @@ def _about_rank(facts: _Facts) -> list[str]:
 
 def _about_scale(facts: _Facts, seed: int) -> list[str]:
     """Whether another initial scale of query and key conditions the problem better."""
-    model = facts.experiment.model
-    if (
-        not isinstance(model, AttentionLayer)
-        or not isinstance(model.query, Normal)
-        or not isinstance(model.key, Normal)
-    ):
+    query, key = facts.model.query, facts.model.key
+    if not isinstance(query, Normal) or not isinstance(key, Normal):
         return []
     others = []
     for factor in TRIED:
-        moved = replace_at(facts.experiment, "model.query.scale", factor * model.query.scale)
-        others.append(replace_at(moved, "model.key.scale", factor * model.key.scale))
+        moved = replace_at(facts.experiment, "model.query.scale", factor * query.scale)
+        others.append(replace_at(moved, "model.key.scale", factor * key.scale))
     conditions = [condition_number(run["modes"].values[0, 0]) for run in _measure(others, seed)]
     best = int(np.argmin(conditions))
     if not conditions[best] < 0.8 * facts.condition:
         return []
-    scale = TRIED[best] * model.query.scale
+    scale = TRIED[best] * query.scale
     return [
-        f"start query and key at scale {scale:g} instead of {model.query.scale:g}: L/mu falls from "
+        f"start query and key at scale {scale:g} instead of {query.scale:g}: L/mu falls from "
         f"{facts.condition:.3g} to {conditions[best]:.3g}."
     ]
 
@@ -312,7 +308,7 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10) 
         raise ValueError(f"certificates are for one AttentionLayer, got {type(model).__name__}")
     start = _start(experiment)
     dim = _inputs(start)[-1]
-    facts = _facts(start, _measure([start], seed)[0], dim)
+    facts = _facts(start, model, _measure([start], seed)[0], dim)
     trained = tuple(experiment.trained)
     rows = [_row_a(facts, tolerance)] if trained in {("value",), ("output",)} else []
     rows += [_row_b(facts, tolerance), _row_c(facts, tolerance)]

@@ -83,8 +83,8 @@ class Claim:
 
 def not_applicable(about: About, reason: str) -> Claim:
     """A claim of which nothing could be compared, and why."""
-    said = dataclasses.asdict(about) | {"detail": f"{reason}. {about.detail}".strip()}
-    return Claim(**said, verdict=Verdict.NOT_APPLICABLE)
+    said = dataclasses.replace(about, detail=f"{reason}. {about.detail}".strip())
+    return Claim(**dataclasses.asdict(said), verdict=Verdict.NOT_APPLICABLE)
 
 
 def undecided(claim: Claim, reason: str) -> Claim:

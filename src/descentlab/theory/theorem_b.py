@@ -56,12 +56,15 @@ class TheoremB(AbstractProbe):
         residual = jnp.sqrt(2 * point.loss)
         where = geometry(point.objective, point.params)
         attention = point.objective.model(point.params).attention
-        slope = functools.partial(jacobian_lipschitz, attention, where)
-        if slope(smallest) is None:
-            radius = beta = jnp.full_like(smallest, jnp.nan)
-        else:
-            radius = largest_radius(slope, smallest / 2)
-            beta = slope(radius)
+        unknown = jnp.full_like(smallest, jnp.nan)
+
+        def slope(radius: Array) -> Array:
+            bound = jacobian_lipschitz(attention, where, radius)
+            return unknown if bound is None else bound
+
+        known = jacobian_lipschitz(attention, where, smallest) is not None
+        radius = largest_radius(slope, smallest / 2) if known else unknown
+        beta = slope(radius)
         ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
         step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
         return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, 4 * residual / smallest])

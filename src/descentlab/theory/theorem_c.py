@@ -7,8 +7,6 @@ $1/L_f$, then
 $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t. Proof: `docs/theory/theorem_c.md`.
 """
 
-import functools
-
 import jax.numpy as jnp
 
 from descentlab._types import Array, PyTree
@@ -71,15 +69,14 @@ class TheoremC(AbstractProbe):
 
     def _bounds(self, attention: AbstractAttention, where: Geometry, half: Array) -> tuple | None:
         """The radius r of the query-key ball, and the kernel's constants on it."""
-        if kernel_bounds(attention, where, half) is None:
-            return None
 
         def slope(radius: Array) -> Array:
-            return functools.partial(kernel_bounds, attention, where)(radius).first
+            bounds = kernel_bounds(attention, where, radius)
+            return jnp.full_like(radius, jnp.nan) if bounds is None else bounds.first
 
         radius = largest_radius(slope, half)
         bounds = kernel_bounds(attention, where, radius)
-        return radius, bounds.first, bounds
+        return None if bounds is None else (radius, bounds.first, bounds)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the constants."""
