@@ -11,7 +11,7 @@ from descentlab.optim import Armijo
 from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import kernel_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
-from descentlab.schedule import Every, LogSpaced
+from descentlab.schedule import AbstractSchedule, Every, LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, shape, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
@@ -23,13 +23,13 @@ from descentlab.theory.theorem_c import TRAINED
 REACHED = 1e-10
 
 
-def jointly(experiment: Experiment, steps: int) -> Experiment:
-    """The experiment with query, key and value trained by line search and everything recorded at every step."""
+def jointly(experiment: Experiment, steps: int, gram: AbstractSchedule) -> Experiment:
+    """The experiment with query, key and value trained by line search, its Gram matrix recorded on a schedule."""
     probes = {
         "loss": Loss(Every(1)),
         "step_size": StepSize(Every(1)),
         "pl": PLRatio(Every(1)),
-        "gram": GramSpectrum(Every(1)),
+        "gram": GramSpectrum(gram),
         "features": FeatureSpectrum(LogSpaced(10)),
         "distance": Distance(LogSpaced(10)),
         "attention": AttentionShape(LogSpaced(10)),
@@ -42,15 +42,16 @@ def jointly(experiment: Experiment, steps: int) -> Experiment:
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """Two heads (and four on paper) with HD = 2 Nn, and one head with the same HD."""
     smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    seeds = tuple(range(2 if smoke else 50 if paper else 20))
+    seeds = tuple(range(2 if smoke else 50 if paper else 10))
+    many = tuple(range(50 if paper else 20))
     steps = 100 if smoke else 2000
     shapes = ((2, 20), (4, 10), (4, 20)) if paper else ((2, 20),)
     families: dict[str, list[Request]] = {"heads": [], "one head": []}
     for base in bases:
-        experiment = jointly(base, steps)
-        families["heads"] += [Request(with_shape(experiment, *shape), seeds) for shape in shapes]
+        every = jointly(base, steps, Every(1))
+        families["heads"] += [Request(with_shape(every, *shape), seeds) for shape in shapes]
         if not smoke:
-            families["one head"].append(Request(with_shape(experiment, 1, 40), seeds))
+            families["one head"].append(Request(with_shape(jointly(base, steps, LogSpaced(10)), 1, 40), many))
     return families
 
 

@@ -27,7 +27,7 @@ from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
 from descentlab.theory.claim import About, Claim, at_least, at_most, close
 
-SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (4, 5), (2, 20), (4, 20), (1, 80))
+SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
 """Heads and token width below, at and above HD = Nn = 20."""
 
 SCALE_SHAPES = ((1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
@@ -43,11 +43,11 @@ def with_shape(experiment: Experiment, heads: int, dim: int) -> Experiment:
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """One family over shapes at each kernel's own scale, and one over scales."""
     smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    steps = 200 if smoke else 20_000 if paper else 2_000
+    steps = 200 if smoke else 20_000 if paper else 1_000
     seeds = tuple(range(5 if smoke else 40 if paper else 20))
     few = tuple(range(2 if smoke else 9 if paper else 5))
     shapes = ((2, 9), (2, 10), (4, 20)) if smoke else SHAPES
-    shapes += ((4, 4), (4, 6), (4, 10), (2, 40), (8, 10), (1, 40)) if paper else ()
+    shapes += ((4, 4), (4, 5), (4, 6), (4, 10), (2, 40), (8, 10), (1, 40)) if paper else ()
     probes = {
         "loss": Loss(LogSpaced(40)),
         "step_size": StepSize(LogSpaced(40)),
