@@ -1,0 +1,489 @@
+"""The convergence study in its smoke size: complete, and every claim fails when it is shown a wrong quantity."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from descentlab import sweep
+from descentlab.attention import NormalizedGaussian, ReLU
+from descentlab.status import Status
+from descentlab.store import Store
+from descentlab.studies.song2024_convergence import certificates, degenerate, joint, study, text, value_block
+from descentlab.studies.song2024_convergence.kernels import name, of_kernel, shape
+from descentlab.study import Run, Size, conclude, requests, run_study
+from descentlab.sweep import Request
+from descentlab.theory.theorem_a import modal_loss
+
+KERNELS = ("softmax", "gaussian")
+NUMBERED = {
+    1: "threshold-",
+    2: "rate-(bound|modes|late)",
+    3: "width-",
+    4: "joint-",
+    5: "pl-(value|joint|text)",
+    6: "[bc]-(distance|rank|rate|lipschitz|uncertified|careful)",
+    7: "scale-(law|level)",
+    8: "scale-(interior|differs)",
+    9: "degenerate-",
+    10: "text-",
+    11: "gaussian-not-faster",
+}
+"""What the ids of each claim that the study promises begin with."""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Store:
+    """One store for all test processes: what one has trained, the other reads."""
+    base = tmp_path_factory.getbasetemp()
+    return Store((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "song2024")
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return requests(study, Size.SMOKE)
+
+
+@pytest.fixture(scope="module")
+def outcome(kept, wanted):
+    return run_study(study, Size.SMOKE, wanted, kept)
+
+
+def test_every_claim_says_something_and_has_a_verdict(outcome):
+    for claim in outcome.claims:
+        assert claim.id
+        assert claim.text
+        assert claim.source
+        assert claim.verdict in {"holds", "fails", "undecided", "not applicable"}
+        assert (claim.checked == 0) == (claim.verdict == "not applicable")
+        assert claim.kernel in {None, *KERNELS}
+    assert len({claim.id for claim in outcome.claims}) == len(outcome.claims)
+
+
+@pytest.mark.parametrize("number", NUMBERED)
+def test_the_promised_claim_is_made_for_both_kernels(outcome, number):
+    found = [claim for claim in outcome.claims if re.match(NUMBERED[number], claim.id)]
+    assert {claim.kernel for claim in found} - {None} == (set() if number == 11 else set(KERNELS))
+    assert any(claim.checked for claim in found)
+
+
+def test_figures_have_traces_and_captions(outcome):
+    figures = [(section, figure) for section in study.sections for figure in section.figures]
+    assert len(figures) >= 5
+    for section, figure in figures:
+        title, caption = (figure.__doc__ or "").split("\n", 1)
+        assert title.strip()
+        assert caption.strip()
+        drawn = figure(outcome.runs[section.name])
+        assert isinstance(drawn, go.Figure)
+        assert drawn.data
+
+
+def test_claims_are_concluded_and_runs_found_without_training(outcome, kept, wanted, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("nothing is to be trained")
+
+    for step in ("prepare", "advance"):
+        monkeypatch.setattr(sweep, step, refuse)
+    expected = [claim.as_data() for claim in outcome.claims]
+    assert [claim.as_data() for claim in conclude(study, Size.SMOKE, wanted, kept).claims] == expected
+    assert [claim.as_data() for claim in run_study(study, Size.SMOKE, wanted, kept).claims] == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "names"),
+    [(ReLU(), {"certificates", "degenerate starts"}), (NormalizedGaussian(), {"degenerate starts"})],
+    ids=["ReLU", "NormalizedGaussian"],
+)
+def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known(kernel, names, tmp_path):
+    parts = [section for section in study.sections if section.name in names]
+    reduced = dataclasses.replace(study, sections=parts)
+    chosen = requests(reduced, Size.SMOKE, seeds=1, overrides={"model.attention": kernel})
+    few = {s: {f: [family[0], family[-1]] for f, family in families.items()} for s, families in chosen.items()}
+    claims = {one.id: one for one in run_study(reduced, Size.SMOKE, few, Store(tmp_path)).claims}
+    own = type(kernel).__name__.lower()
+    if "certificates" in names:
+        assert claims[f"b-{own}"].verdict == "not applicable"
+        assert "no bound" in claims[f"b-{own}"].detail
+    assert claims[f"degenerate-query-zero-{own}"].verdict == "not applicable"
+    assert claims[f"degenerate-duplicate-tokens-{own}"].verdict == "holds"
+    assert all(one.kernel == own for one in claims.values())
+
+
+# Recorded runs, tampered with. An edit turns the runs of a section into others.
+
+Edit = Callable[[dict], dict]
+
+
+def each(change: Callable[[Run], Run], *families: str) -> Edit:
+    """Change every run of some families, or of all."""
+    return lambda runs: {
+        family: [change(run) if not families or family in families else run for run in one]
+        for family, one in runs.items()
+    }
+
+
+def with_values(run: Run, probe: str, values: np.ndarray) -> Run:
+    series = dataclasses.replace(run.trajectory[probe], values=values)
+    trajectory = dataclasses.replace(run.trajectory, series={**run.trajectory.series, probe: series})
+    return dataclasses.replace(run, trajectory=trajectory)
+
+
+def edit(probe: str, change: Callable, *families: str, entry: str | None = None) -> Edit:
+    """Change a series, or one labelled entry of it, as a function of its values and the run."""
+
+    def of(run: Run) -> Run:
+        if probe not in run.trajectory.series:
+            return run
+        series = run.trajectory[probe]
+        values = series.values.copy()
+        if entry is None:
+            return with_values(run, probe, change(values, run))
+        where = series.labels.index(entry)
+        values[..., where] = change(values[..., where], run)
+        return with_values(run, probe, values)
+
+    return each(of, *families)
+
+
+def chain(*edits: Edit) -> Edit:
+    def apply(runs: dict) -> dict:
+        for one in edits:
+            runs = one(runs)
+        return runs
+
+    return apply
+
+
+def untouched(runs: dict) -> dict:
+    return runs
+
+
+def times(probe: str, factor: float, *families: str, entry: str | None = None) -> Edit:
+    return edit(probe, lambda values, _: factor * values, *families, entry=entry)
+
+
+def ranked(by: int, *families: str) -> Edit:
+    """A rank off by so much."""
+    return edit("features", lambda rank, _: rank + by, *families, entry="rank")
+
+
+uphill = edit("loss", lambda f, _: f[:, :1] ** 2 / f)
+"""What following the gradient instead of its negative does: every factor turned over."""
+
+other_targets = edit("loss", lambda f, _: np.roll(f, 1, axis=0))
+"""The losses of another seed, thus of other targets."""
+
+tripled = times("step_size", 3.0)
+
+
+def lifted(run: Run) -> Run:
+    """lambda_max in the place of lambda_min."""
+    gram = run.trajectory["gram"]
+    values = gram.values.copy()
+    values[..., gram.labels.index("smallest")] = gram["largest"]
+    return with_values(run, "gram", values)
+
+
+def with_modes(run: Run, smallest: Callable) -> Run:
+    values = run.trajectory["modes"].values.copy()
+    values[..., 0, -1] = smallest(values[..., 0, -1])
+    return with_values(run, "modes", values)
+
+
+def exact(run: Run) -> Run:
+    """A run that follows a made-up spectrum to the letter, with step 1 and eigenvalues from 1 down to 0.1."""
+    modes, loss = run.trajectory["modes"].values.copy(), run.trajectory["loss"]
+    modes[..., 0, :] = np.geomspace(1, 0.1, modes.shape[-1])
+    modes[..., 1, :] = 1 / modes.shape[-1]
+    followed = np.stack([modal_loss(lane, 1.0, loss.steps) for lane in modes[:, 0]])
+    run = with_values(with_values(run, "modes", modes), "loss", followed)
+    return with_values(run, "step_size", np.ones_like(run.trajectory["step_size"].values))
+
+
+def reshaped(run: Run, *new: int) -> Run:
+    return dataclasses.replace(run, experiment=value_block.with_shape(run.experiment, *new))
+
+
+def only_shape(new: tuple[int, int], change: Callable[[Run], Run]) -> Edit:
+    return each(lambda run: change(run) if shape(run) == new else run, "shapes")
+
+
+def as_one_wide_head(factor: float) -> Edit:
+    """A family with one wide head, its smallest eigenvalue so many times that of four heads."""
+
+    def apply(runs: dict) -> dict:
+        others = [run for run in runs["shapes"] if shape(run) != (1, 80)]
+        wide = [run for run in others if shape(run) == (4, 20)]
+        narrow = [reshaped(with_modes(run, lambda mu: factor * mu), 1, 80) for run in wide]
+        return runs | {"shapes": [*others, *narrow]}
+
+    return apply
+
+
+def narrow_as_wide(runs: dict) -> dict:
+    """The runs at equality are those at four times as much."""
+    wide = [run for run in runs["shapes"] if shape(run) == (4, 20)]
+    return runs | {"shapes": [*wide, *(reshaped(run, 2, 10) for run in wide)]}
+
+
+def swapped(runs: dict) -> dict:
+    """The runs at equality and at four times as much confused."""
+    other = {(2, 10): (4, 20), (4, 20): (2, 10)}
+    return runs | {"shapes": [reshaped(run, *other.get(shape(run), shape(run))) for run in runs["shapes"]]}
+
+
+def over_shapes(**growth: float) -> Edit:
+    """Runs over scales for all the shapes of the larger sizes, sigma_min so many times the recorded one."""
+    grown = {tuple(int(x) for x in key[1:].split("x")): factor for key, factor in growth.items()}
+
+    def apply(runs: dict) -> dict:
+        copies = [
+            reshaped(with_values(run, "features", factor * run.trajectory["features"].values), *new)
+            for run in runs["scales"]
+            for new, factor in grown.items()
+        ]
+        return runs | {"scales": copies}
+
+    return apply
+
+
+def peaked(best: Callable[[str], float], height: Callable[[str], float] = lambda _: 1.0) -> Edit:
+    """sigma_min(B) and mu fall off on both sides of a best scale."""
+
+    def of(run: Run) -> Run:
+        quality = height(name(run.experiment)) * np.exp(
+            -np.abs(np.log(run.experiment.model.query.scale / best(name(run.experiment))))
+        )
+        values = run.trajectory["features"].values.copy()
+        values[..., 0] = quality
+        modes = run.trajectory["modes"].values.copy()
+        modes[..., 0, :] = 1.0
+        return with_modes(
+            with_values(with_values(run, "features", values), "modes", modes), lambda mu: 1e-3 * quality + 0 * mu
+        )
+
+    return each(of, "scales")
+
+
+def falls_to(*lowest: float) -> Edit:
+    """Losses that fall geometrically to so much of the first, by lane."""
+
+    def change(f: np.ndarray, _: Run) -> np.ndarray:
+        return f[:, :1] * np.asarray(lowest)[:, None] ** np.linspace(0, 1, f.shape[1])
+
+    return edit("loss", change)
+
+
+def also(new: str, old: str) -> Edit:
+    """A family that is not in the smoke size."""
+    return lambda runs: runs | {new: runs[old]}
+
+
+def twice(runs: dict) -> dict:
+    """Every lane counted twice: with more than 30, soundness is decided."""
+    return runs | {"value zero": [*runs["value zero"], *runs["value zero"]]}
+
+
+def arrived(f: np.ndarray, _: Run) -> np.ndarray:
+    f[:, -1] = 1e-12 * f[:, 0]
+    return f
+
+
+def times_scale(series: np.ndarray, run: Run) -> np.ndarray:
+    return series * run.experiment.model.output.scale
+
+
+def of_rate(runs: dict) -> list:
+    return [one for kernel in KERNELS for one in value_block.rate(kernel, of_kernel(runs, kernel, "shapes"))]
+
+
+def one_head(runs: dict) -> list:
+    return [one for kernel in KERNELS for one in joint.one_head(kernel, of_kernel(runs, kernel))]
+
+
+VALUE, JOINT, CERTIFIED, DEGENERATE, TEXT = (
+    part.section for part in (value_block, joint, certificates, degenerate, text)
+)
+EXACT = each(exact, "shapes")
+SLOW = only_shape((2, 10), lambda run: with_modes(run, lambda mu: 1e-4 * mu))
+LIFTED = each(lifted)
+GROWN = {"_1x20": 1.0, "_2x10": 1.0, "_2x20": 2.0, "_4x20": 4.0, "_1x80": 1.0}
+BEST = {"softmax": 2.0, "gaussian": 0.5}
+OTHER = {"softmax": 0.5, "gaussian": 2.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A claim, what is done to the runs so that it holds, and what then so that it fails."""
+
+    claim: str
+    section: object
+    wrong: Edit
+    right: Edit = untouched
+    claims: Callable[[dict], list] | None = None
+
+
+FAULTS = {
+    "a rank too small": Fault("threshold-rank-{}", VALUE, ranked(-1)),
+    "a rank too large": Fault("threshold-rank-{}", VALUE, ranked(1)),
+    "an eigenvalue lost": Fault(
+        "threshold-floor-{}", VALUE, only_shape((4, 20), lambda run: with_modes(run, lambda mu: 0 * mu))
+    ),
+    "an eigenvalue made up": Fault(
+        "threshold-floor-{}",
+        VALUE,
+        only_shape((2, 9), lambda run: with_values(run, "modes", np.maximum(run.trajectory["modes"].values, 1e-3))),
+    ),
+    "uphill": Fault("rate-bound-{}", VALUE, uphill, claims=of_rate),
+    "lambda_min doubled": Fault("rate-bound-{}", VALUE, each(lambda run: with_modes(run, lambda mu: 2 * mu)), EXACT),
+    "other targets": Fault("rate-modes-{}", VALUE, other_targets),
+    "step tripled": Fault("rate-modes-{}", VALUE, tripled, claims=of_rate),
+    "lambda_max doubled": Fault("rate-modes-{}", VALUE, times("modes", 2.0, "shapes"), claims=of_rate),
+    "late, step not taken": Fault("rate-late-{}", VALUE, times("step_size", 0.9), EXACT),
+    "late, uphill": Fault("rate-late-{}", VALUE, uphill, EXACT, of_rate),
+    "late decrease, step not taken": Fault("rate-late-decrease-{}", VALUE, times("step_size", 0.9), EXACT),
+    "late decrease, uphill": Fault("rate-late-decrease-{}", VALUE, uphill, EXACT, of_rate),
+    "PL, lambda_min lifted": Fault("pl-value-{}", VALUE, LIFTED),
+    "PL, no gradient": Fault("pl-value-{}", VALUE, times("pl", 0.0)),
+    "widths swapped": Fault("width-heads-{}", VALUE, swapped, SLOW),
+    "width of no use": Fault("width-heads-{}", VALUE, narrow_as_wide, SLOW),
+    "one head as good as four": Fault("width-one-head-{}", VALUE, as_one_wide_head(1.0), as_one_wide_head(1e-6)),
+    "a run too slow": Fault("width-runs-{}", VALUE, edit("loss", lambda f, _: np.sqrt(f[:, :1] * f)), EXACT),
+    "a run too fast": Fault("width-runs-{}", VALUE, edit("loss", lambda f, _: f**2 / f[:, :1]), EXACT),
+    "best at the largest scale": Fault(
+        "scale-interior-{}-H4-D20", VALUE, peaked(lambda _: 100.0), peaked(BEST.__getitem__)
+    ),
+    "best at the smallest scale": Fault(
+        "scale-interior-{}-H4-D20", VALUE, peaked(lambda _: 1e-3), peaked(BEST.__getitem__)
+    ),
+    "more heads no better": Fault("scale-heads-{}", VALUE, over_shapes(**GROWN | {"_4x20": 2.0}), over_shapes(**GROWN)),
+    "more width no better": Fault(
+        "scale-width-two-{}", VALUE, over_shapes(**GROWN | {"_2x20": 1.0}), over_shapes(**GROWN)
+    ),
+    "one head better": Fault("scale-width-one-{}", VALUE, over_shapes(**GROWN | {"_1x80": 1.1}), over_shapes(**GROWN)),
+    "best scales confused": Fault("scale-differs", VALUE, peaked(OTHER.__getitem__), peaked(BEST.__getitem__)),
+    "one best scale": Fault("scale-differs", VALUE, peaked(lambda _: 1.0), peaked(BEST.__getitem__)),
+    "kernels confused": Fault(
+        "gaussian-not-faster",
+        VALUE,
+        peaked(BEST.__getitem__, OTHER.__getitem__),
+        peaked(BEST.__getitem__, BEST.__getitem__),
+    ),
+    "one seed stays": Fault("joint-zero-{}", JOINT, falls_to(1e-12, 1e-9), falls_to(1e-12, 1e-11)),
+    "one seed of one head stays": Fault(
+        "joint-one-head-{}", JOINT, falls_to(1e-12, 1e-9), falls_to(1e-12, 1e-11), one_head
+    ),
+    "stepwise, lambda_min lifted": Fault("joint-stepwise-{}", JOINT, LIFTED),
+    "stepwise, uphill": Fault("joint-stepwise-{}", JOINT, uphill),
+    "joint, lambda_min doubled": Fault("pl-joint-{}", JOINT, times("gram", 2.0, entry="smallest")),
+    "reach divided": Fault("b-distance-{}", CERTIFIED, times("b", 1e-3, entry="reach"), twice),
+    "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, entry="smallest"), twice),
+    "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, entry="bound"), twice),
+    "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, entry="sigma_min"), twice),
+    "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, entry="smallest"), twice),
+    "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
+    "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, entry="mu"), twice),
+    "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, entry="sigma_min")),
+    "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, entry="ratio")),
+    "sampled constant constant": Fault(
+        "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, entry="found")
+    ),
+    "level times s": Fault("scale-level-{}", CERTIFIED, edit("b", times_scale, "value random", entry="ratio")),
+    "query zero": Fault("degenerate-query-zero-{}", DEGENERATE, ranked(1)),
+    "key zero": Fault("degenerate-key-zero-{}", DEGENERATE, ranked(-1)),
+    "duplicates": Fault("degenerate-duplicate-tokens-{}", DEGENERATE, ranked(1)),
+    "text, a rank too small": Fault("text-threshold-{}", TEXT, ranked(-1)),
+    "text, a rank too large": Fault("text-rank-{}", TEXT, ranked(1)),
+    "text, tokens of lower rank": Fault("text-rank-{}", TEXT, times("tokens", 0.25)),
+    "text, floor without rank": Fault("text-floor-{}", TEXT, ranked(-1)),
+    "text, more rows than tokens": Fault("text-duplicates-{}", TEXT, ranked(1, "no positions")),
+    "text, uphill": Fault("text-rate-{}", TEXT, uphill),
+    "text, other targets": Fault("text-modes-{}", TEXT, other_targets),
+    "text, step tripled": Fault("text-modes-{}", TEXT, tripled),
+    "text, lambda_min lifted": Fault("pl-text-{}", TEXT, LIFTED),
+    "text, one seed stays": Fault(
+        "text-joint-{}",
+        TEXT,
+        chain(falls_to(1e-12, 1e-9), also("joint", "value")),
+        chain(falls_to(1e-12, 1e-11), also("joint", "value")),
+    ),
+}
+
+
+def verdicts(fault: Fault, runs: dict) -> dict:
+    return {one.id: one.verdict for one in (fault.claims or fault.section.claims)(runs)}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
+    runs = dict(outcome.runs[fault.section.name])
+    sound = fault.right(runs)
+    before, after = verdicts(fault, sound), verdicts(fault, fault.wrong(sound))
+    for kernel in KERNELS:
+        claim = fault.claim.format(kernel)
+        assert before[claim] == "holds"
+        assert after[claim] == "fails"
+
+
+def test_lambda_min_doubled_where_the_inequality_is_nearly_met(outcome):
+    """Late in a run the slowest mode is alone, and there PL is an equality."""
+    runs = each(exact, "shapes")(outcome.runs["value block"])
+    eigenvalue = edit("gram", lambda values, _: 0 * values + 0.1, entry="smallest")(runs)
+    alone = edit("pl", lambda values, _: 0 * values + 0.1)(eigenvalue)
+    doubled = times("gram", 2.0, entry="smallest")(alone)
+    for some, verdict in ((alone, "holds"), (doubled, "fails")):
+        found = {one.id: one.verdict for one in of_rate(some)}
+        assert [found[f"pl-value-{kernel}"] for kernel in KERNELS] == [verdict, verdict]
+
+
+def test_few_certified_lanes_leave_soundness_undecided(outcome):
+    found = {one.id: one for one in certificates.section.claims(outcome.runs["certificates"])}
+    for kernel in KERNELS:
+        for part in ("b-distance", "b-rank", "b-lipschitz", "b-rate", "c-rank", "c-rate"):
+            assert found[f"{part}-{kernel}"].verdict == "undecided"
+            assert "certified lanes" in found[f"{part}-{kernel}"].detail
+
+
+def test_a_step_beyond_the_admissible_one_is_not_certified(outcome):
+    found = {one.id: one for one in certificates.section.claims(tripled(outcome.runs["certificates"]))}
+    for kernel in KERNELS:
+        assert found[f"b-rate-{kernel}"].verdict == "not applicable"
+        assert found[f"b-distance-{kernel}"].checked == 0
+
+
+def test_diverged_lanes_are_not_judged(outcome):
+    def diverged(run: Run) -> Run:
+        lanes = len(run.trajectory.seeds)
+        trajectory = dataclasses.replace(run.trajectory, status=(Status.DIVERGED,) * lanes, ended=(1,) * lanes)
+        return dataclasses.replace(run, trajectory=trajectory)
+
+    runs = each(diverged)(outcome.runs["value block"])
+    assert {one.verdict for one in of_rate(runs)} == {"not applicable"}
+    text_runs = each(diverged)(outcome.runs["text"])
+    found = {one.id: one.verdict for one in text.section.claims(text_runs)}
+    assert found["text-rate-softmax"] == found["pl-text-softmax"] == "not applicable"
+
+
+@pytest.mark.parametrize("size", Size)
+def test_every_claim_of_every_size_has_a_fault(outcome, size):
+    """Runs of the larger sizes are borrowed from the smoke size: here only the ids count."""
+
+    def borrowed(section: str, request: Request) -> Run:
+        kernel = name(request.experiment)
+        known = [run for family in outcome.runs[section].values() for run in family if name(run.experiment) == kernel]
+        same = [run for run in known if set(run.trajectory.series) >= set(request.experiment.probes)]
+        return Run(request.experiment, (same or known)[-1].trajectory)
+
+    known = {re.sub(r"-H\d+-D\d+$", "", fault.claim.format(k)) for fault in FAULTS.values() for k in KERNELS}
+    for section in study.sections:
+        families = requests(study, size)[section.name]
+        runs = {f: [borrowed(section.name, one) for one in family] for f, family in families.items()}
+        found = {re.sub(r"-H\d+-D\d+$", "", one.id) for one in section.claims(runs)}
+        assert found <= known
