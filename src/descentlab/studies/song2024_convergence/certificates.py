@@ -172,16 +172,18 @@ def ratios(runs: Runs) -> go.Figure:
     """The ratio of Theorem B against the output scale.
 
     A lane is certified below 1. With the value block at zero the ratio falls as 1/s; with a random one it levels off.
-    Solid: with the proved Lipschitz bound; dotted: with the largest constant that a search in the ball finds. Medians.
+    Bound: with the proved Lipschitz bound; sampled: with the largest constant that a search in the ball finds. Medians.
     """
     figure = lines("ratio", Axis("scale s of the output block", "log"), Axis("8 beta ||r_0|| / sigma_0^2", "log"))
     for kernel in kernels(runs):
-        for family, label in (("value zero", "W_V = 0"), ("value random", "W_V random")):
+        color = kernel_color(kernel)
+        for family, label, dashes in (
+            ("value zero", "W_V = 0", ("solid", "dot")),
+            ("value random", "W_V random", ("dash", "dashdot")),
+        ):
             scales, claimed, sampled = _ratios(of_kernel(runs, kernel, family))
-            color = kernel_color(kernel) if family == "value zero" else None
-            extra = {"color": color} if color else {}
-            add_line(figure, scales, np.median(claimed, axis=1), f"{kernel}, {label}, bound", dash="solid", **extra)
-            add_line(figure, scales, np.median(sampled, axis=1), f"{kernel}, {label}, sampled", dash="dot", **extra)
+            for values, how, dash in zip((claimed, sampled), ("bound", "sampled"), dashes, strict=True):
+                add_line(figure, scales, np.median(values, axis=1), f"{kernel}, {label}, {how}", color=color, dash=dash)
     return add_level(figure, 1.0, "certified below")
 
 
