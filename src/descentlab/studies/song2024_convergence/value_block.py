@@ -43,7 +43,7 @@ def with_shape(experiment: Experiment, heads: int, dim: int) -> Experiment:
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """One family over shapes at each kernel's own scale, and one over scales."""
     smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    steps = 200 if smoke else 20_000 if paper else 1_000
+    steps = 200 if smoke else 10_000 if paper else 1_000
     seeds = tuple(range(5 if smoke else 40 if paper else 20))
     few = tuple(range(2 if smoke else 9 if paper else 5))
     shapes = ((2, 9), (2, 10), (4, 20)) if smoke else SHAPES
