@@ -1,6 +1,7 @@
 """The loop: segments, schedules, lanes, ends of a run."""
 
 import dataclasses
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,29 @@ def test_lanes_agree_with_runs_of_their_own(diverging):
         alone = run([dataclasses.replace(VALUE_ONLY, optimizer=GD(lr))])[0]
         np.testing.assert_allclose(lane["loss"].values, alone["loss"].values, rtol=1e-12)
         np.testing.assert_allclose(lane.final["value"], alone.final["value"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_lanes_that_wait_their_turn_agree_with_lanes_that_step_together(monkeypatch, together):
+    lanes = [dataclasses.replace(RECORDED, optimizer=GD(lr)) for lr in (0.1, 1e200, 0.05, 0.02)]
+    expected = run(lanes)
+    module = sys.modules["descentlab.train"]
+    monkeypatch.setattr(module, "_together", lambda constants, lanes: together)
+    found, cut = run(lanes), run(lanes, cuts=(1, 5))
+    for one, other, again in zip(expected, found, cut, strict=True):
+        assert (one.status, one.ended) == (other.status, other.ended)
+        assert bits(other) == bits(again)
+        np.testing.assert_allclose(other["loss"].values, one["loss"].values, rtol=1e-11)
+        np.testing.assert_allclose(other.final["query"], one.final["query"], rtol=1e-9, atol=1e-12)
+    assert [one.status[0] for one in found].count(Status.DIVERGED) == 1
+
+
+def test_as_many_lanes_step_together_as_fit_and_divide_the_batch(monkeypatch):
+    module = sys.modules["descentlab.train"]
+    monkeypatch.setattr(module, "TOGETHER_BYTES", 5 * 800)
+    assert [module._together({"inputs": np.zeros((n, 100))}, n) for n in (1, 4, 5, 7, 12)] == [1, 4, 5, 1, 4]
+    monkeypatch.setattr(module, "TOGETHER_BYTES", 1)
+    assert module._together({"inputs": np.zeros((12, 100))}, 12) == 1
 
 
 def test_a_kernel_and_a_start_may_differ_in_their_floats():

@@ -43,8 +43,8 @@ class Objective(eqx.Module):
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
         """f = 1/2 ||r||^2."""
-        residual = self.residual(params)
-        return 0.5 * residual @ residual
+        # A sum, not a product: the compiler fuses it with what makes the residual.
+        return 0.5 * jnp.sum(self.residual(params) ** 2)
 
     def jacobian(self, params: PyTree) -> Float[Array, "row param"]:
         """J, its columns the trained parameters in tree order.
