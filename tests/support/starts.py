@@ -1,0 +1,48 @@
+"""Starts at which the certificates are evaluated, and the constants found there."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from descentlab.attention import Gaussian
+from descentlab.models import Normal
+from descentlab.point import evaluate
+from descentlab.probes import FeatureSpectrum
+from descentlab.theory.theorem_b import TheoremB
+from descentlab.theory.theorem_c import TRAINED, TheoremC
+from descentlab.train import Lanes, prepare
+from support.problems import SMALL
+
+PROBES = {"features": FeatureSpectrum(), "b": TheoremB(), "c": TheoremC()}
+
+
+def start(kernel=None, *, scale=1.0, value=0.0, trained=TRAINED, task=None, **model):
+    """Six targets, eight features; nothing is trained."""
+    layer = dataclasses.replace(
+        SMALL.model, attention=kernel or Gaussian(0.5), value=Normal(value), output=Normal(scale), **model
+    )
+    tokens = dataclasses.replace(SMALL.task, **(task or {}))
+    return dataclasses.replace(SMALL, model=layer, task=tokens, trained=trained, steps=0)
+
+
+def constants(experiments, probes=None):
+    """What the probes see at each start, by probe and label; compiled unoptimised, which is much faster."""
+    probes = probes or PROBES
+    lanes = Lanes(tuple(experiments), (0,) * len(experiments))
+    (objectives, params), _ = prepare(lanes)
+
+    def measure(objective, params):
+        point = evaluate(objective, params, jnp.asarray(0, jnp.int32), params, jnp.asarray(jnp.nan))
+        return {name: probe(point) for name, probe in probes.items()}
+
+    with jax.enable_x64(True):
+        compiled = eqx.filter_jit(eqx.filter_vmap(measure), compiler_options={"xla_backend_optimization_level": 0})
+        values = {name: np.asarray(value) for name, value in compiled(objectives, params).items()}
+    labels = {name: probe.labels(params) for name, probe in probes.items()}
+    return [
+        {name: dict(zip(labels[name], values[name][lane].tolist(), strict=True)) for name in probes}
+        for lane in range(len(experiments))
+    ]
