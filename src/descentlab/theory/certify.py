@@ -156,7 +156,9 @@ def _facts(experiment: Experiment, model: AttentionLayer, run: Trajectory, dim: 
 
 def _geometric(decay: float, tolerance: float) -> float:
     """Steps after which (1 - decay)^t is at most the tolerance."""
-    return math.ceil(math.log(tolerance) / math.log1p(-decay)) if 0 < decay < 1 else math.inf
+    if decay >= 1:
+        return 1.0
+    return float(math.ceil(math.log(tolerance) / math.log1p(-decay))) if decay > 0 else math.inf
 
 
 def _row_a(facts: _Facts, tolerance: float) -> Row:
@@ -170,7 +172,8 @@ def _row_a(facts: _Facts, tolerance: float) -> Row:
         detail = f"least-squares floor {floor:.3g} f_0"
         return Row(name, source, False, missing, facts.spectrum.shape[1] / max(rank, 1), detail=detail)
     largest = float(facts.spectrum[0].max())
-    steps = _geometric(1 - (1 - 1 / facts.condition) ** 2, tolerance)
+    # 1 - (1 - mu/L)^2, which would round to zero where mu/L is below 1e-16.
+    steps = _geometric((2 - 1 / facts.condition) / facts.condition, tolerance)
     exact = steps_to(facts.spectrum, 1 / largest, tolerance)
     detail = f"L/mu {facts.condition:.3g}; exactly {exact:.6g} steps by the modal formula"
     return Row(name, source, True, "", 1 / facts.condition, 1 / largest, steps, detail)
