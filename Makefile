@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all check docs lock clean
+.PHONY: help demo test test-all check docs bench lock clean
 
 help:
 	@echo "make demo      run one study and write its report"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all  run it on every supported Python found here"
 	@echo "make check     lint, format, types, layers"
 	@echo "make docs      build the documentation into site/"
+	@echo "make bench     measure speed against PyTorch and a hand-written loop (some minutes)"
 	@echo "make lock      refresh uv.lock and requirements.lock (needs uv)"
 	@echo "make clean     remove environments, caches and builds; runs/ stays"
 
@@ -47,13 +48,19 @@ check: $(VENV)/.installed-lint $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
 
+# PyTorch is wanted here only, so it gets an environment of its own. Without it the scripts say what they skip:
+# .venv/bin/python benchmarks/step_speed.py
+bench:
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.installed-torch
+	@for one in step_speed where_time_goes loop_overhead start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
+
 lock:
 	$(UV) lock
 	$(UV) export --quiet --locked --all-extras --all-groups --no-group torch --no-emit-project \
 	  --no-hashes --no-annotate --no-header --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-3.1? .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist site
+	rm -rf $(VENV) .venv-3.1? .venv-bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist site
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says what the environment holds; it is renewed when a requirement changes. An environment without a working
