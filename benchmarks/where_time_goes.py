@@ -1,8 +1,8 @@
 """Where does the time of a step go: projections, products of attention, or softmax?
 
-The step is made with parts left out. Without attention, queries, keys and values meet entry by entry and are projected; with linear
-attention there are all products and no softmax. Differences of the three are the shares. A part is also compared with
-the time its products would take at the rate of one large product.
+The step is made with parts left out. Without attention, queries, keys and values meet entry by entry and are
+projected; with linear attention there are all products and no softmax. Differences of the three are the shares. A part
+is also compared with the time its products would take at the rate of one large product.
 
     python benchmarks/where_time_goes.py
 """
