@@ -97,6 +97,8 @@ def test_a_run_killed_or_stopped_goes_on_to_the_same_bits_and_a_second_process_w
         assert not list(place.glob("runs/.progress/*"))
 
 
+# A limit is set between fork and exec, of which JAX warns where it has been imported before.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_full_store_is_said_leaves_nothing_half_written_and_the_run_can_be_repeated(tmp_path):
     run = ("run", TINY, "--size", "smoke")
     warm, place = tmp_path / "warm", tmp_path / "full"
