@@ -6,9 +6,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from matfree import decomp
 
 from descentlab._types import Array, Float, PyTree
+from descentlab.curvature.lanczos import extreme_pairs
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
 
@@ -50,29 +50,15 @@ def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
 
 
 def lanczos_extremes(objective: Objective, params: PyTree, *, matvecs: int) -> GramExtremes:
-    """Extreme Ritz values of K after `matvecs` Lanczos steps with full reorthogonalisation.
-
-    The error is the residual ||K v - lambda v|| of the Ritz pair: some eigenvalue lies that close, not necessarily
-    the extreme one. By the min-max principle the smallest Ritz value is an upper bound of the smallest eigenvalue
-    and the largest a lower bound of the largest.
+    """Extreme Ritz values of K after `matvecs` Lanczos steps, their residuals as errors; see `extreme_pairs`.
 
     Args:
         objective: defines K.
         params: where.
         matvecs: Lanczos steps, at most the number of rows.
     """
-    product = gram_product(objective, params)
     rows = eqx.filter_eval_shape(objective.residual, params).shape[0]
-    start = jax.random.normal(jax.random.key(0), (rows,))
-    result = decomp.tridiag_sym(min(matvecs, rows))(product, start / jnp.linalg.norm(start))
-    values, vectors = jnp.linalg.eigh(result.J_small)
-
-    def pair(index: int) -> Estimate:
-        vector = vectors[:, index] @ result.Q_tall  # its rows are the Lanczos vectors
-        vector = vector / jnp.linalg.norm(vector)
-        return Estimate(values[index], jnp.linalg.norm(product(vector) - values[index] * vector))
-
-    return GramExtremes(pair(0), pair(-1))
+    return GramExtremes(*extreme_pairs(gram_product(objective, params), rows, matvecs=matvecs))
 
 
 def largest_eigenvalue(objective: Objective, params: PyTree) -> Float[Array, ""]:
