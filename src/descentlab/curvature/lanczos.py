@@ -26,8 +26,9 @@ def extreme_pairs(product: Callable[[Array], Array], size: int, *, matvecs: int)
     """
     start = jax.random.normal(jax.random.key(0), (size,))
     result = decomp.tridiag_sym(min(matvecs, size))(product, start / jnp.linalg.norm(start))
-    known = _before_breakdown(result.J_small)
-    triangle = jnp.where(known[:, None] & known, result.J_small, 0.0)
+    whole = jnp.asarray(result.J_small)
+    known = _before_breakdown(whole)
+    triangle = jnp.where(known[:, None] & known, whole, 0.0)
     basis = jnp.where(known[:, None], result.Q_tall, 0.0)  # its rows are the Lanczos vectors
 
     def pair(index: int, outside: Array) -> Estimate:
