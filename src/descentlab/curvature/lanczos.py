@@ -29,7 +29,7 @@ def extreme_pairs(product: Callable[[Array], Array], size: int, *, matvecs: int)
     whole = jnp.asarray(result.J_small)
     known = _before_breakdown(whole)
     triangle = jnp.where(known[:, None] & known, whole, 0.0)
-    basis = jnp.where(known[:, None], result.Q_tall, 0.0)  # its rows are the Lanczos vectors
+    basis = jnp.where(known[:, None], jnp.asarray(result.Q_tall), 0.0)  # its rows are the Lanczos vectors
 
     def pair(index: int, outside: Array) -> Estimate:
         values, vectors = jnp.linalg.eigh(triangle + jnp.diag(jnp.where(known, 0.0, outside)))
