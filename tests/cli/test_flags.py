@@ -158,3 +158,19 @@ def test_help_names_flags_defaults_and_classes(capsys):
     offered = re.search(r"--model.attention \{([^}]*)\} \(default: gaussian\)", text)
     assert offered is not None
     assert {"softmax", "gaussian", "normalized-gaussian", "linear", "relu"} <= set(offered[1].split(","))
+
+
+@dataclasses.dataclass(frozen=True)
+class WithData(Options):
+    """Options with a flag of the name of a field."""
+
+    data: str | None = None
+
+
+def test_a_flag_outside_the_definition_goes_before_a_field_of_its_name():
+    parsed, found = flags.parse(
+        WithData(Experiment()), ["--data", "folder", "--data.samples", "3"], prog="descentlab run it", description=""
+    )
+    assert parsed.data == "folder"
+    assert found == {"data.samples": 3}
+    assert parsed.experiment.data.samples == 3

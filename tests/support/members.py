@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 import descentlab
-from descentlab import attention, data, experiment, models, optim, probes, schedule, tasks
+from descentlab import attention, data, datasets, experiment, models, optim, probes, schedule, tasks
 from descentlab.given import Given
 from descentlab.theory import theorem_b, theorem_c
 
@@ -61,6 +61,7 @@ EXAMPLES = {
     theorem_b.TheoremB: [theorem_b.TheoremB()],
     theorem_b.LipschitzSearch: [theorem_b.LipschitzSearch(points=1, rounds=1)],
     theorem_c.TheoremC: [theorem_c.TheoremC()],
+    datasets.IMDb: [datasets.IMDb(), datasets.IMDb(length=16, development=0)],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],

@@ -20,6 +20,7 @@ import tyro
 
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
+from descentlab.datasets import folder
 from descentlab.experiment import Experiment
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
@@ -41,6 +42,7 @@ class Options:
         store: folder of the runs.
         json: file to which the claims are written.
         text: a text file for the study's windows of text, any encoding.
+        data: folder of the data sets; None leaves it to the environment variable DESCENTLAB_DATA.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -49,6 +51,7 @@ class Options:
     store: Path = Path("runs")
     json: Path | None = None
     text: Path | None = None
+    data: Path | None = None
 
 
 def use_compilation_cache() -> None:
@@ -75,6 +78,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     Raises:
         UsageError: if the flags ask for what cannot be.
         StoreError: if the store cannot be used, or lacks a run that `check` or `report` needs.
+        DataError: if data is missing or damaged.
     """
     use_compilation_cache()
     study = discovery.load(place)
@@ -84,6 +88,8 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     if options.seeds is not None and options.seeds < 1:
         raise discovery.UsageError(f"--seeds must be at least 1, got {options.seeds}")
     check_target(options.json)
+    if options.data is not None:
+        folder.use(options.data)
     size, store = Size(options.size), Store(options.store)
     text = None if options.text is None else flags.read_given(options.text)
     wanted = requests(study, size, seeds=options.seeds, overrides=overrides, text=text)

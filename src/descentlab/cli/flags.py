@@ -106,9 +106,9 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
     """
     definition = options.experiment
     asked = {"-h", "--help"} & set(arguments)
-    definition, chosen, rest = _choose(definition, list(arguments))
+    own = [field.name for field in dataclasses.fields(options) if field.name != "experiment"]  # type: ignore
+    definition, chosen, rest = _choose(definition, list(arguments), own)
     if not asked:
-        own = [field.name for field in dataclasses.fields(options) if field.name != "experiment"]  # type: ignore
         for path in _flags(rest):
             if path not in own:
                 _refuse_unknown(definition, path, own)
@@ -120,7 +120,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
         description=f"{description}\n\n{_class_help(definition)}",
         registry=_REGISTRY,
     )
-    paths = [path for path in [*chosen, *_flags(rest)] if _has(definition, path)]
+    paths = [path for path in [*chosen, *_flags(rest)] if path not in own and _has(definition, path)]
     inner = {path for path in paths for outer in chosen if path.startswith(f"{outer}.")}
     return parsed, {path: value_at(parsed.experiment, path) for path in paths if path not in inner}
 
@@ -138,12 +138,16 @@ def _flags(arguments: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-def _choose(definition: Any, arguments: list[str]) -> tuple[Any, list[str], list[str]]:
-    """The definition with the named classes in place, the paths where, and the arguments without their names."""
+def _choose(definition: Any, arguments: list[str], own: Sequence[str]) -> tuple[Any, list[str], list[str]]:
+    """The definition with the named classes in place, the paths where, and the arguments without their names.
+
+    A flag outside the definition, one of `own`, goes before a field of the same name: `--data DIR` is the data folder,
+    `--data.samples` a field.
+    """
     given = _flags(arguments)
     chosen: list[str] = []
     for path in sorted(given, key=lambda path: path.count(".")):
-        kind = _declared(definition, path)
+        kind = None if path in own else _declared(definition, path)
         if kind is not None:
             definition = replace_at(definition, path, _make(kind, path, given))
             chosen.append(path)

@@ -1,5 +1,6 @@
 """Data sets on disk: one file a data set."""
 
-from descentlab.datasets.base import AbstractDataset, Examples, Splits
+from descentlab.datasets.base import AbstractDataset, DataError, Examples, Splits
+from descentlab.datasets.imdb import IMDb
 
-__all__ = ["AbstractDataset", "Examples", "Splits"]
+__all__ = ["AbstractDataset", "DataError", "Examples", "IMDb", "Splits"]

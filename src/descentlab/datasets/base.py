@@ -4,8 +4,13 @@ from abc import abstractmethod
 from typing import NamedTuple
 
 import equinox as eqx
+import numpy as np
 
 from descentlab._types import Array
+
+
+class DataError(Exception):
+    """Data cannot be used: what was wanted, what came, what to do."""
 
 
 class Examples(NamedTuple):
@@ -17,8 +22,8 @@ class Examples(NamedTuple):
         targets: one a row: integer classes, or real targets.
     """
 
-    inputs: Array
-    targets: Array
+    inputs: Array | np.ndarray
+    targets: Array | np.ndarray
 
 
 class Splits(NamedTuple):
