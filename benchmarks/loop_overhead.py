@@ -66,7 +66,7 @@ def measure(size, precision, seconds):
     steps = STEPS[size]
     lanes = common.lanes_of(size, precision, steps)
     constants, carry = prepare(lanes)
-    objective, start = constants
+    objective, start = constants.objective, constants.start
     with lanes.precision():
         arguments = ((start.query, start.key, start.value, start.output), objective.inputs, objective.targets)
         programs = {"flattened": by_hand(steps + 1, True), "contracted": by_hand(steps + 1, False)}

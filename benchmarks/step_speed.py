@@ -114,7 +114,7 @@ def measure(size, precision, seconds):
     points = STEPS[size] + 1
     lanes = common.lanes_of(size, precision, STEPS[size])
     constants, carry = prepare(lanes)
-    objective, start = constants
+    objective, start = constants.objective, constants.start
     calls = {"descentlab": lambda: jax.block_until_ready(advance(lanes, constants, carry, 0, points))}
     begun = time.perf_counter()
     ours = calls["descentlab"]()

@@ -53,7 +53,8 @@ def measure(size, precision, seconds):
 
     size = common.Size(**size)
     lanes = common.lanes_of(size, precision, STEPS[size])
-    objective, start = prepare(lanes)[0]
+    lane, _ = prepare(lanes)
+    objective, start = lane.objective, lane.start
     with lanes.precision():
         blocks = (start.query, start.key, start.value, start.output)
         arguments = jax.tree.map(lambda leaf: leaf[0], (blocks, objective.inputs, objective.targets))

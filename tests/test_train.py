@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from descentlab._tree import named
 from descentlab.attention import Gaussian, Softmax
 from descentlab.models import Normal
 from descentlab.optim import GD, Momentum
@@ -98,8 +99,11 @@ def test_probes_leave_the_run_as_it_is(whole):
 @pytest.mark.usefixtures("float64")
 def test_only_trained_blocks_move_and_the_loss_is_that_of_the_start_with_them():
     one = run([VALUE_ONLY])[0]
-    assert tuple(one.final) == ("value",)
     objective, params = started(VALUE_ONLY)
+    assert tuple(one.final) == ("query", "key", "value", "output")
+    for name, array in named(objective.frozen).items():
+        np.testing.assert_allclose(one.final[name][0], array, rtol=0, atol=1e-15)
+    assert not np.array_equal(one.final["value"][0], params.value)
     moved = jax.tree.map(lambda _: jnp.asarray(one.final["value"][0]), params)
     np.testing.assert_allclose(one["loss"].values[0, -1], objective.loss(moved), rtol=1e-12)
     assert one["loss"].values[0, -1] < one["loss"].values[0, 0]
@@ -202,9 +206,9 @@ def test_single_precision_is_single_throughout():
     short = dataclasses.replace(SMALL, precision="float32", steps=3)
     lanes = Lanes((short,), (0,))
     constants, carry = prepare(lanes)
-    for leaf in jax.tree.leaves((constants, carry)):
+    for leaf in jax.tree.leaves((constants.objective, constants.start, carry)):
         assert leaf.dtype.itemsize <= 4
-    single = trajectories(lanes, advance(lanes, constants, carry, 0, 4))[0]
+    single = trajectories(lanes, constants, advance(lanes, constants, carry, 0, 4))[0]
     assert single["loss"].values.dtype == np.float32
     assert np.all(np.diff(single["loss"].values[0]) < 0)
 

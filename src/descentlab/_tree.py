@@ -4,7 +4,7 @@ A block is every array of a model whose path ends in the same field name, so `qu
 query weights of all layers of a deeper model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -15,20 +15,56 @@ from jax.tree_util import tree_flatten_with_path
 from descentlab._check import nearest
 from descentlab._types import Array, PyTree
 
-__all__ = ["block_names", "blocks", "norm_squared", "split"]
+__all__ = ["block_names", "blocks", "named", "norm_squared", "split", "with_named"]
 
 
 def _name(path: tuple) -> str:
     return next((str(part.name) for part in reversed(path) if isinstance(part, jax.tree_util.GetAttrKey)), "")
 
 
+def _is_parameter(leaf: PyTree) -> bool:
+    """Whether a leaf is an array of parameters; a number without axes is a float of a definition in a lane."""
+    return eqx.is_inexact_array(leaf) and leaf.ndim > 0
+
+
 def blocks(tree: PyTree) -> dict[str, list[Array | np.ndarray]]:
     """The inexact arrays of a model (or of a part of one, such as a gradient) by block name, in tree order."""
     found: dict[str, list[Array | np.ndarray]] = {}
     for path, leaf in tree_flatten_with_path(tree)[0]:
-        if eqx.is_inexact_array(leaf):
+        if _is_parameter(leaf):
             found.setdefault(_name(path), []).append(leaf)
     return found
+
+
+def named(tree: PyTree) -> dict[str, Array | np.ndarray]:
+    """The inexact arrays of a model by name; several arrays of one block are numbered `name.0`, `name.1`."""
+    found = {}
+    for name, arrays in blocks(tree).items():
+        numbered = {f"{name}.{i}": array for i, array in enumerate(arrays)}
+        found |= numbered if len(arrays) > 1 else {name: arrays[0]}
+    return found
+
+
+def with_named(model: PyTree, arrays: Mapping[str, Array | np.ndarray]) -> PyTree:
+    """The model with its inexact arrays replaced by those of the same name.
+
+    Raises:
+        ValueError: if a name or a shape is not the model's.
+    """
+    own = {name: array.shape for name, array in named(model).items()}
+    given = {name: array.shape for name, array in arrays.items()}
+    if own != given:
+        name = next(name for name in (own | given) if own.get(name) != given.get(name))
+        raise ValueError(
+            f"the model must have the blocks of the one it continues: {name!r} is {own.get(name, 'absent')} here and "
+            f"{given.get(name, 'absent')} there; change only what leaves shapes as they are, such as the kernel"
+        )
+    left = {block: [name for name in own if name.partition(".")[0] == block] for block in blocks(model)}
+
+    def replaced(path: tuple, leaf: PyTree) -> PyTree:
+        return jnp.asarray(arrays[left[_name(path)].pop(0)], leaf.dtype) if _is_parameter(leaf) else leaf
+
+    return jax.tree_util.tree_map_with_path(replaced, model)
 
 
 def block_names(tree: PyTree) -> tuple[str, ...]:
@@ -56,7 +92,7 @@ def split(model: PyTree, trained: Sequence[str]) -> tuple[PyTree, PyTree]:
             raise ValueError(f"there is no block {name!r} to train; {nearest(name, names)}")
 
     def is_trained(path: tuple, leaf: PyTree) -> bool:
-        return eqx.is_inexact_array(leaf) and _name(path) in trained
+        return _is_parameter(leaf) and _name(path) in trained
 
     return eqx.partition(model, jax.tree_util.tree_map_with_path(is_trained, model))
 

@@ -4,47 +4,161 @@ With N samples, outputs F(theta) and targets Y, the scaled residual is r = vec(F
 
     f(theta) = 1/2 ||r||^2 = 1/(2N) sum_i ||F_i - Y_i||^2,   J = dr/dtheta,   grad f = J^T r,   K = J J^T.
 
-Every rate, step size and certificate of the package is stated in these quantities.
+Every rate, step size and certificate of the package is stated in these quantities. Classification has no residual;
+there f is the mean cross-entropy.
 """
+
+from abc import abstractmethod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._types import Array, Float, PyTree
+from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 
-__all__ = ["ZERO_LOSS", "Objective"]
+__all__ = ["ZERO_LOSS", "AbstractLossFunction", "CrossEntropy", "Examples", "Objective", "Splits", "SquaredError"]
 
 ZERO_LOSS = 1e-20
 """A loss is called zero when f <= ZERO_LOSS * f_0 in float64; below that, rounding decides."""
 
 
+class Examples(NamedTuple):
+    """Inputs with their targets.
+
+    Attributes:
+        inputs: one example a row: real token vectors of axes example, time and dim, or integer tokens of axes example
+            and time, in which 0 is padding and stands at the end only.
+        targets: one a row: real targets, or integer classes.
+    """
+
+    inputs: Array
+    targets: Array
+
+
+class Splits(NamedTuple):
+    """The parts of a data set.
+
+    Attributes:
+        train: what a run trains on.
+        development: held out from the training part, for choosing rates and stopping.
+        test: looked at once, at the end.
+    """
+
+    train: Examples
+    development: Examples
+    test: Examples
+
+
+class AbstractLossFunction(eqx.Module):
+    """How outputs are compared with targets."""
+
+    @abstractmethod
+    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
+        """The loss of a batch, its examples along the first axis."""
+
+    @abstractmethod
+    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        """Raise where shapes do not fit.
+
+        Raises:
+            ValueError: if they do not.
+        """
+
+
+class SquaredError(AbstractLossFunction):
+    r"""Least squares, $f = \frac{1}{2N} \sum_i \lVert F_i - Y_i \rVert^2$."""
+
+    def residual(self, outputs: Array, targets: Array) -> Float[Array, " row"]:
+        """The scaled residual r, samples outermost, then tokens, then outputs."""
+        return (outputs - targets).ravel() / jnp.sqrt(outputs.shape[0])
+
+    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
+        """Half the squared norm of the residual."""
+        # A sum, not a product: the compiler fuses it with what makes the residual.
+        return 0.5 * jnp.sum(self.residual(outputs, targets) ** 2)
+
+    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        """Raise unless targets have the shape of the outputs."""
+        if outputs != targets:
+            raise ValueError(
+                f"targets must have the shape of the model's outputs {outputs}, got {targets}; "
+                "change the model's output_dim or readout, or the task's target"
+            )
+
+
+class CrossEntropy(AbstractLossFunction):
+    r"""Mean cross-entropy of integer classes, $f = -\frac1M \sum_m \log \mathrm{softmax}(F_m)_{y_m}$, in nats."""
+
+    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
+        """The mean over all targets."""
+        logs = jax.nn.log_softmax(outputs, axis=-1)
+        return -jnp.mean(jnp.take_along_axis(logs, targets[..., None], axis=-1))
+
+    def accuracy(self, outputs: Array, targets: Array) -> Float[Array, ""]:
+        """The share of targets whose class has the largest output."""
+        return jnp.mean(jnp.argmax(outputs, axis=-1) == targets)
+
+    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        """Raise unless there is one vector of outputs, one a class, for each target."""
+        if outputs[:-1] != targets or not outputs[len(targets) :]:
+            raise ValueError(
+                f"outputs must have the shape {(*targets, 'classes')} for targets of shape {targets}, got {outputs}; "
+                "choose the read-out Classify for one class a sequence, NextToken for one a token"
+            )
+
+
 class Objective(eqx.Module):
-    """Least squares on a full batch as a function of the trained blocks.
+    """A loss on a full batch as a function of the trained blocks.
 
     Args:
         frozen: the model with `None` in place of the trained blocks.
         inputs: the N examples, a tree with a leading axis.
         targets: what the model should return for each.
+        loss_function: how the two are compared.
+        key: of the model's dropout; `None` where nothing is dropped.
     """
 
     frozen: PyTree
-    inputs: Float[Array, "batch ..."]
-    targets: Float[Array, "batch ..."]
+    inputs: Float[Array, "batch ..."] | Int[Array, "batch ..."]
+    targets: Float[Array, "batch ..."] | Int[Array, "batch ..."]
+    loss_function: AbstractLossFunction = SquaredError()
+    key: PRNGKeyArray | None = None
+
+    @property
+    def examples(self) -> Examples:
+        """The batch."""
+        return Examples(self.inputs, self.targets)
+
+    def on(self, examples: Examples, *, key: PRNGKeyArray | None = None) -> "Objective":
+        """The same objective on other examples."""
+        return Objective(self.frozen, examples.inputs, examples.targets, self.loss_function, key)
 
     def model(self, params: PyTree) -> PyTree:
         """The whole model, its trained blocks set to `params`."""
         return eqx.combine(params, self.frozen)
 
+    def outputs(self, params: PyTree) -> Float[Array, "batch ..."]:
+        """The model's outputs for every example."""
+        model = self.model(params)
+        if self.key is None:
+            return jax.vmap(model)(self.inputs)
+        keys = jax.random.split(self.key, self.inputs.shape[0])
+        return jax.vmap(lambda example, key: model(example, key=key))(self.inputs, keys)
+
     def residual(self, params: PyTree) -> Float[Array, " row"]:
-        """The scaled residual r, samples outermost, then tokens, then outputs."""
-        outputs = jax.vmap(self.model(params))(self.inputs)
-        return (outputs - self.targets).ravel() / jnp.sqrt(outputs.shape[0])
+        """The scaled residual r, samples outermost, then tokens, then outputs.
+
+        Raises:
+            TypeError: if the loss is not least squares.
+        """
+        if not isinstance(self.loss_function, SquaredError):
+            raise TypeError(f"only least squares has a residual, this task has {type(self.loss_function).__name__}")
+        return self.loss_function.residual(self.outputs(params), self.targets)
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
-        """f = 1/2 ||r||^2."""
-        # A sum, not a product: the compiler fuses it with what makes the residual.
-        return 0.5 * jnp.sum(self.residual(params) ** 2)
+        """The loss f."""
+        return self.loss_function(self.outputs(params), self.targets)
 
     def jacobian(self, params: PyTree) -> Float[Array, "row param"]:
         """J, its columns the trained parameters in tree order.

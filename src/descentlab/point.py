@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 
 from descentlab._types import Array, Float, Int, PyTree
-from descentlab.objective import Objective
+from descentlab.objective import Objective, Splits
 
 __all__ = ["Point", "evaluate"]
 
@@ -20,6 +20,7 @@ class Point(eqx.Module):
         objective: the function that is minimised.
         start: the trained blocks at step 0.
         step_size: of the update that led here; NaN at step 0.
+        stored: the data set of the task, where it has one; its development and test parts are held out.
     """
 
     step: Int[Array, ""]
@@ -29,9 +30,17 @@ class Point(eqx.Module):
     objective: Objective
     start: PyTree
     step_size: Float[Array, ""]
+    stored: Splits | None = None
 
 
-def evaluate(objective: Objective, params: PyTree, step: Array, start: PyTree, step_size: Array) -> Point:
+def evaluate(
+    objective: Objective,
+    params: PyTree,
+    step: Array,
+    start: PyTree,
+    step_size: Array,
+    stored: Splits | None = None,
+) -> Point:
     """The point at `params`: one forward and one backward pass."""
     loss, gradient = jax.value_and_grad(objective.loss)(params)
-    return Point(step, params, loss, gradient, objective, start, step_size)
+    return Point(step, params, loss, gradient, objective, start, step_size, stored)

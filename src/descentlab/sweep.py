@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,23 @@ class _Lane:
     def name(self) -> str:
         return f"{self.experiment.digest}/{self.seed}"
 
+    @property
+    def origin(self) -> str | None:
+        """The name of the lane from whose end this one starts."""
+        before = self.experiment.origin
+        return None if before is None else f"{before.digest}/{self.seed}"
+
+
+Ends = Mapping[str, Mapping[str, np.ndarray]]
+"""The blocks at the end of lanes, by the lane's name."""
+
 
 @dataclasses.dataclass
 class _Work:
     """What the workers share."""
 
     store: Store | None
+    ends: Ends
     memory: int
     progress: Progress | None
     total: int
@@ -194,7 +205,8 @@ def _resume(path: Path | None, carry: Carry) -> tuple[int, Carry]:
 
 def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[Trajectory]:
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
-    lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch))
+    ends = tuple(work.ends[lane.origin] for lane in batch if lane.origin is not None)
+    lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
     constants, carry = prepare(lanes)
     step, carry = _resume(checkpoint, carry)
@@ -215,7 +227,7 @@ def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[T
             saved = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
-    return trajectories(lanes, carry)
+    return trajectories(lanes, constants, carry)
 
 
 @contextlib.contextmanager
@@ -302,7 +314,8 @@ def run(
     if store is not None and absent:
         store.check_writable()
     total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
-    work = _Work(store, memory, progress, total)
+    ends = _ends(requests, store, progress, memory) if absent else {}
+    work = _Work(store, ends, memory, progress, total)
     results: dict[str, Trajectory] = {}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         futures = [pool.submit(_run_group, group, work) for group in absent]
@@ -315,6 +328,18 @@ def run(
                 future.cancel()
             raise
     return [_result(request, results, store) for request in requests]
+
+
+def _ends(requests: Sequence[Request], store: Store | None, progress: Progress | None, memory: int) -> Ends:
+    """The ends of all origins, which are trained first where they are not yet kept."""
+    origins = [Request(r.experiment.origin, r.seeds) for r in requests if r.experiment.origin is not None]
+    ends: dict[str, Mapping[str, np.ndarray]] = {}
+    if not origins:
+        return ends
+    for request, before in zip(origins, run(origins, store=store, progress=progress, memory=memory), strict=True):
+        names = [_Lane(request.experiment, seed).name for seed in request.seeds]
+        ends |= dict(zip(names, before.ends(), strict=True))
+    return ends
 
 
 def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -> Iterator[concurrent.futures.Future]:

@@ -7,7 +7,7 @@ segments is all that a continued run needs, and cutting a run into segments does
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import equinox as eqx
@@ -17,15 +17,15 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from descentlab._describe import structure
-from descentlab._tree import blocks
-from descentlab._types import Array, Int, PyTree
-from descentlab.experiment import Experiment, check, start
-from descentlab.objective import Objective
+from descentlab._tree import named
+from descentlab._types import Array, Int, PRNGKeyArray, PyTree
+from descentlab.experiment import Experiment, check, start, stored
+from descentlab.objective import Objective, Splits
 from descentlab.point import Point, evaluate
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory, joined
 
-__all__ = ["Carry", "Lanes", "advance", "initial_carry", "prepare", "trace_iteration", "train", "trajectories"]
+__all__ = ["Carry", "Lane", "Lanes", "advance", "initial_carry", "prepare", "trace_iteration", "train", "trajectories"]
 
 Bounds = tuple[Array | np.ndarray, Array | np.ndarray]
 """The first step of a segment, and the one it stops before."""
@@ -41,6 +41,7 @@ class Lanes:
     Attributes:
         experiments: one a lane.
         seeds: one a lane.
+        ends: the blocks at the end of each lane's origin, where the experiments have one.
 
     Raises:
         ValueError: if there are none, or their structures differ.
@@ -48,12 +49,15 @@ class Lanes:
 
     experiments: tuple[Experiment, ...]
     seeds: tuple[int, ...]
+    ends: tuple[Mapping[str, np.ndarray], ...] = ()
 
     def __post_init__(self):
         if not self.experiments or len(self.experiments) != len(self.seeds):
             raise ValueError(f"wanted one seed an experiment, got {len(self.experiments)} and {len(self.seeds)}")
         if len({structure(one) for one in {e.digest: e for e in self.experiments}.values()}) > 1:
             raise ValueError("experiments of one program may differ in their floats only; run the others separately")
+        if len(self.ends) != (0 if self.first.origin is None else len(self.seeds)):
+            raise ValueError(f"wanted the end of the origin of each of {len(self.seeds)} lanes, got {len(self.ends)}")
 
     @property
     def first(self) -> Experiment:
@@ -74,6 +78,29 @@ class Lanes:
         floats, rest = zip(*(eqx.partition(one, _is_float) for one in self.experiments), strict=True)
         dtype = np.float64 if self.first.precision == "float64" else np.float32
         return jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=dtype), *floats), rest[0]
+
+    @functools.cached_property
+    def stored(self) -> Splits | None:
+        """The data set, shared by all lanes."""
+        return jax.tree.map(jnp.asarray, stored(self.first))
+
+    def stacked_ends(self) -> Mapping[str, np.ndarray] | None:
+        """The blocks at the end of the origins, stacked over lanes."""
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *self.ends) if self.ends else None
+
+
+class Lane(eqx.Module):
+    """What stays the same along the run of a lane.
+
+    Attributes:
+        objective: on the examples that belong to the lane.
+        start: the trained blocks at step 0.
+        key: of batches and dropout.
+    """
+
+    objective: Objective
+    start: PyTree
+    key: PRNGKeyArray
 
 
 def _is_float(leaf: PyTree) -> bool:
@@ -100,10 +127,20 @@ class Carry(eqx.Module):
     ended: Int[Array, ""]
 
 
-def initial_carry(experiment: Experiment, objective: Objective, params: PyTree) -> Carry:
+def _point(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: tuple[PyTree, Array]) -> Point:
+    """What is known at a step: loss and gradient on the examples of that step."""
+    objective = experiment.data.at(lane.objective, held, step, key=lane.key)
+    if experiment.model.stochastic:
+        objective = objective.on(objective.examples, key=jax.random.fold_in(jax.random.fold_in(lane.key, step), 1))
+    params, step_size = carry
+    return evaluate(objective, params, step, lane.start, step_size, held)
+
+
+def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Carry:
     """The carry before the first step."""
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
-    point = evaluate(objective, params, jnp.asarray(0, jnp.int32), params, nothing)
+    params = lane.start
+    point = _point(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
     records = {}
     for name, probe in experiment.probes.items():
         value = eqx.filter_eval_shape(probe, point)
@@ -140,10 +177,9 @@ def _record(experiment: Experiment, point: Point, records: dict[str, Array]) -> 
     return written
 
 
-def _iterate(experiment: Experiment, lane: tuple[Objective, PyTree], step: Array, carry: Carry) -> Carry:
+def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> Carry:
     """Record the point of one step, then move on from it, unless it is the last or the lane has ended."""
-    objective, origin = lane
-    point = evaluate(objective, carry.params, step, origin, carry.step_size)
+    point = _point(experiment, lane, held, step, (carry.params, carry.step_size))
     records = _record(experiment, point, carry.records)
     update = experiment.optimizer.step(point, carry.state)
     finite = jnp.isfinite(point.loss)
@@ -171,18 +207,23 @@ def _iterate(experiment: Experiment, lane: tuple[Objective, PyTree], step: Array
 # A start is made once and is mostly random numbers, which compile six times faster unoptimised.
 # Equinox passes further arguments on to `jax.jit`; its overloads name none of them.
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
-def _prepare(floats: PyTree, rest: PyTree, seeds: Array | np.ndarray) -> tuple[tuple[Objective, PyTree], Carry]:
-    def one(floats: PyTree, seed: Array) -> tuple[tuple[Objective, PyTree], Carry]:
-        experiment = eqx.combine(floats, rest)
-        objective, params = start(experiment, key=jax.random.key(seed))
-        return (objective, params), initial_carry(experiment, objective, params)
+def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, Carry]:
+    return eqx.filter_vmap(functools.partial(_begin, rest, held))(*varying)
 
-    return eqx.filter_vmap(one)(floats, seeds)
+
+def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
+    """One lane before its first step."""
+    experiment = eqx.combine(floats, rest)
+    key = jax.random.key(seed)
+    objective, params = start(experiment, key=key, stored=held, end=end)
+    lane = Lane(objective, params, key)
+    return lane, initial_carry(experiment, lane, held)
 
 
 @eqx.filter_jit
-def _advance(floats: PyTree, rest: PyTree, lane: PyTree, carry: Carry, bounds: PyTree, together: int) -> Carry:
-    segment = functools.partial(_segment, rest, bounds)
+def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: PyTree, together: int) -> Carry:
+    floats, lane = varying
+    segment = functools.partial(_segment, shared, bounds)
     if together == carry.status.shape[0]:
         return eqx.filter_vmap(segment)(floats, lane, carry)
     arrays, structure = eqx.partition((floats, lane, carry), eqx.is_array)
@@ -207,25 +248,27 @@ def _together(constants: PyTree, lanes: int) -> int:
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 
 
-def _segment(rest: PyTree, bounds: Bounds, floats: PyTree, lane: PyTree, carry: Carry) -> Carry:
+def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTree, lane: Lane, carry: Carry) -> Carry:
     """One lane's steps between two bounds."""
+    rest, held = shared
     experiment = eqx.combine(floats, rest)
     arrays, structure = eqx.partition(carry, eqx.is_array)
 
     def body(step: Array, arrays: PyTree) -> PyTree:
-        return eqx.filter(_iterate(experiment, lane, step, eqx.combine(arrays, structure)), eqx.is_array)
+        return eqx.filter(_iterate(experiment, lane, held, step, eqx.combine(arrays, structure)), eqx.is_array)
 
     return eqx.combine(jax.lax.fori_loop(bounds[0], bounds[1], body, arrays), structure)
 
 
-def prepare(lanes: Lanes) -> tuple[PyTree, Carry]:
-    """What stays the same along the run (objective and start of each lane), and the carry before step 0."""
+def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
+    """What stays the same along the run of each lane, and the carry before step 0."""
     with lanes.precision():
         floats, rest = lanes.varying()
-        return _prepare(floats, rest, np.asarray(lanes.seeds, dtype=np.uint32))
+        seeds = np.asarray(lanes.seeds, dtype=np.uint32)
+        return _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
 
 
-def advance(lanes: Lanes, constants: PyTree, carry: Carry, first: int, stop: int) -> Carry:
+def advance(lanes: Lanes, constants: Lane, carry: Carry, first: int, stop: int) -> Carry:
     """The carry after the points of steps `first` to `stop` - 1 were recorded and moved on from.
 
     The point of the last step is recorded and not moved on from, so a whole run goes from 0 to `steps` + 1.
@@ -233,29 +276,31 @@ def advance(lanes: Lanes, constants: PyTree, carry: Carry, first: int, stop: int
     with lanes.precision():
         floats, rest = lanes.varying()
         bounds = (np.asarray(first, np.int32), np.asarray(stop, np.int32))
-        return _advance(floats, rest, constants, carry, bounds, _together(constants, len(lanes.seeds)))
+        together = 1 if lanes.stored is not None else _together(constants, len(lanes.seeds))
+        return _advance((floats, constants), (rest, lanes.stored), carry, bounds, together)
 
 
 def trace_iteration(experiment: Experiment) -> ClosedJaxpr:
     """The program of one step of one lane, traced and not compiled."""
     with jax.enable_x64(experiment.precision == "float64"):
 
-        def once(seed: Array) -> PyTree:
-            objective, params = start(experiment, key=jax.random.key(seed))
-            carry = initial_carry(experiment, objective, params)
-            return eqx.filter(_iterate(experiment, (objective, params), jnp.asarray(0, jnp.int32), carry), eqx.is_array)
+        def once(seed: Array, held: Splits | None) -> PyTree:
+            lane, carry = _begin(experiment, held, None, seed, None)
+            return eqx.filter(_iterate(experiment, lane, held, jnp.asarray(0, jnp.int32), carry), eqx.is_array)
 
-        return jax.make_jaxpr(once)(np.uint32(0))
+        return jax.make_jaxpr(once)(np.uint32(0), stored(experiment))
 
 
-def trajectories(lanes: Lanes, carry: Carry) -> list[Trajectory]:
+def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:
+    """The blocks of one lane, with a lane axis of length one."""
+    return {name: np.asarray(array)[None] for name, array in named(jax.tree.map(lambda a: a[lane], model)).items()}
+
+
+def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory]:
     """The result of each lane, once all steps are made; values after a lane ended early are NaN."""
     experiment = lanes.first
+    model = jax.tree.map(np.asarray, eqx.filter(constants.objective.model(carry.params), eqx.is_array))
     carry = jax.tree.map(np.asarray, carry)
-    final = {}
-    for name, arrays in blocks(carry.params).items():
-        numbered = {f"{name}.{i}": array for i, array in enumerate(arrays)}
-        final |= numbered if len(arrays) > 1 else {name: arrays[0]}
     results = []
     for i, seed in enumerate(lanes.seeds):
         ended = int(carry.ended[i])
@@ -270,7 +315,7 @@ def trajectories(lanes: Lanes, carry: Carry) -> list[Trajectory]:
             Trajectory(
                 seeds=(seed,),
                 series=series,
-                final={name: array[i : i + 1] for name, array in final.items()},
+                final=_ended(model, i),
                 status=(Status(int(carry.status[i])),),
                 ended=(ended,),
             )
@@ -299,6 +344,11 @@ def train(experiment: Experiment, seeds: int | Sequence[int] = 1) -> Trajectory:
     """
     check(experiment)
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    lanes = Lanes((experiment,) * len(chosen), chosen)
+    lanes = Lanes((experiment,) * len(chosen), chosen, _ends(experiment, chosen))
     constants, carry = prepare(lanes)
-    return joined(trajectories(lanes, advance(lanes, constants, carry, 0, experiment.steps + 1)))
+    return joined(trajectories(lanes, constants, advance(lanes, constants, carry, 0, experiment.steps + 1)))
+
+
+def _ends(experiment: Experiment, seeds: tuple[int, ...]) -> tuple[Mapping[str, np.ndarray], ...]:
+    """The blocks at the end of the experiment's origin, trained now; empty where it has none."""
+    return () if experiment.origin is None else train(experiment.origin, seeds).ends()

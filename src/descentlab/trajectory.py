@@ -51,8 +51,8 @@ class Trajectory:
     Attributes:
         seeds: the seed of each lane.
         series: one record a probe, by its name in the experiment.
-        final: the trained blocks after the last step by name, a leading lane axis; several arrays of one name are
-            numbered `name.0`, `name.1`.
+        final: all blocks of the model after the last step by name, trained or not, a leading lane axis; several
+            arrays of one name are numbered `name.0`, `name.1`.
         status: how each lane ended.
         ended: the step at which a lane that did not finish stopped, -1 where it finished.
     """
@@ -73,6 +73,10 @@ class Trajectory:
     def finished(self) -> np.ndarray:
         """Which lanes made all their steps."""
         return np.asarray([status == Status.FINISHED for status in self.status])
+
+    def ends(self) -> tuple[dict[str, np.ndarray], ...]:
+        """The final blocks of each lane."""
+        return tuple({name: array[i] for name, array in self.final.items()} for i in range(len(self.seeds)))
 
     def lanes(self, chosen: np.ndarray) -> "Trajectory":
         """The lanes at the given positions."""

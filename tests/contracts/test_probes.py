@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from descentlab.experiment import stored
 from descentlab.point import evaluate
-from descentlab.probes import AbstractProbe
+from descentlab.probes import AbstractProbe, HeldOut
 from descentlab.schedule import At
 from support import members
-from support.problems import SMALL, started
+from support.problems import CLASSIFYING, SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=members.name)
@@ -20,11 +21,13 @@ each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=mem
 
 @each
 def test_a_value_has_one_shape_at_every_point_and_labels_for_its_last_axis(probe):
-    objective, start = started(SMALL)
+    experiment = CLASSIFYING if isinstance(probe, HeldOut) else SMALL
+    objective, start = started(experiment)
+    held = stored(experiment)
 
     def value(scale):
         params = jax.tree.map(lambda leaf: scale * leaf, start)
-        return probe(evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1)))
+        return probe(evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1), held))
 
     scales = jnp.asarray([1.0, 0.5, -2.0])
     mapped = eqx.filter_jit(jax.vmap(value), compiler_options={"xla_backend_optimization_level": 0})

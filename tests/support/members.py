@@ -8,9 +8,10 @@ import equinox as eqx
 import numpy as np
 
 import descentlab
-from descentlab import attention, data, datasets, experiment, models, optim, probes, schedule, tasks
+from descentlab import attention, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
 from descentlab.given import Given
 from descentlab.theory import theorem_b, theorem_c
+from support.counting import Counting
 
 TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
 
@@ -21,10 +22,33 @@ EXAMPLES = {
     attention.Linear: [attention.Linear()],
     attention.ReLU: [attention.ReLU()],
     models.Normal: [models.Normal(0.5)],
+    models.FanIn: [models.FanIn(0.5)],
     models.Orthogonal: [models.Orthogonal(2.0)],
     models.Zero: [models.Zero()],
     models.Fixed: [models.Fixed(Given("ones", np.ones((2, 4, 3))))],
     models.AttentionLayer: [models.AttentionLayer(attention.Gaussian(0.5), heads=2, head_dim=2)],
+    models.Transformer: [
+        models.Transformer(width=4, depth=1, heads=2, hidden=6, readout=models.Classify(2, 3)),
+        models.Transformer(
+            attention.Gaussian(),
+            width=4,
+            heads=1,
+            hidden=None,
+            causal=True,
+            norm=models.PostNorm(),
+            positions=False,
+            chunk=2,
+            readout=models.EachToken(2),
+        ),
+    ],
+    models.NoNorm: [models.NoNorm()],
+    models.PreNorm: [models.PreNorm()],
+    models.PostNorm: [models.PostNorm()],
+    models.Classify: [models.Classify(3, 5)],
+    models.EachToken: [models.EachToken(3)],
+    models.GELU: [models.GELU()],
+    models.Rectifier: [models.Rectifier()],
+    models.Identity: [models.Identity()],
     models.PerToken: [models.PerToken()],
     models.MeanPool: [models.MeanPool()],
     tasks.TokenRegression: [
@@ -46,12 +70,18 @@ EXAMPLES = {
     optim.GramGD: [optim.GramGD(0.9)],
     optim.Momentum: [optim.Momentum(0.02, 0.5)],
     optim.Armijo: [optim.Armijo()],
+    optim.Adam: [optim.Adam(0.05), optim.Adam(0.05, weight_decay=0.01)],
+    optim.Scheduled: [optim.Scheduled(optim.GD(0.1), optim.OneCycle(60, 5))],
+    optim.Clipped: [optim.Clipped(optim.GD(0.1), 0.5)],
+    optim.OneCycle: [optim.OneCycle(60, 5)],
+    optim.Cosine: [optim.Cosine(60, 5)],
     optim.GradientFlow: [optim.GradientFlow(0.5, 1e-6)],
     probes.AttentionShape: [probes.AttentionShape()],
     probes.Distance: [probes.Distance()],
     probes.GradientNorm: [probes.GradientNorm()],
     probes.PLRatio: [probes.PLRatio()],
     probes.Loss: [probes.Loss()],
+    probes.HeldOut: [probes.HeldOut(part="test", examples=3)],
     probes.StepSize: [probes.StepSize()],
     probes.Parameters: [probes.Parameters()],
     probes.FeatureSpectrum: [probes.FeatureSpectrum()],
@@ -62,12 +92,16 @@ EXAMPLES = {
     theorem_b.LipschitzSearch: [theorem_b.LipschitzSearch(points=1, rounds=1)],
     theorem_c.TheoremC: [theorem_c.TheoremC()],
     datasets.IMDb: [datasets.IMDb(), datasets.IMDb(length=16, development=0)],
+    data.FullBatch: [data.FullBatch(3)],
+    data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],
+    objective.SquaredError: [objective.SquaredError()],
+    objective.CrossEntropy: [objective.CrossEntropy()],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],
 }
 
-OTHERS = [data.FullBatch(3), experiment.Experiment(), TEXT]
+OTHERS = [experiment.Experiment(), TEXT, tasks.Classification(Counting())]
 """Definitions that are members of no interface."""
 
 

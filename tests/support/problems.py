@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab.attention import Gaussian
-from descentlab.data import FullBatch
-from descentlab.experiment import Experiment, start
-from descentlab.models import AttentionLayer
+from descentlab.data import FullBatch, Minibatch
+from descentlab.experiment import Experiment, start, stored
+from descentlab.models import AttentionLayer, Classify, Transformer
 from descentlab.point import evaluate
 from descentlab.probes import Loss
 from descentlab.schedule import Every
-from descentlab.tasks import TokenRegression
+from descentlab.tasks import Classification, TokenRegression
 from descentlab.train import Lanes, advance, prepare, trajectories
+from support.counting import Counting
 
 LAYER = AttentionLayer(Gaussian(0.5), heads=2, head_dim=2)
 SMALL = Experiment(
@@ -30,9 +31,19 @@ VALUE_ONLY = dataclasses.replace(SMALL, trained=("value",))
 """The same with a model that is linear in what is trained."""
 
 
+CLASSIFYING = dataclasses.replace(
+    SMALL,
+    task=Classification(Counting()),
+    data=Minibatch(4),
+    model=Transformer(width=4, depth=1, hidden=6, vocabulary=5, readout=Classify(2, 3)),
+    trained=None,
+)
+"""Sequences of a data set in two classes, four of them a step."""
+
+
 def started(experiment, seed=0):
     """Objective and trained blocks, in double precision; call it within the `float64` fixture."""
-    return start(experiment, key=jax.random.key(seed))
+    return start(experiment, key=jax.random.key(seed), stored=stored(experiment))
 
 
 def point_of(experiment, seed=0):
@@ -48,7 +59,7 @@ def run(experiments, seeds=None, cuts=()):
     edges = [0, *cuts, lanes.first.steps + 1]
     for first, stop in zip(edges[:-1], edges[1:], strict=True):
         carry = advance(lanes, constants, carry, first, stop)
-    return trajectories(lanes, carry)
+    return trajectories(lanes, constants, carry)
 
 
 def in_numpy(experiment, seed=0):

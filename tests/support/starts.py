@@ -32,7 +32,7 @@ def constants(experiments, probes=None):
     """What the probes see at each start, by probe and label; compiled unoptimised, which is much faster."""
     probes = probes or PROBES
     lanes = Lanes(tuple(experiments), (0,) * len(experiments))
-    (objectives, params), _ = prepare(lanes)
+    held, _ = prepare(lanes)
 
     def measure(objective, params):
         point = evaluate(objective, params, jnp.asarray(0, jnp.int32), params, jnp.asarray(jnp.nan))
@@ -40,8 +40,8 @@ def constants(experiments, probes=None):
 
     with jax.enable_x64(True):
         compiled = eqx.filter_jit(eqx.filter_vmap(measure), compiler_options={"xla_backend_optimization_level": 0})
-        values = {name: np.asarray(value) for name, value in compiled(objectives, params).items()}
-    labels = {name: probe.labels(params) for name, probe in probes.items()}
+        values = {name: np.asarray(value) for name, value in compiled(held.objective, held.start).items()}
+    labels = {name: probe.labels(held.start) for name, probe in probes.items()}
     return [
         {name: dict(zip(labels[name], values[name][lane].tolist(), strict=True)) for name in probes}
         for lane in range(len(experiments))

@@ -1,6 +1,7 @@
 """Attention kernels, one file a family."""
 
 from descentlab.attention.base import AbstractAttention as AbstractAttention
+from descentlab.attention.chunks import in_chunks as in_chunks
 from descentlab.attention.gaussian import Gaussian as Gaussian
 from descentlab.attention.gaussian import NormalizedGaussian as NormalizedGaussian
 from descentlab.attention.linear import Linear as Linear

@@ -18,7 +18,7 @@ class AbstractAttention(eqx.Module):
         self,
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
 
@@ -27,7 +27,7 @@ class AbstractAttention(eqx.Module):
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
         value: Float[Array, "other out"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time out"]:
         """S V: the weighted sums of the values."""
         return self.weights(query, key, mask) @ value

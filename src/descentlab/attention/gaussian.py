@@ -48,7 +48,7 @@ class Gaussian(AbstractAttention):
         self,
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
         weights = jnp.exp(-bandwidth(self.c, query.shape[-1]) * squared_distances(query, key))
@@ -82,7 +82,7 @@ class NormalizedGaussian(AbstractAttention):
         self,
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
         logits = -bandwidth(self.c, query.shape[-1]) * squared_distances(query, key)

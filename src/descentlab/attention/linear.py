@@ -20,7 +20,7 @@ class Linear(AbstractAttention):
         self,
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
         weights = query @ key.T / jnp.sqrt(1.0 * query.shape[-1])
@@ -45,7 +45,7 @@ class ReLU(AbstractAttention):
         self,
         query: Float[Array, "time head"],
         key: Float[Array, "other head"],
-        mask: Bool[Array, "time other"] | None = None,
+        mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
         weights = jax.nn.relu(query @ key.T / jnp.sqrt(1.0 * query.shape[-1]))

@@ -1,43 +1,14 @@
 """The data set interface: labelled examples on disk, as arrays."""
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 import equinox as eqx
-import numpy as np
 
-from descentlab._types import Array
+from descentlab.objective import Splits
 
 
 class DataError(Exception):
     """Data cannot be used: what was wanted, what came, what to do."""
-
-
-class Examples(NamedTuple):
-    """Inputs with their targets.
-
-    Attributes:
-        inputs: one example a row: integer tokens of axes example and time, in which 0 is padding and stands at the end
-            only, or real token vectors of axes example, time and dim.
-        targets: one a row: integer classes, or real targets.
-    """
-
-    inputs: Array | np.ndarray
-    targets: Array | np.ndarray
-
-
-class Splits(NamedTuple):
-    """The parts of a data set.
-
-    Attributes:
-        train: what a run trains on.
-        development: held out from the training part, for choosing rates and stopping.
-        test: looked at once, at the end.
-    """
-
-    train: Examples
-    development: Examples
-    test: Examples
 
 
 class AbstractDataset(eqx.Module):

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descentlab.datasets.base import DataError, Examples
+from descentlab.datasets.base import DataError
+from descentlab.objective import Examples
 
 __all__ = ["Documents", "byte_examples", "documents", "read_files", "tail_of_each_class"]
 

@@ -10,6 +10,11 @@ from descentlab._types import Array, PRNGKeyArray, PyTree
 class AbstractArchitecture(eqx.Module):
     """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs."""
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether training draws random numbers at every step, which the model then takes as `key=`."""
+        return False
+
     @abstractmethod
     def init(self, example: Array, *, key: PRNGKeyArray) -> PyTree:
         """The model at its start.

@@ -10,7 +10,7 @@ from descentlab._check import not_negative, positive, real
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.given import Given
 
-__all__ = ["AbstractInit", "Fixed", "Normal", "Orthogonal", "Zero"]
+__all__ = ["AbstractInit", "FanIn", "Fixed", "Normal", "Orthogonal", "Zero"]
 
 
 class AbstractInit(eqx.Module):
@@ -39,6 +39,26 @@ class Normal(AbstractInit):
     def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
         """One draw."""
         return self.scale * jax.random.normal(key, shape)
+
+
+class FanIn(AbstractInit):
+    """Independent Gaussian entries with standard deviation `scale` / sqrt(rows).
+
+    Args:
+        scale: 1 keeps the mean square of a vector.
+
+    References:
+        LeCun et al. (1998), Efficient BackProp, section 4.6.
+    """
+
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        not_negative(self, "scale")
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """One draw."""
+        return self.scale * jax.random.normal(key, shape) / jnp.sqrt(1.0 * shape[-2])
 
 
 class Orthogonal(AbstractInit):

@@ -2,6 +2,7 @@
 
 from descentlab.tasks.arrays import Arrays as Arrays
 from descentlab.tasks.base import AbstractTask as AbstractTask
+from descentlab.tasks.classification import Classification as Classification
 from descentlab.tasks.text_windows import AbstractByteTarget as AbstractByteTarget
 from descentlab.tasks.text_windows import LetterClass as LetterClass
 from descentlab.tasks.text_windows import TextWindows as TextWindows

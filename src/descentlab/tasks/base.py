@@ -5,13 +5,20 @@ from abc import abstractmethod
 import equinox as eqx
 
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.objective import AbstractLossFunction, SquaredError
 
 
 class AbstractTask(eqx.Module):
-    """A distribution over examples with targets; the loss is half the mean squared residual (`objective.py`).
+    """A distribution over examples with targets.
 
-    Both methods get the same key, so that a task whose inputs and targets come from one draw can repeat it.
+    `inputs` and `targets` get the same key, so that a task whose inputs and targets come from one draw can repeat it.
+    Examples that are read from disk are a `Classification`.
     """
+
+    @property
+    def loss_function(self) -> AbstractLossFunction:
+        """How outputs are compared with targets: least squares, unless a task says otherwise."""
+        return SquaredError()
 
     @abstractmethod
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:

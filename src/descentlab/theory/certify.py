@@ -101,7 +101,7 @@ class _Facts:
 def _measure(experiments: list[Experiment], seed: int) -> list[Trajectory]:
     lanes = Lanes(tuple(experiments), (seed,) * len(experiments))
     constants, carry = prepare(lanes)
-    return trajectories(lanes, advance(lanes, constants, carry, 0, 1))
+    return trajectories(lanes, constants, advance(lanes, constants, carry, 0, 1))
 
 
 def _start(experiment: Experiment) -> Experiment:
@@ -162,7 +162,7 @@ def _geometric(decay: float, tolerance: float) -> float:
 
 
 def _row_a(facts: _Facts, tolerance: float) -> Row:
-    block = facts.experiment.trained[0]
+    block = _trained(facts.experiment)[0]
     name, page = ("Theorem A", "theorem_a.md") if block == "value" else ("Theorem A'", "theorem_a_prime.md")
     source = f"docs/theory/{page}"
     if math.isinf(facts.condition):
@@ -197,7 +197,7 @@ def _row_b(facts: _Facts, tolerance: float) -> Row:
 def _row_c(facts: _Facts, tolerance: float) -> Row:
     constants, source = facts.theorem_c, "docs/theory/theorem_c.md"
     said = f"lambda_B {constants['lambda_b']:.3g}, omega {constants['omega']:.3g}, mu {constants['mu']:.3g}"
-    if set(facts.experiment.trained) != set(TRAINED):
+    if set(_trained(facts.experiment)) != set(TRAINED):
         obstacle = "it needs query, key and value trained and the output block fixed"
         return Row("Theorem C", source, False, obstacle, detail=said)
     if constants["lambda_b"] == 0:
@@ -264,12 +264,17 @@ def _about_scale(facts: _Facts, seed: int) -> list[str]:
 def _about_output(facts: _Facts) -> list[str]:
     """How far the output block must be scaled up for Theorem B."""
     ratio = facts.theorem_b["ratio"]
-    if not 1 < ratio < math.inf or "output" in facts.experiment.trained:
+    if not 1 < ratio < math.inf or "output" in _trained(facts.experiment):
         return []
     return [
         f"start the value block at zero and make the output block {ratio:.2g} times larger: with the value block at "
         "zero the ratio of Theorem B falls as 1 over that scale."
     ]
+
+
+def _trained(experiment: Experiment) -> tuple[str, ...]:
+    """The trained blocks of a layer of attention."""
+    return experiment.trained or ("query", "key", "value", "output")
 
 
 def _sentence(facts: _Facts, rows: list[Row], tolerance: float) -> str:
@@ -280,7 +285,11 @@ def _sentence(facts: _Facts, rows: list[Row], tolerance: float) -> str:
             f"below {tolerance:g} f_0 within {best.steps:.6g} steps."
         )
     floor = least_squares_floor(facts.spectrum) / facts.loss
-    if floor > tolerance and len(facts.experiment.trained) == 1 and facts.experiment.trained[0] in {"value", "output"}:
+    if (
+        floor > tolerance
+        and len(_trained(facts.experiment)) == 1
+        and _trained(facts.experiment)[0] in {"value", "output"}
+    ):
         return f"No: whatever the step, the loss cannot fall below {floor:.3g} f_0 with these blocks trained."
     closest = min((row for row in rows if row.factor), key=lambda row: row.factor or math.inf, default=None)
     if math.isinf(facts.condition):
@@ -312,8 +321,7 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10) 
     start = _start(experiment)
     dim = _inputs(start)[-1]
     facts = _facts(start, model, _measure([start], seed)[0], dim)
-    trained = tuple(experiment.trained)
-    rows = [_row_a(facts, tolerance)] if trained in {("value",), ("output",)} else []
+    rows = [_row_a(facts, tolerance)] if _trained(experiment) in {("value",), ("output",)} else []
     rows += [_row_b(facts, tolerance), _row_c(facts, tolerance)]
     advice = _about_rank(facts) + _about_scale(facts, seed) + _about_output(facts)
     return Certification(_sentence(facts, rows, tolerance), rows, advice)

@@ -34,8 +34,8 @@ def predicted_rank(family: str, kernel: str, experiment: Experiment) -> int | No
     With the query at zero all rows of S X within a sample are equal. With the key at zero a softmax row is uniform,
     and a Gaussian row is a multiple of the sum of the tokens, one multiple a head. Equal tokens give equal rows.
     """
-    samples = experiment.data.samples
-    tokens, dim, heads = (value_at(experiment, path) for path in ("task.tokens", "task.dim", "model.heads"))
+    paths = ("data.samples", "task.tokens", "task.dim", "model.heads")
+    samples, tokens, dim, heads = (value_at(experiment, path) for path in paths)
     if family == "duplicate tokens":
         return min(samples * (tokens - DUPLICATES), heads * dim)
     if kernel not in {"softmax", "gaussian"}:

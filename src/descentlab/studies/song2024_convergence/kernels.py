@@ -66,4 +66,4 @@ def shape(run: Run) -> tuple[int, int]:
 
 def targets(run: Run) -> int:
     """Nn, the number of tokens with a target."""
-    return run.experiment.data.samples * value_at(run.experiment, "task.tokens")
+    return value_at(run.experiment, "data.samples") * value_at(run.experiment, "task.tokens")

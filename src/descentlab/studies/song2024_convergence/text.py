@@ -124,7 +124,7 @@ def claims(runs: Runs) -> list[Claim]:
 
 def _count(run: Run) -> int:
     """Nn."""
-    return run.experiment.data.samples * value_at(run.experiment, "task.window")
+    return value_at(run.experiment, "data.samples") * value_at(run.experiment, "task.window")
 
 
 def ranks(kernel: str, value: Sequence[Run], bare: Sequence[Run]) -> list[Claim]:

@@ -1,0 +1,31 @@
+"""Classification of the examples of a data set."""
+
+import equinox as eqx
+
+from descentlab.datasets import AbstractDataset
+from descentlab.objective import CrossEntropy, Splits
+
+
+class Classification(eqx.Module):
+    """One class for every sequence of a data set, compared by cross-entropy.
+
+    The examples are read from disk once and shared by all lanes of a program; they are no part of the definition.
+
+    Args:
+        dataset: which data set, and how its examples are cut.
+    """
+
+    dataset: AbstractDataset
+
+    @property
+    def loss_function(self) -> CrossEntropy:
+        """How outputs are compared with targets."""
+        return CrossEntropy()
+
+    def load(self) -> Splits:
+        """The examples as NumPy arrays.
+
+        Raises:
+            DataError: if files are missing or damaged.
+        """
+        return self.dataset.load()
