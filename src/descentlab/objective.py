@@ -9,7 +9,7 @@ there f is the mean cross-entropy.
 """
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ ZERO_LOSS = 1e-20
 
 
 class Examples(NamedTuple):
-    """Inputs with their targets.
+    """Inputs with their targets, as NumPy arrays where they were read and JAX arrays in a program.
 
     Attributes:
         inputs: one example a row: real token vectors of axes example, time and dim, or integer tokens of axes example
@@ -32,8 +32,8 @@ class Examples(NamedTuple):
         targets: one a row: real targets, or integer classes.
     """
 
-    inputs: Array
-    targets: Array
+    inputs: Any
+    targets: Any
 
 
 class Splits(NamedTuple):

@@ -1,5 +1,6 @@
 """Attention of long sequences: a few queries at a time, so that memory grows linearly in length."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -24,27 +25,27 @@ def in_chunks(attention: AbstractAttention, chunk: int | None) -> Attend:
         attention: the kernel.
         chunk: queries at a time; `None` takes all at once.
     """
-    if chunk is None:
-        return attention
+    return attention if chunk is None else functools.partial(_attend, attention, chunk)
 
-    def attend(
-        query: Float[Array, "time head"],
-        key: Float[Array, "other head"],
-        value: Float[Array, "other out"],
-        mask: Bool[Array, "#time other"] | None = None,
-    ) -> Float[Array, "time out"]:
-        """The kernel's outputs for one head."""
-        time = query.shape[0]
-        rows = -(-time // chunk) * chunk
-        padded = jnp.pad(query, ((0, rows - time), (0, 0))).reshape(-1, chunk, query.shape[1])
-        seen = None
-        if mask is not None and mask.shape[0] > 1:
-            seen = jnp.pad(mask, ((0, rows - time), (0, 0))).reshape(-1, chunk, key.shape[0])
 
-        @jax.checkpoint
-        def some(part: tuple[Array, Array | None]) -> Array:
-            return attention(part[0], key, value, mask if part[1] is None else part[1])
+def _attend(
+    attention: AbstractAttention,
+    chunk: int,
+    query: Float[Array, "time head"],
+    key: Float[Array, "other head"],
+    value: Float[Array, "other out"],
+    mask: Bool[Array, "#time other"] | None = None,
+) -> Float[Array, "time out"]:
+    """The kernel's outputs for one head."""
+    time = query.shape[0]
+    rows = -(-time // chunk) * chunk
+    padded = jnp.pad(query, ((0, rows - time), (0, 0))).reshape(-1, chunk, query.shape[1])
+    seen = None
+    if mask is not None and mask.shape[0] > 1:
+        seen = jnp.pad(mask, ((0, rows - time), (0, 0))).reshape(-1, chunk, key.shape[0])
 
-        return jax.lax.map(some, (padded, seen)).reshape(rows, -1)[:time]
+    @jax.checkpoint
+    def some(part: tuple[Array, Array | None]) -> Array:
+        return attention(part[0], key, value, mask if part[1] is None else part[1])
 
-    return attend
+    return jax.lax.map(some, (padded, seen)).reshape(rows, -1)[:time]

@@ -7,9 +7,9 @@ import numpy as np
 
 from descentlab._check import not_negative, positive
 from descentlab.datasets.base import AbstractDataset, DataError
-from descentlab.objective import Splits
 from descentlab.datasets.documents import Documents, byte_examples, documents, read_files, tail_of_each_class
 from descentlab.datasets.folder import Source, cached, fetch, fingerprint
+from descentlab.objective import Splits
 
 __all__ = ["IMDb"]
 
