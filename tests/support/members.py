@@ -96,6 +96,7 @@ EXAMPLES = {
     data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],
     objective.SquaredError: [objective.SquaredError()],
     objective.CrossEntropy: [objective.CrossEntropy()],
+    datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],

@@ -117,7 +117,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
         default=dataclasses.replace(options, experiment=definition),  # type: ignore[type-var]
         args=rest,
         prog=prog,
-        description=f"{description}\n\n{_class_help(definition)}",
+        description=f"{description}\n\n{_class_help(definition, own)}",
         registry=_REGISTRY,
     )
     paths = [path for path in [*chosen, *_flags(rest)] if path not in own and _has(definition, path)]
@@ -282,13 +282,13 @@ def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
             yield from _paths(value, f"{prefix}{name}.")
 
 
-def _class_help(definition: Any) -> str:
-    """Which classes may be chosen where."""
+def _class_help(definition: Any, own: Sequence[str]) -> str:
+    """Which classes may be chosen where; not where a flag outside the definition, one of `own`, has the name."""
     lines = [
         "Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"
     ]
     for path in _paths(definition):
-        kind = _declared(definition, path)
+        kind = None if path in own else _declared(definition, path)
         names = _final(kind) if kind is not None else {}
         if len(names) > 1 and not path.startswith("probes."):
             now = _spelled(type(value_at(definition, path)).__name__)

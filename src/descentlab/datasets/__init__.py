@@ -2,5 +2,6 @@
 
 from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.imdb import IMDb
+from descentlab.datasets.pathfinder import Pathfinder
 
-__all__ = ["AbstractDataset", "DataError", "IMDb"]
+__all__ = ["AbstractDataset", "DataError", "IMDb", "Pathfinder"]
