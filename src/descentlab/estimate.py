@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from descentlab._types import Array
+from descentlab._types import ArrayLike
 
 
 class Estimate(NamedTuple):
@@ -13,5 +13,5 @@ class Estimate(NamedTuple):
         error: bound, residual or standard error, in the units of `value`; the producer says which.
     """
 
-    value: Array
-    error: Array
+    value: ArrayLike
+    error: ArrayLike

@@ -65,5 +65,5 @@ def largest_eigenvalue(objective: Objective, params: PyTree) -> Float[Array, ""]
     """The largest eigenvalue of K, dense where it has at most 512 rows, by 60 Lanczos steps otherwise."""
     rows = eqx.filter_eval_shape(objective.residual, params).shape[0]
     if rows <= DENSE_ROWS:
-        return dense_extremes(objective, params).largest.value
-    return lanczos_extremes(objective, params, matvecs=60).largest.value
+        return jnp.asarray(dense_extremes(objective, params).largest.value)
+    return jnp.asarray(lanczos_extremes(objective, params, matvecs=60).largest.value)
