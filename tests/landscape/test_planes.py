@@ -42,9 +42,7 @@ def test_a_common_plane_holds_all_three_points_at_the_stated_coordinates():
     np.testing.assert_allclose(found.distance, 0.0, atol=1e-12)
     np.testing.assert_allclose(found.coordinates[:2], [[0, 0], [1, 0]], atol=1e-12)
     away = rows[2] - rows[0]
-    np.testing.assert_allclose(
-        np.linalg.norm(found.coordinates[2]) * plane.length, np.linalg.norm(away), rtol=1e-12
-    )
+    np.testing.assert_allclose(np.linalg.norm(found.coordinates[2]) * plane.length, np.linalg.norm(away), rtol=1e-12)
     np.testing.assert_allclose(flat(plane(found.coordinates[2])), rows[2], rtol=1e-10)
     gram = directions(plane) @ directions(plane).T
     np.testing.assert_allclose(gram, plane.length**2 * np.eye(2), atol=1e-10 * gram.max())

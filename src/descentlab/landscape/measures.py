@@ -28,11 +28,13 @@ class Minima(NamedTuple):
         coordinates: one row a minimum, lowest first.
         values: the loss there.
         candidates: cells of the grid that are below all their neighbours, from which the minima were looked for.
+        unresolved: how many of the descents from there had not arrived anywhere when they were given up.
     """
 
     coordinates: np.ndarray
     values: np.ndarray
     candidates: int
+    unresolved: int
 
 
 def _cells(surface: Surface) -> np.ndarray:
@@ -62,7 +64,7 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
     cells = _cells(surface)
     spacing = np.asarray(surface.spacing)
     if not len(cells):
-        return Minima(np.empty((0, 2)), np.empty(0), 0)
+        return Minima(np.empty((0, 2)), np.empty(0), 0, 0)
     starts = np.stack([surface.first[cells[:, 0]], surface.second[cells[:, 1]]], axis=1)
     padded = np.resize(starts, (-(-len(starts) // 8) * 8, 2))  # few sizes, so few programs
     dtype = jax.tree.leaves(plane.center)[0].dtype
@@ -74,14 +76,15 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
     high = np.asarray([surface.first[-1], surface.second[-1]])
     inside = np.all((ends > low) & (ends < high), axis=1)
     rounding = 16 * float(jnp.finfo(dtype).eps) * np.abs(values)
-    strict = inside & (steps < ARRIVED) & (rises > rounding)
+    arrived = steps < ARRIVED
+    strict = inside & arrived & (rises > rounding)
     order = np.argsort(values[strict])
     ends, values = ends[strict][order], values[strict][order]
     kept: list[int] = []
     for i, end in enumerate(ends):
         if all(np.any(np.abs(end - ends[j]) > spacing) for j in kept):
             kept.append(i)
-    return Minima(ends[kept], values[kept], len(cells))
+    return Minima(ends[kept], values[kept], len(cells), int(np.sum(inside & ~arrived)))
 
 
 @eqx.filter_jit

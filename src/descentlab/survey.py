@@ -1,0 +1,360 @@
+"""Landscapes of trained runs: planes through their weights by three protocols, and what was measured on them.
+
+- *random*: a plane through the end of a run along two random directions, the same draw for every kernel;
+- *trajectory*: the plane of a run's own path;
+- *common*: the one plane through a common start and the ends of two runs, on which the kernel is the only difference.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from descentlab._tree import block_names, split, with_named
+from descentlab._types import Array, PyTree
+from descentlab.curvature import sharpness
+from descentlab.data import Minibatch
+from descentlab.estimate import Estimate
+from descentlab.experiment import Experiment, start, stored
+from descentlab.landscape import (
+    Slice,
+    Surface,
+    along,
+    balanced,
+    barrier,
+    common_plane,
+    laplacian,
+    local_minima,
+    negative_share,
+    random_plane,
+    segment,
+    surface,
+    trajectory_plane,
+)
+from descentlab.landscape.surface import Loss, Progress
+from descentlab.objective import Examples, Objective, Splits
+from descentlab.probes import Parameters
+from descentlab.trajectory import Trajectory
+
+__all__ = ["Leg", "Survey", "View", "common", "end_numbers", "legs", "random", "survey", "trajectory"]
+
+SEGMENT_POINTS = 101
+"""Points on the straight line from start to end; odd, so that leaving out every other one keeps both ends."""
+
+SAMPLES = 512
+"""Most examples of an evaluation subset."""
+
+MARGIN = 1.6
+"""Side of a plane's box, in units of the largest extent of the path within it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leg:
+    """One lane of a run as its landscape sees it.
+
+    Attributes:
+        name: of the run, most often its kernel.
+        seed: of the lane.
+        loss: on a fixed evaluation subset, a function of the trained blocks.
+        start: the trained blocks at step 0.
+        end: those after the last step.
+        path: those at recorded steps as vectors in tree order; `None` where none were recorded.
+        precision: in which everything is computed.
+    """
+
+    name: str
+    seed: int
+    loss: Loss
+    start: PyTree
+    end: PyTree
+    path: np.ndarray | None
+    precision: str
+
+    def points(self) -> np.ndarray:
+        """Start, recorded points and end, as vectors in tree order."""
+        ends = [np.asarray(ravel_pytree(tree)[0])[None] for tree in (self.start, self.end)]
+        return np.concatenate([ends[0], *([] if self.path is None else [self.path]), ends[1]])
+
+
+def legs(
+    run: tuple[Experiment, Trajectory], name: str, *, before: Trajectory | None = None, samples: int = SAMPLES
+) -> list[Leg]:
+    """The lanes of a run, each with its loss on a fixed evaluation subset, nothing dropped.
+
+    The subset is drawn once, by the data and not by the seed: all training examples of the run, or `samples` of them
+    where they are more.
+
+    Args:
+        run: an experiment and its trajectory.
+        name: what the legs are called.
+        before: the trajectory of the experiment's origin, where it has one.
+        samples: most examples that are evaluated.
+
+    Raises:
+        ValueError: if a lane did not make all its steps, or the trajectory of the origin is missing.
+    """
+    experiment, trajectory = run
+    if not trajectory.finished.all():
+        lost = [seed for seed, well in zip(trajectory.seeds, trajectory.finished, strict=True) if not well]
+        raise ValueError(f"a landscape needs the end of a run, but seeds {lost} of {name} stopped early; leave them out")
+    if experiment.origin is not None and before is None:
+        raise ValueError(f"{name} starts from the end of another experiment; give that one's trajectory too")
+    held = stored(experiment)
+    begun = before.lanes(_places(before, trajectory.seeds)).ends() if before is not None else (None,) * len(trajectory.seeds)
+    recorded = [probe for probe, kind in experiment.probes.items() if isinstance(kind, Parameters)]
+    found = []
+    with jax.enable_x64(experiment.precision == "float64"):
+        for lane, (seed, end) in enumerate(zip(trajectory.seeds, trajectory.ends(), strict=True)):
+            objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun[lane])
+            last = split(with_named(objective.model(params), end), experiment.trained)[0]
+            path = trajectory[recorded[0]].values[lane] if recorded else None
+            loss = objective.on(_evaluated(experiment, objective, held, samples)).loss
+            found.append(Leg(name, seed, loss, params, last, path, experiment.precision))
+    return found
+
+
+def _places(trajectory: Trajectory, seeds: Sequence[int]) -> np.ndarray:
+    """Where the lanes of seeds are."""
+    return np.asarray([trajectory.seeds.index(seed) for seed in seeds])
+
+
+def _evaluated(experiment: Experiment, objective: Objective, held: Splits | None, samples: int) -> Examples:
+    """The examples on which a landscape is drawn."""
+    data = experiment.data
+    whole = held is not None and isinstance(data, Minibatch) and data.samples is None
+    pool = held.train if whole else objective.examples
+    count = pool.inputs.shape[0]
+    rows = np.sort(np.random.default_rng(0).choice(count, min(samples, count), replace=False))
+    return Examples(jnp.asarray(pool.inputs[rows]), jnp.asarray(pool.targets[rows]))
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """The loss of one leg on one plane.
+
+    Attributes:
+        leg: whose loss.
+        protocol: how the plane was chosen.
+        draw: number of the random plane, 0 for the other protocols.
+        surface: the loss.
+        path: coordinates of the leg's points, and their distance from the plane.
+        numbers: what was measured on the surface, by name.
+        minima: coordinates of the local minima.
+    """
+
+    leg: Leg
+    protocol: str
+    draw: int
+    surface: Surface
+    path: tuple[np.ndarray, np.ndarray]
+    numbers: Mapping[str, Estimate]
+    minima: np.ndarray
+
+
+def random(leg: Leg, draw: int, points: int, *, half: float = 1.0, progress: Progress | None = None) -> View:
+    """The plane through the end along two random directions; a coordinate of 1 is a change as large as the weights.
+
+    Args:
+        leg: whose end is the centre.
+        draw: number of the plane; the same number gives the same draw for every leg of equal blocks.
+        points: of the grid along each direction.
+        half: the grid goes from minus this to this.
+        progress: told how far the work is.
+    """
+    with jax.enable_x64(leg.precision == "float64"):
+        plane = random_plane(leg.end, key=jax.random.key(draw))
+        side = np.linspace(-half, half, points)
+        return _view(leg, "random", plane, (side, side), progress, draw=draw)
+
+
+def trajectory(leg: Leg, points: int, *, progress: Progress | None = None) -> View:
+    """The plane of the leg's path, from its start (0, 0) to its end (1, 0).
+
+    Args:
+        leg: one with a recorded path.
+        points: of the grid along each direction.
+        progress: told how far the work is.
+
+    Raises:
+        ValueError: if no path was recorded, or it spans no plane.
+    """
+    if leg.path is None:
+        raise ValueError(
+            f"the plane of a path needs recorded parameters, but {leg.name} has none; add the probe "
+            "Parameters(Every(k)) to the experiment"
+        )
+    with jax.enable_x64(leg.precision == "float64"):
+        plane = trajectory_plane(leg.start, jnp.asarray(leg.points()), leg.end)
+        return _view(
+            leg, "trajectory", plane, _box(np.asarray(plane.place(jnp.asarray(leg.points())).coordinates), points), progress
+        )
+
+
+def common(one: Leg, other: Leg, points: int, *, progress: Progress | None = None) -> tuple[View, View]:
+    """The losses of two legs with one start on the plane through their ends; the first end has coordinates (1, 0).
+
+    Args:
+        one: the first leg.
+        other: the second.
+        points: of the grid along each direction.
+        progress: told how far the work is, for each leg on its own.
+
+    Raises:
+        ValueError: if their starts differ, or the three points lie on one line.
+    """
+    starts = [ravel_pytree(leg.start)[0] for leg in (one, other)]
+    if starts[0].shape != starts[1].shape or not np.array_equal(starts[0], starts[1]):
+        raise ValueError(
+            f"a common plane needs two runs with one start; those of {one.name} and {other.name} differ; give them the "
+            "same seed, and the same origin or initialisation"
+        )
+    with jax.enable_x64(one.precision == "float64"):
+        plane = common_plane(one.start, one.end, other.end)
+        ends = np.concatenate([one.points(), other.points()])
+        sides = _box(np.asarray(plane.place(jnp.asarray(ends)).coordinates), points)
+        first, second = (_view(leg, "common", plane, sides, progress) for leg in (one, other))
+        return first, second
+
+
+def _box(coordinates: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Grid lines of a square around points, with room on all sides."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    middle, half = (low + high) / 2, MARGIN * (high - low).max() / 2
+    first, second = (np.linspace(m - half, m + half, points) for m in middle)
+    return first, second
+
+
+def _view(
+    leg: Leg,
+    protocol: str,
+    plane: Slice,
+    sides: tuple[np.ndarray, np.ndarray],
+    progress: Progress | None,
+    draw: int = 0,
+) -> View:
+    found = surface(leg.loss, plane, *sides, progress=progress)
+    place = plane.place(jnp.asarray(leg.points()))
+    minima = local_minima(leg.loss, plane, found)
+    # Random directions are relative to the weights; the others have a length.
+    bend = laplacian(found, unit=1.0 if protocol == "random" else float(plane.length))
+    size, error = np.abs(bend.value), np.asarray(bend.error)
+    numbers = {
+        "minima": Estimate(float(len(minima.values)), float(minima.unresolved)),
+        "mean_laplacian": Estimate(float(size.mean()), float(error.mean())),
+        "largest_laplacian": Estimate(float(size.max()), float((size + error).max() - size.max())),
+        "negative_share": negative_share(found),
+    }
+    path = (np.asarray(place.coordinates), np.asarray(place.distance))
+    return View(leg, protocol, draw, found, path, numbers, minima.coordinates)
+
+
+@eqx.filter_jit
+def _sharpness(loss: Loss, params: PyTree) -> Estimate:
+    return sharpness(loss, params)
+
+
+def end_numbers(leg: Leg) -> dict[str, Estimate]:
+    """The barrier between start and end, and the sharpness at the end.
+
+    Where the loss has the scaling symmetry of query and key (it stays the same, to rounding, when both are balanced),
+    the sharpness is that of the balanced weights, since the symmetry alone can make it as large as one likes.
+
+    Args:
+        leg: whose start and end.
+    """
+    with jax.enable_x64(leg.precision == "float64"):
+        line = np.linspace(0, 1, SEGMENT_POINTS)[:, None]
+        between = along(leg.loss, segment(leg.start, leg.end), line)
+        return {"barrier": barrier(between), "sharpness": _plain(_sharpness(leg.loss, representative(leg)))}
+
+
+def representative(leg: Leg) -> PyTree:
+    """The end of a leg, balanced where that leaves the loss as it is."""
+    if not {"query", "key"} <= set(block_names(leg.end)):
+        return leg.end
+    even = balanced(leg.end)
+    before, after = (np.float64(_loss(leg.loss, params)) for params in (leg.end, even))
+    same = abs(after - before) <= 1e3 * np.finfo(jax.tree.leaves(even)[0].dtype).eps * abs(before)
+    return even if same else leg.end
+
+
+@eqx.filter_jit
+def _loss(loss: Loss, params: PyTree) -> Array:
+    return loss(params)
+
+
+def _plain(estimate: Estimate) -> Estimate:
+    return Estimate(float(estimate.value), float(estimate.error))
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """Everything that was measured on the landscapes of several runs.
+
+    Attributes:
+        legs: all lanes, by the name of their run.
+        views: all planes.
+        ends: barrier and sharpness, by name and seed.
+    """
+
+    legs: Mapping[str, Sequence[Leg]]
+    views: Sequence[View]
+    ends: Mapping[tuple[str, int], Mapping[str, Estimate]]
+
+    def of(self, name: str, protocol: str) -> list[View]:
+        """The views of one run by one protocol."""
+        return [view for view in self.views if view.leg.name == name and view.protocol == protocol]
+
+    def by_seed(self, name: str, number: str, protocol: str | None = None) -> dict[int, Estimate]:
+        """A number of every seed of a run; the mean over its planes where there are several.
+
+        Args:
+            name: of the run.
+            number: of a view, such as `mean_laplacian`, or of an end, such as `barrier`.
+            protocol: of the views; `None` for numbers of an end.
+        """
+        if protocol is None:
+            return {seed: found[number] for (of, seed), found in self.ends.items() if of == name}
+        found: dict[int, list[Estimate]] = {}
+        for view in self.of(name, protocol):
+            found.setdefault(view.leg.seed, []).append(view.numbers[number])
+        return {seed: Estimate(*np.mean(np.asarray(each, dtype=np.float64), axis=0)) for seed, each in found.items()}
+
+
+def survey(legs: Mapping[str, Sequence[Leg]], *, points: int, draws: int, progress: Progress | None = None) -> Survey:
+    """All planes of several runs: random ones, each run's own, and for two runs the common one of each seed.
+
+    Args:
+        legs: lanes by the name of their run; those of one seed are compared with each other.
+        points: of a grid along each direction.
+        draws: number of random planes of a lane.
+        progress: told how many points of how many are done.
+    """
+    every = [leg for lanes in legs.values() for leg in lanes]
+    pairs = [(one, other) for one in every for other in every if one.seed == other.seed and _ordered(legs, one, other)]
+    paths = [leg for leg in every if leg.path is not None]
+    total = points**2 * (draws * len(every) + len(paths) + 2 * len(pairs))
+    done = 0
+
+    def told(_done: int, _all: int) -> None:
+        nonlocal done
+        done += points
+        if progress is not None:
+            progress(done, total)
+
+    views: list[View] = []
+    for leg in every:
+        views += [random(leg, draw, points, progress=told) for draw in range(draws)]
+    views += [trajectory(leg, points, progress=told) for leg in paths]
+    for one, other in pairs:
+        views += common(one, other, points, progress=told)
+    return Survey(legs, views, {(leg.name, leg.seed): end_numbers(leg) for leg in every})
+
+
+def _ordered(legs: Mapping[str, Sequence[Leg]], one: Leg, other: Leg) -> bool:
+    """Whether two legs are of the first two of exactly two runs."""
+    return len(legs) == 2 and [one.name, other.name] == list(legs)
