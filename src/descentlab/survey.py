@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from descentlab._tree import block_names, split, with_named
+from descentlab._tree import block_names, named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.curvature import sharpness
 from descentlab.data import Minibatch
@@ -100,33 +100,30 @@ def legs(
     experiment, trajectory = run
     if not trajectory.finished.all():
         lost = [seed for seed, well in zip(trajectory.seeds, trajectory.finished, strict=True) if not well]
-        raise ValueError(f"a landscape needs the end of a run, but seeds {lost} of {name} stopped early; leave them out")
+        raise ValueError(
+            f"a landscape needs the end of a run, but seeds {lost} of {name} stopped early; leave them out"
+        )
     if experiment.origin is not None and before is None:
         raise ValueError(f"{name} starts from the end of another experiment; give that one's trajectory too")
     held = stored(experiment)
-    begun = before.lanes(_places(before, trajectory.seeds)).ends() if before is not None else (None,) * len(trajectory.seeds)
     recorded = [probe for probe, kind in experiment.probes.items() if isinstance(kind, Parameters)]
     found = []
     with jax.enable_x64(experiment.precision == "float64"):
         for lane, (seed, end) in enumerate(zip(trajectory.seeds, trajectory.ends(), strict=True)):
-            objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun[lane])
-            last = split(with_named(objective.model(params), end), experiment.trained)[0]
+            begun = None if before is None else jax.tree.map(jnp.asarray, before.ends()[before.seeds.index(seed)])
+            objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun)
+            last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
             loss = objective.on(_evaluated(experiment, objective, held, samples)).loss
             found.append(Leg(name, seed, loss, params, last, path, experiment.precision))
     return found
 
 
-def _places(trajectory: Trajectory, seeds: Sequence[int]) -> np.ndarray:
-    """Where the lanes of seeds are."""
-    return np.asarray([trajectory.seeds.index(seed) for seed in seeds])
-
-
 def _evaluated(experiment: Experiment, objective: Objective, held: Splits | None, samples: int) -> Examples:
     """The examples on which a landscape is drawn."""
     data = experiment.data
-    whole = held is not None and isinstance(data, Minibatch) and data.samples is None
-    pool = held.train if whole else objective.examples
+    whole = isinstance(data, Minibatch) and data.samples is None
+    pool = held.train if held is not None and whole else objective.examples
     count = pool.inputs.shape[0]
     rows = np.sort(np.random.default_rng(0).choice(count, min(samples, count), replace=False))
     return Examples(jnp.asarray(pool.inputs[rows]), jnp.asarray(pool.targets[rows]))
@@ -188,9 +185,13 @@ def trajectory(leg: Leg, points: int, *, progress: Progress | None = None) -> Vi
             "Parameters(Every(k)) to the experiment"
         )
     with jax.enable_x64(leg.precision == "float64"):
-        plane = trajectory_plane(leg.start, jnp.asarray(leg.points()), leg.end)
+        plane = trajectory_plane(leg.start, jnp.asarray(leg.points()[1:]))
         return _view(
-            leg, "trajectory", plane, _box(np.asarray(plane.place(jnp.asarray(leg.points())).coordinates), points), progress
+            leg,
+            "trajectory",
+            plane,
+            _box(np.asarray(plane.place(jnp.asarray(leg.points())).coordinates), points),
+            progress,
         )
 
 
@@ -206,17 +207,18 @@ def common(one: Leg, other: Leg, points: int, *, progress: Progress | None = Non
     Raises:
         ValueError: if their starts differ, or the three points lie on one line.
     """
-    starts = [ravel_pytree(leg.start)[0] for leg in (one, other)]
-    if starts[0].shape != starts[1].shape or not np.array_equal(starts[0], starts[1]):
-        raise ValueError(
-            f"a common plane needs two runs with one start; those of {one.name} and {other.name} differ; give them the "
-            "same seed, and the same origin or initialisation"
-        )
     with jax.enable_x64(one.precision == "float64"):
-        plane = common_plane(one.start, one.end, other.end)
-        ends = np.concatenate([one.points(), other.points()])
-        sides = _box(np.asarray(plane.place(jnp.asarray(ends)).coordinates), points)
-        first, second = (_view(leg, "common", plane, sides, progress) for leg in (one, other))
+        paths = [leg.points() for leg in (one, other)]
+        if paths[0].shape[1] != paths[1].shape[1] or not np.array_equal(paths[0][0], paths[1][0]):
+            raise ValueError(
+                f"a common plane needs two runs with one start; those of {one.name} and {other.name} differ; give them "
+                "the same seed, and the same origin or initialisation"
+            )
+        ends = jnp.stack([jnp.asarray(path[-1]) for path in paths])
+        coordinates = common_plane(one.start, ends).place(jnp.concatenate(paths)).coordinates
+        sides = _box(np.asarray(coordinates), points)
+        # The same plane for both, each in a tree of its own kind.
+        first, second = (_view(leg, "common", common_plane(leg.start, ends), sides, progress) for leg in (one, other))
         return first, second
 
 

@@ -81,7 +81,7 @@ def random_plane(params: PyTree, *, key: PRNGKeyArray) -> Slice:
     return Slice(params, (random_direction(params, key=first), random_direction(params, key=second)))
 
 
-def trajectory_plane(start: PyTree, path: Float[Array, "record param"], end: PyTree) -> Slice:
+def trajectory_plane(start: PyTree, path: Float[Array, "record param"]) -> Slice:
     r"""The plane of a path: $d_1$ leads from its start to its end, $d_2$ is its first principal direction beside that.
 
     The start has the coordinates (0, 0) and the end (1, 0). The second direction is the first right singular vector of
@@ -90,17 +90,17 @@ def trajectory_plane(start: PyTree, path: Float[Array, "record param"], end: PyT
 
     Args:
         start: first point.
-        path: points on the way as vectors in tree order.
-        end: last point.
+        path: the points after it as vectors in tree order; the last one is the end.
 
     Raises:
         ValueError: if the path goes nowhere, or never leaves the straight line.
     """
-    first, restore = ravel_pytree(jax.tree.map(jnp.subtract, end, start))
+    origin, restore = ravel_pytree(start)
+    first = path[-1] - origin
     length = jnp.linalg.norm(first)
     if not length > 0:
         raise ValueError("a plane through a path needs an end that differs from its start; these are the same point")
-    away = path - ravel_pytree(start)[0]
+    away = path - origin
     beside = away - jnp.outer(away @ first, first) / length**2
     _, spread, rows = jnp.linalg.svd(beside - beside.mean(axis=0), full_matrices=False)
     if not spread[0] > PARALLEL * length:
@@ -112,7 +112,7 @@ def trajectory_plane(start: PyTree, path: Float[Array, "record param"], end: PyT
     return Slice(start, (restore(first), restore(length * second / jnp.linalg.norm(second))))
 
 
-def common_plane(start: PyTree, first_end: PyTree, second_end: PyTree) -> Slice:
+def common_plane(start: PyTree, ends: Float[Array, "2 param"]) -> Slice:
     r"""The one plane through a start and two ends.
 
     The start has the coordinates (0, 0) and the first end (1, 0). The second direction is the part of the second end's
@@ -121,14 +121,13 @@ def common_plane(start: PyTree, first_end: PyTree, second_end: PyTree) -> Slice:
 
     Args:
         start: where both runs began.
-        first_end: where the first ended.
-        second_end: where the second ended.
+        ends: where they ended, as vectors in tree order.
 
     Raises:
         ValueError: if the three points lie on one line.
     """
-    first, restore = ravel_pytree(jax.tree.map(jnp.subtract, first_end, start))
-    other = ravel_pytree(jax.tree.map(jnp.subtract, second_end, start))[0]
+    origin, restore = ravel_pytree(start)
+    first, other = ends - origin
     length, reach = jnp.linalg.norm(first), jnp.linalg.norm(other)
     beside = other - (other @ first) * first / jnp.where(length > 0, length, 1.0) ** 2
     if not (length > 0 and jnp.linalg.norm(beside) > PARALLEL * reach):

@@ -52,21 +52,32 @@
     for (const [side, pixels] of [["l", 44], ["r", 8], ["b", 44]]) {
       style[`margin.${side}`] = narrow.matches ? pixels : chart.margin[side] ?? null;
     }
-    return style;
+    return { ...style, ...shape(chart) };
+  }
+
+  // How a chart of several parts places them: it says so itself, for wide and for narrow screens.
+  function shape(chart) {
+    const { height, ...places } = chart.layout.meta?.[narrow.matches ? "narrow" : "wide"] || {};
+    return places;
   }
 
   function assign(target, dotted, value) {
-    const path = dotted.split(".");
+    const path = dotted.split(/[.[\]]+/).filter(Boolean);
     const last = path.pop();
     for (const name of path) target = target[name] = target[name] || {};
     target[last] = value;
+  }
+
+  function stretch(holder, chart) {
+    const height = chart.layout.meta?.[narrow.matches ? "narrow" : "wide"]?.height || chart.layout.height;
+    if (height) holder.style.height = `${height}px`;
   }
 
   const charts = [];
   function draw(holder) {
     const chart = JSON.parse(holder.nextElementSibling.textContent);
     chart.layout = Object.assign(chart.layout || {}, { autosize: true, width: undefined });
-    if (chart.layout.height) holder.style.height = `${chart.layout.height}px`;
+    stretch(holder, chart);
     delete chart.layout.height;
     chart.margin = { ...chart.layout.margin };
     chart.dragmode = chart.layout.dragmode || (chart.data.some((trace) => depth.has(trace.type)) ? "orbit" : "zoom");
@@ -88,7 +99,10 @@
     if (texts.length) Plotly.restyle(holder, { visible: !narrow.matches }, texts);
   }
 
-  const redraw = () => charts.forEach(({ holder, chart }) => Plotly.relayout(holder, pageStyle(chart)));
+  const redraw = () => charts.forEach(({ holder, chart }) => {
+    if (chart.layout.meta) stretch(holder, chart);
+    Plotly.relayout(holder, pageStyle(chart));
+  });
   const refit = () => charts.forEach(({ holder, chart }) => writeCells(holder, chart));
 
   function startTheme() {
