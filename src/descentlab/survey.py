@@ -76,7 +76,8 @@ class Leg:
 
     def points(self) -> np.ndarray:
         """Start, recorded points and end, as vectors in tree order."""
-        ends = [np.asarray(ravel_pytree(tree)[0])[None] for tree in (self.start, self.end)]
+        with jax.enable_x64(self.precision == "float64"):
+            ends = [np.asarray(ravel_pytree(tree)[0])[None] for tree in (self.start, self.end)]
         return np.concatenate([ends[0], *([] if self.path is None else [self.path]), ends[1]])
 
 

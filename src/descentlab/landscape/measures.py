@@ -1,5 +1,6 @@
 """Numbers of a surface, each with its error: minima, curvature, and the barrier on a segment."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -91,39 +92,42 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
 def _descend(loss: Loss, plane: Slice, starts: Array, spacing: Array) -> tuple[Array, Array, Array, Array]:
     """Where each descent ends; the loss there; its next step and the smallest rise over one cell, in cells."""
 
-    def local(cell: Float[Array, "2"], start: Array) -> Array:
-        return loss(plane(start + cell * spacing))
+    def one(start: Array) -> tuple[Array, Array, Array, Array]:
+        cell, *rest = _descent(lambda cell: loss(plane(start + cell * spacing)), jnp.zeros_like(start))
+        return start + cell * spacing, *rest
 
-    def newton(cell: Array, start: Array) -> tuple[Array, Array]:
-        gradient = jax.jacfwd(local)(cell, start)
-        values, vectors = jnp.linalg.eigh(jax.jacfwd(jax.jacfwd(local))(cell, start))
+    return jax.lax.map(one, starts)
+
+
+def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Array, Array, Array]:
+    """Newton's method with a trust region of one cell, down from the origin of two coordinates counted in cells."""
+
+    def newton(cell: Array) -> tuple[Array, Array]:
+        gradient = jax.jacfwd(local)(cell)
+        values, vectors = jnp.linalg.eigh(jax.jacfwd(jax.jacfwd(local))(cell))
         floor = jnp.finfo(values.dtype).eps * jnp.abs(values).max() + jnp.finfo(values.dtype).tiny
         step = -vectors @ ((vectors.T @ gradient) / jnp.maximum(jnp.abs(values), floor))
         return step, values[0]
 
-    def one(start: Array) -> tuple[Array, Array, Array, Array]:
-        def goes_on(state: tuple) -> Array:
-            _, _, step, radius, count = state
-            return (count < ROUNDS) & (jnp.linalg.norm(step) > 1e-3 * ARRIVED) & (radius > 1e-6)
+    def goes_on(state: tuple) -> Array:
+        _, _, step, radius, count = state
+        return (count < ROUNDS) & (jnp.linalg.norm(step) > 1e-3 * ARRIVED) & (radius > 1e-6)
 
-        def go(state: tuple) -> tuple:
-            cell, value, step, radius, count = state
-            size = jnp.linalg.norm(step)
-            there = cell + step * jnp.minimum(1.0, radius / size)
-            value_there = local(there, start)
-            better = value_there < value
-            cell, value = jnp.where(better, there, cell), jnp.where(better, value_there, value)
-            # What was tried and was not better is tried again with a smaller radius.
-            radius = jnp.where(better, jnp.minimum(2 * radius, 1.0), 0.25 * jnp.minimum(radius, size))
-            return cell, value, newton(cell, start)[0], radius, count + 1
+    def go(state: tuple) -> tuple:
+        cell, value, step, radius, count = state
+        size = jnp.linalg.norm(step)
+        there = cell + step * jnp.minimum(1.0, radius / size)
+        value_there = local(there)
+        better = value_there < value
+        cell, value = jnp.where(better, there, cell), jnp.where(better, value_there, value)
+        # What was tried and was not better is tried again with a smaller radius.
+        radius = jnp.where(better, jnp.minimum(2 * radius, 1.0), 0.25 * jnp.minimum(radius, size))
+        return cell, value, newton(cell)[0], radius, count + 1
 
-        origin = jnp.zeros_like(start)
-        state = (origin, local(origin, start), newton(origin, start)[0], jnp.ones((), start.dtype), 0)
-        cell, value, _, _, _ = jax.lax.while_loop(goes_on, go, state)
-        step, curvature = newton(cell, start)
-        return start + cell * spacing, value, jnp.linalg.norm(step), 0.5 * curvature
-
-    return jax.lax.map(one, starts)
+    state = (origin, local(origin), newton(origin)[0], jnp.ones((), origin.dtype), 0)
+    cell, value, _, _, _ = jax.lax.while_loop(goes_on, go, state)
+    step, curvature = newton(cell)
+    return cell, value, jnp.linalg.norm(step), 0.5 * curvature
 
 
 def _differences(surface: Surface, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,4 +7,7 @@ from descentlab.plots.curves import add_line as add_line
 from descentlab.plots.curves import lines as lines
 from descentlab.plots.heatmaps import Categories as Categories
 from descentlab.plots.heatmaps import heat_map as heat_map
+from descentlab.plots.landscape import Sheet as Sheet
+from descentlab.plots.landscape import contours as contours
+from descentlab.plots.landscape import surfaces as surfaces
 from descentlab.plots.style import kernel_color as kernel_color

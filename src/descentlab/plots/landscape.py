@@ -145,7 +145,7 @@ def _range(sheets: Sequence[Sheet]) -> tuple[float, float]:
     """Lowest and highest loss to be drawn on any sheet, above 0."""
     every = np.concatenate([sheet.values.ravel() for sheet in sheets])
     every = every[np.isfinite(every)]
-    high = max(float(every.max(initial=0.0)), np.finfo(np.float32).tiny)
+    high = max(float(every.max(initial=0.0)), 1e-30)
     positive = every[every > high / 10**DECADES]
     low = float(positive.min(initial=high))
     return (low, high) if low < high else (high / 10, high)
