@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._types import Array, Float
+from descentlab._types import Array
 from descentlab.estimate import Estimate
 from descentlab.landscape.planes import Slice
 from descentlab.landscape.surface import Loss, Surface
@@ -93,8 +93,8 @@ def _descend(loss: Loss, plane: Slice, starts: Array, spacing: Array) -> tuple[A
     """Where each descent ends; the loss there; its next step and the smallest rise over one cell, in cells."""
 
     def one(start: Array) -> tuple[Array, Array, Array, Array]:
-        cell, *rest = _descent(lambda cell: loss(plane(start + cell * spacing)), jnp.zeros_like(start))
-        return start + cell * spacing, *rest
+        cell, value, step, rise = _descent(lambda cell: loss(plane(start + cell * spacing)), jnp.zeros_like(start))
+        return start + cell * spacing, value, step, rise
 
     return jax.lax.map(one, starts)
 
