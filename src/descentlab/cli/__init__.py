@@ -1,4 +1,4 @@
-"""The command line: `descentlab list | run | check | report | certify`.
+"""The command line: `descentlab list | run | check | report | certify | cost`.
 
 Here a command is chosen and whatever goes wrong is said; every command imports what it needs, so that help and the
 list of studies start no JAX. Class names on the command line are mapped to classes in `cli.flags` alone.
@@ -22,6 +22,7 @@ _COMMANDS = {
     "check": "judge the claims again on what the store holds, without training",
     "report": "write the page again from what the store holds",
     "certify": "will gradient descent train this? for your own arrays, text or sizes",
+    "cost": "what does a model cost to run? arithmetic, memory traffic, bounds, a modelled accelerator",
 }
 
 _EPILOG = """\
@@ -100,6 +101,10 @@ def _dispatch(arguments: list[str]) -> int:
         from descentlab.cli import certify
 
         return certify.main(rest)
+    if command == "cost":
+        from descentlab.cli import cost
+
+        return cost.main(rest)
     if not rest or rest[0] in ("-h", "--help"):
         print(f"usage: descentlab {command} STUDY [flags]\n\n{_COMMANDS[command]}\n\n{_EPILOG}")
         _list([])

@@ -18,8 +18,9 @@ from rich.text import Text
 
 from descentlab._check import nearest, positive
 from descentlab.cli import display, flags
-from descentlab.cli.commands import check_target, use_compilation_cache, write_json
+from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
+from descentlab.cli.output import check_target, console, write_json
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment, check
 from descentlab.given import Given
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> int:
     from descentlab.theory.certify import certify
 
     answer = certify(experiment, seed=options.seed, tolerance=options.tolerance)
-    display.console().print(_shown(answer))
+    console().print(_shown(answer))
     if options.json is not None:
         write_json(options.json, answer.as_data())
     return 0

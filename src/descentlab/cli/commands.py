@@ -3,16 +3,13 @@
 import contextlib
 import dataclasses
 import inspect
-import json
 import logging
-import os
 import shlex
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import platformdirs
@@ -21,12 +18,13 @@ import tyro
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
 from descentlab.datasets import folder
+from descentlab.cli.output import check_target, console, write_json
 from descentlab.experiment import Experiment
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
 
-__all__ = ["check_target", "main", "use_compilation_cache", "write_json"]
+__all__ = ["main", "use_compilation_cache"]
 
 Wanted = Mapping[str, dict[str, list[Request]]]
 
@@ -181,11 +179,11 @@ def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, s
 
 def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:
     """The table of claims, where the page is, and the JSON file if one is wanted."""
-    console = display.console()
-    console.print(display.claims_table(outcome.claims))
-    console.print(display.summary(outcome.claims))
+    screen = console()
+    screen.print(display.claims_table(outcome.claims))
+    screen.print(display.summary(outcome.claims))
     if page is not None:
-        console.print(f"page: {page}", soft_wrap=True, markup=False)
+        screen.print(f"page: {page}", soft_wrap=True, markup=False)
     if target is not None:
         data = {
             "study": outcome.study.name,
@@ -195,36 +193,3 @@ def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:
             "report": None if page is None else str(page),
         }
         write_json(target, data)
-
-
-def check_target(target: Path | None) -> None:
-    """Raise before any work where a file to be written has no place.
-
-    Raises:
-        UsageError: if it is a folder, or below something that is none.
-    """
-    if target is None:
-        return
-    if target.is_dir():
-        raise discovery.UsageError(f"--json wants the name of a file, but {target} is a folder")
-    above = next(place for place in (*target.parents, Path()) if place.exists())
-    if not above.is_dir():
-        raise discovery.UsageError(f"--json {target} cannot be written: {above} is not a folder")
-
-
-def write_json(target: Path, data: Any) -> None:
-    """Write a JSON file, whole or not at all.
-
-    Raises:
-        UsageError: if it cannot be written.
-    """
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
-        os.replace(beside, target)
-    except OSError as error:
-        raise discovery.UsageError(f"--json {target} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """What a person sees in the terminal: progress on stderr, tables on stdout."""
 
 import math
-import shutil
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from descentlab.theory.claim import Claim, Verdict
 
-__all__ = ["Bar", "claims_table", "console", "number", "summary"]
+__all__ = ["Bar", "claims_table", "number", "summary"]
 
 QUIET_SECONDS = 2.0
 """What takes less time than this shows no progress."""
@@ -30,12 +29,6 @@ _STYLES = {
     Verdict.UNDECIDED: "yellow",
     Verdict.NOT_APPLICABLE: "dim",
 }
-
-
-def console() -> Console:
-    """Standard output: the terminal's width, at most 120 columns, and 100 where there is none."""
-    width = shutil.get_terminal_size((100, 24)).columns
-    return Console(width=max(60, min(width, 120)), highlight=False)
 
 
 class Bar:

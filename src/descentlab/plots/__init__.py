@@ -1,5 +1,7 @@
-"""Figures of the laboratory: curves over steps, heat maps over sweeps, and the one style they share."""
+"""Figures of the laboratory: curves, heat maps, bars, rooflines, and the one style they share."""
 
+from descentlab.plots.bars import distributions as distributions
+from descentlab.plots.bars import stacked_bars as stacked_bars
 from descentlab.plots.curves import Axis as Axis
 from descentlab.plots.curves import add_band as add_band
 from descentlab.plots.curves import add_level as add_level
@@ -10,4 +12,6 @@ from descentlab.plots.heatmaps import heat_map as heat_map
 from descentlab.plots.landscape import Sheet as Sheet
 from descentlab.plots.landscape import contours as contours
 from descentlab.plots.landscape import surfaces as surfaces
+from descentlab.plots.roofline import Reached as Reached
+from descentlab.plots.roofline import roofline as roofline
 from descentlab.plots.style import kernel_color as kernel_color

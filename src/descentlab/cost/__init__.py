@@ -1,0 +1,21 @@
+"""The cost of inference: arithmetic, memory traffic, bounds, a modelled accelerator, mappings, integer arithmetic.
+
+Nothing here depends on training. Only `integer` and `measure` compute with JAX; all else counts.
+"""
+
+from descentlab.cost.accelerator import Accelerator as Accelerator
+from descentlab.cost.accelerator import Energy as Energy
+from descentlab.cost.config import read as read
+from descentlab.cost.operators import Elementwise as Elementwise
+from descentlab.cost.operators import Matmul as Matmul
+from descentlab.cost.operators import convolution as convolution
+from descentlab.cost.operators import total as total
+from descentlab.cost.roofline import MACHINES as MACHINES
+from descentlab.cost.roofline import Machine as Machine
+from descentlab.cost.summary import Row as Row
+from descentlab.cost.summary import breakdown as breakdown
+from descentlab.cost.transformer import KERNELS as KERNELS
+from descentlab.cost.transformer import Kernel as Kernel
+from descentlab.cost.transformer import Transformer as Transformer
+from descentlab.cost.transformer import encoder as encoder
+from descentlab.cost.transformer import generation as generation

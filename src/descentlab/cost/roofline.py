@@ -1,0 +1,98 @@
+"""Rooflines: the least time of an operator on a machine that is known by two numbers.
+
+time >= max(FLOPs / peak rate, bytes / bandwidth)
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from descentlab._check import nearest, positive
+from descentlab.cost.operators import Operator, Sizes
+
+__all__ = ["BYTES", "MACHINES", "Machine", "bound", "least_seconds", "machine", "seconds"]
+
+BYTES = {"int8": 1, "float16": 2, "float32": 4}
+"""Bytes of an entry by precision."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A machine as a roofline sees it.
+
+    Attributes:
+        name: of the machine.
+        peaks: operations a second by precision, dense.
+        bandwidth: bytes a second between its memory and its cores.
+        source: where the numbers are from.
+
+    Raises:
+        ValueError: if a rate is not above 0.
+    """
+
+    name: str
+    peaks: Mapping[str, float]
+    bandwidth: float
+    source: str
+
+    def __post_init__(self):
+        positive(self, "bandwidth")
+        for precision, peak in self.peaks.items():
+            if not peak > 0:
+                raise ValueError(f"Machine.peaks must be above 0, got {peak} for {precision}")
+
+    def peak(self, precision: str) -> float:
+        """Operations a second in a precision.
+
+        Raises:
+            ValueError: if it is not known.
+        """
+        if precision not in self.peaks:
+            raise ValueError(f"the peak of {self.name} in {precision} is not known; {nearest(precision, self.peaks)}")
+        return self.peaks[precision]
+
+    def ridge(self, precision: str) -> float:
+        """Operations a byte from which on the machine is bound by its rate and not by its memory."""
+        return self.peak(precision) / self.bandwidth
+
+
+_SHEET = "the vendor's data sheet, without sparsity"
+
+MACHINES = {
+    "v100": Machine("NVIDIA V100 SXM2", {"float16": 125e12, "float32": 15.7e12}, 900e9, _SHEET),
+    "a100": Machine("NVIDIA A100 SXM 80 GB", {"int8": 624e12, "float16": 312e12, "float32": 19.5e12}, 2039e9, _SHEET),
+    "h100": Machine("NVIDIA H100 SXM", {"int8": 1979e12, "float16": 989e12, "float32": 67e12}, 3.35e12, _SHEET),
+    "h200": Machine("NVIDIA H200 SXM", {"int8": 1979e12, "float16": 989e12, "float32": 67e12}, 4.8e12, _SHEET),
+    "gemmini": Machine("Gemmini, 16 x 16 at 1 GHz", {"int8": 512e9}, 64e9, "the survey's analytic model, section 2.3"),
+}
+"""Machines by name."""
+
+
+def machine(name: str) -> Machine:
+    """The machine of a name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in MACHINES:
+        raise ValueError(f"there is no machine {name!r}; {nearest(name, [*MACHINES, 'here'])}")
+    return MACHINES[name]
+
+
+def seconds(on: Machine, operator: Operator, precision: str) -> Sizes:
+    """The least time of one operator, entry by entry of its sizes."""
+    moving = operator.moved * BYTES[precision] / on.bandwidth
+    return np.maximum(operator.flops / on.peak(precision), moving)
+
+
+def least_seconds(on: Machine, operators: Sequence[Operator], precision: str) -> np.float64 | np.ndarray:
+    """The least time of operators one after another, summed over the last axis of their sizes."""
+    times = (np.sum(np.atleast_1d(seconds(on, one, precision)), axis=-1, dtype=float) for one in operators)
+    return sum(times, np.float64(0))
+
+
+def bound(on: Machine, operator: Operator, precision: str) -> str:
+    """On what an operator is bound: *compute* or *memory*."""
+    intensity = np.sum(operator.flops) / (np.sum(operator.moved) * BYTES[precision])
+    return "compute" if intensity >= on.ridge(precision) else "memory"

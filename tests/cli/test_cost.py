@@ -1,0 +1,124 @@
+"""`descentlab cost`: what it prints and writes, that it starts no JAX, and how mistakes are met."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from descentlab.cli import cost_page, main
+from descentlab.cost import measure
+from descentlab.cost.operators import total
+from descentlab.cost.transformer import KERNELS, Transformer, encoder
+
+MODEL = {"num_hidden_layers": 2, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(MODEL))
+    return "config.json"
+
+
+def test_what_is_written_is_what_the_functions_count(config, capsys):
+    assert main(["cost", config, "--seq", "8,32", "--kernel", "gaussian", "--json", "out.json"]) == 0
+    with open("out.json") as file:
+        written = json.load(file)
+    model = Transformer(2, 24, 3, 40, kernel=KERNELS["gaussian"])
+    for length, found in zip((8, 32), written["lengths"], strict=True):
+        assert found["length"] == length
+        groups = {row["group"]: row for row in found["groups"]}
+        assert groups["total"]["flops"] == total(encoder(model, length), "flops")
+        assert groups["other"]["bytes"] == total(encoder(model, length), "moved", "other")
+    printed = capsys.readouterr().out
+    assert "gaussian attention" in printed
+    assert "length 32" in printed
+
+
+def test_the_published_numbers_are_printed(capsys):
+    assert main(["cost", "bert-base", "--seq", "512"]) == 0
+    lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    rows = {words[0]: words for words in lines if len(words) > 8}
+    assert rows["projections"][1] == "29"
+    assert rows["ffn"][1] == "58"
+    assert rows["total"][1] == "97"
+
+
+def test_a_page_has_its_four_figures(config, monkeypatch):
+    monkeypatch.setattr(cost_page, "MAPPINGS", 50)
+    assert main(["cost", config, "--seq", "8,32", "--page", "out.html"]) == 0
+    with open("out.html", encoding="utf-8") as file:
+        page = file.read()
+    titles = re.findall(r"<h3[^>]*><span[^>]*>Figure \d</span> ([^<]*)</h3>", page)
+    assert titles == [
+        "Roofline, length 32", "Where operations, bytes and time go", "Intensity against length", "Mappings",
+    ]  # fmt: skip
+    assert page.count('type="application/json"') == 4
+
+
+def test_this_machine_is_measured_where_asked_for(config, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "SIDE", 64)
+    monkeypatch.setattr(measure, "COPIED", 2**12)
+    arguments = ["cost", config, "--seq", "8", "--hardware", "here", "--precision", "float32", "--json", "out.json"]
+    assert main([*arguments, "--page", "out.html"]) == 0
+    with open("out.json") as file:
+        (found,) = json.load(file)["lengths"]
+    assert found["measured_seconds"]["ffn in"] > 0
+    assert "measured" in capsys.readouterr().out
+
+
+def test_a_causal_model_generates_unless_a_pass_is_asked_for(capsys):
+    for flags, said in (([], "generating token by token"), (["--phase", "pass"], "one pass")):
+        assert main(["cost", "gpt2", "--seq", "8", *flags]) == 0
+        assert said in capsys.readouterr().out
+    assert main(["cost", "resnet50", "--batch", "2", "--hardware", "a100"]) == 0
+    assert "image side 224" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bert-bas"], "no preset 'bert-bas'; did you mean bert-base"),
+        (["no/such/config.json"], "cannot be read: No such file"),
+        (["bert-base", "--seq", "0"], "--seq wants whole numbers above 0, separated by commas, got '0'"),
+        (["bert-base", "--seq", "-4"], "--seq wants whole numbers above 0"),
+        (["bert-base", "--seq", "a,b"], "--seq wants whole numbers above 0"),
+        (["bert-base", "--batch", "0"], "batch must be at least 1, got 0"),
+        (["bert-base", "--kernel", "gausian"], "did you mean gaussian"),
+        (["bert-base", "--hardware", "gemini"], "no machine 'gemini'; did you mean gemmini"),
+        (["bert-base", "--precision", "float32"], "peak of Gemmini, 16 x 16 at 1 GHz in float32 is not known"),
+        (["bert-base", "--prompt", "3"], "--prompt is for generation; add --phase generate"),
+        (["gpt2", "--prompt", "-3"], "prompt must be at least 0, got -3"),
+        (["resnet50", "--kernel", "softmax"], "resnet50 has no attention"),
+        (["bert-base", "--json", "."], "--json wants the name of a file"),
+        (["bert-base", "--page", "."], "--page wants the name of a file"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["cost", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said in error
+
+
+def test_a_scratchpad_too_small_for_a_tile_is_said(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["cost", "bert-base", "--accelerator.scratchpad", "500"])
+    said = " ".join(re.findall(r"\w+", capsys.readouterr().err))
+    assert "scratchpad must hold one tile of the 16 x 16 array 1024 bytes got 500" in said
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["bert-base"], ["gpt2", "--kernel", "gaussian", "--json", "x.json"]])
+def test_counting_imports_no_jax(tmp_path, arguments):
+    code = (
+        "import sys; from descentlab.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "sys.exit(sorted({'jax', 'equinox', 'polars', 'plotly'} & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", code, "cost", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
