@@ -17,8 +17,8 @@ import tyro
 
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
-from descentlab.datasets import folder
 from descentlab.cli.output import check_target, console, write_json
+from descentlab.datasets import folder
 from descentlab.experiment import Experiment
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study

@@ -23,6 +23,9 @@ from descentlab.cost.transformer import Transformer, encoder, generation
 
 __all__ = ["main"]
 
+WIDTH = 96
+"""Columns of the widest table."""
+
 _ABOUT = (
     "What does this model cost to run, on what is it bound, and what would it take? MODEL is a preset (bert-base, "
     "bert-large, gpt2, gpt2-medium, resnet50), a Hugging Face config.json or the folder of one, or the experiment.json "
@@ -122,7 +125,7 @@ def main(arguments: list[str]) -> int:
     check_target(options.json, "--json")
     check_target(options.page, "--page")
     found = cost(options)
-    console().print(_shown(found))
+    console(WIDTH).print(_shown(found))
     if options.json is not None:
         write_json(options.json, found.as_data())
     if options.page is not None:

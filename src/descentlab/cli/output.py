@@ -15,10 +15,10 @@ from descentlab.cli.discovery import UsageError
 __all__ = ["check_target", "console", "write_file", "write_json"]
 
 
-def console() -> Console:
-    """Standard output: the terminal's width, at most 120 columns, and 100 where there is none."""
+def console(least: int = 60) -> Console:
+    """Standard output: the terminal's width, at most 120 columns, at least so many, and 100 where there is none."""
     width = shutil.get_terminal_size((100, 24)).columns
-    return Console(width=max(60, min(width, 120)), highlight=False)
+    return Console(width=max(least, min(width, 120)), highlight=False)
 
 
 def check_target(target: Path | None, flag: str = "--json") -> None:
