@@ -15,6 +15,8 @@ from support.counting import Counting
 
 TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
 
+LABELLED = Given("rows.csv", np.frombuffer(b"text,label\nfine,1\nshort,0\nlonger than that,1\nbad,0", dtype=np.uint8))
+
 EXAMPLES = {
     attention.Softmax: [attention.Softmax()],
     attention.Gaussian: [attention.Gaussian(), attention.Gaussian(0.3)],
@@ -97,6 +99,8 @@ EXAMPLES = {
     objective.SquaredError: [objective.SquaredError()],
     objective.CrossEntropy: [objective.CrossEntropy()],
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
+    datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],
+    datasets.OwnText: [datasets.OwnText(LABELLED, 6, development=1, test=1)],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],

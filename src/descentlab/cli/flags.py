@@ -22,6 +22,7 @@ import tyro
 from descentlab._check import nearest
 from descentlab._describe import replace_at, value_at
 from descentlab.cli.discovery import UsageError
+from descentlab.datasets import own_text
 from descentlab.given import Given
 
 __all__ = ["parse", "read_given"]
@@ -42,12 +43,15 @@ _REGISTRY = tyro.constructors.ConstructorRegistry()
 
 
 def read_given(file: str | Path) -> Given:
-    """A file as given data: the array of an `.npy` file, the bytes of any other.
+    """A file as given data: the array of an `.npy` file, the bytes of any other; a folder as those of an archive.
 
     Raises:
         UsageError: if it cannot be read, or holds something else than finite real numbers.
+        DataError: if a folder is empty or cannot be read.
     """
     path = Path(file)
+    if path.is_dir():
+        return own_text(path)
     try:
         if path.suffix != ".npy":
             return Given(path.name, np.frombuffer(path.read_bytes(), dtype=np.uint8))

@@ -2,6 +2,8 @@
 
 from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.imdb import IMDb
+from descentlab.datasets.mnist import MNIST
 from descentlab.datasets.pathfinder import Pathfinder
+from descentlab.datasets.text import OwnText, own_text
 
-__all__ = ["AbstractDataset", "DataError", "IMDb", "Pathfinder"]
+__all__ = ["MNIST", "AbstractDataset", "DataError", "IMDb", "OwnText", "Pathfinder", "own_text"]

@@ -14,7 +14,7 @@ import numpy as np
 from descentlab.datasets.base import DataError
 from descentlab.objective import Examples
 
-__all__ = ["Documents", "byte_examples", "documents", "read_files", "tail_of_each_class"]
+__all__ = ["Documents", "byte_examples", "documents", "files_of_archive", "read_files"]
 
 
 class Documents(NamedTuple):
@@ -68,26 +68,6 @@ def byte_examples(texts: Documents, which: np.ndarray, length: int) -> Examples:
     return Examples(tokens, texts.labels[which])
 
 
-def tail_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which examples are the last of their class, `count` in all, every class in proportion.
-
-    Args:
-        labels: the class of each example.
-        count: how many are wanted.
-
-    Returns:
-        True for those.
-    """
-    found = np.zeros(len(labels), dtype=bool)
-    classes, sizes = np.unique(labels, return_counts=True)
-    quotas = sizes * count / len(labels)
-    counts = np.floor(quotas).astype(int)
-    counts[np.argsort(counts - quotas, kind="stable")[: count - counts.sum()]] += 1
-    for label, size in zip(classes, counts, strict=True):
-        found[np.flatnonzero(labels == label)[len(labels[labels == label]) - size :]] = True
-    return found
-
-
 def read_files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Every file below a folder or in a tar archive (`.gz` or not), with its path there, `/` between folders.
 
@@ -95,7 +75,7 @@ def read_files(path: Path) -> Iterator[tuple[str, bytes]]:
         DataError: if it cannot be read to its end.
     """
     try:
-        yield from _files_of_folder(path) if path.is_dir() else _files_of_archive(path.read_bytes(), path.name)
+        yield from _files_of_folder(path) if path.is_dir() else files_of_archive(path.read_bytes(), path.name)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -108,7 +88,7 @@ def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
-def _files_of_archive(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+def files_of_archive(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     """Files of a tar archive in memory: the whole is unpacked at once, which is several times faster than streaming.
 
     Raises:

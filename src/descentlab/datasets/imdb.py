@@ -7,8 +7,9 @@ import numpy as np
 
 from descentlab._check import not_negative, positive
 from descentlab.datasets.base import AbstractDataset, DataError
-from descentlab.datasets.documents import Documents, byte_examples, documents, read_files, tail_of_each_class
+from descentlab.datasets.documents import Documents, byte_examples, documents, read_files
 from descentlab.datasets.folder import Source, cached, fetch, fingerprint
+from descentlab.datasets.parts import divided
 from descentlab.objective import Splits
 
 __all__ = ["IMDb"]
@@ -67,10 +68,10 @@ class IMDb(AbstractDataset):
         path = fetch((SOURCE.name, "aclImdb"), SOURCE)
         arrays = cached("imdb", f"imdb 1 {REVIEWS} {fingerprint(path)}", lambda: _read(path))
         train, test = (Documents(*(arrays[f"{part} {name}"] for name in Documents._fields)) for part in _PARTS)
-        held = tail_of_each_class(train.labels, self.development)
+        stay, held = divided(train.labels, self.development)
         return Splits(
-            train=byte_examples(train, np.flatnonzero(~held), self.length),
-            development=byte_examples(train, np.flatnonzero(held), self.length),
+            train=byte_examples(train, stay, self.length),
+            development=byte_examples(train, held, self.length),
             test=byte_examples(test, np.arange(len(test.labels)), self.length),
         )
 

@@ -1,0 +1,205 @@
+"""A user's own labelled text: a folder with one subfolder a class, or a CSV file."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from descentlab._check import nearest, not_negative, positive
+from descentlab.datasets.base import AbstractDataset, DataError
+from descentlab.datasets.documents import Documents, byte_examples, documents, files_of_archive, read_files
+from descentlab.datasets.folder import cached
+from descentlab.datasets.parts import divided
+from descentlab.given import Given
+from descentlab.objective import Splits
+
+__all__ = ["OwnText", "own_text"]
+
+_PARTS = ("train", "test")
+
+
+class _Labelled(NamedTuple):
+    """One text: the part it belongs to (none if parts are not given), its class, what it is called in messages."""
+
+    part: str | None
+    label: str
+    name: str
+    text: bytes
+
+
+def own_text(path: str | Path) -> Given:
+    """The content of a folder or file, for `OwnText`.
+
+    Args:
+        path: a folder with one subfolder a class (in folders `train` and `test`, if these parts are given), a tar
+            archive of one, or a CSV file.
+
+    Returns:
+        Its bytes; a folder becomes an archive that depends on names and contents alone.
+
+    Raises:
+        DataError: if it cannot be read, or holds nothing.
+    """
+    path = Path(path)
+    try:
+        content = _packed(path) if path.is_dir() else path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise DataError(f"{path} is empty; a folder with one subfolder a class was wanted, or a CSV file")
+    return Given(path.name, np.frombuffer(content, dtype=np.uint8))
+
+
+def _packed(folder: Path) -> bytes:
+    """A folder as a tar archive without times and owners; nothing, if it holds nothing."""
+    files = [(name, text) for name, text in read_files(folder) if not _hidden(name)]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, text in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+    return buffer.getvalue() if files else b""
+
+
+class OwnText(AbstractDataset):
+    r"""A user's own text, byte by byte, with its classes.
+
+    Token k of an example is byte k of the text, from 1 to 255; 0 is padding. Classes are numbered in the order of their
+    names. Where the data comes without a test part, one is held out like the development part: texts are ordered by the
+    hash of their content, so which are held out does not depend on their names or their order.
+
+    Args:
+        content: what `own_text` read; its hash is part of the definition, so a run on another text is another run.
+        length: tokens of an example; longer texts are cut, shorter ones padded.
+        development: texts held out from the training part; `None` takes a tenth.
+        test: texts held out for the test, where no test part is given; `None` takes a tenth.
+        text_column: of a CSV file, the column of the texts.
+        label_column: of a CSV file, the column of the classes.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Examples:
+        >>> rows = ["text,label", *(f"{i} is {word},{word}" for i in range(20) for word in ("good", "bad"))]
+        >>> data = OwnText(Given("reviews.csv", np.frombuffer("\n".join(rows).encode(), dtype=np.uint8)), length=12)
+        >>> data.classes
+        ('bad', 'good')
+        >>> [part.inputs.shape for part in data.load()]
+        [(32, 12), (4, 12), (4, 12)]
+    """
+
+    content: Given
+    length: int = 1024
+    development: int | None = None
+    test: int | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+
+    def __check_init__(self):
+        positive(self, "length")
+        not_negative(self, "development")
+        not_negative(self, "test")
+
+    def load(self) -> Splits:
+        """The examples: uint8 tokens of axes example and time, int32 classes.
+
+        Raises:
+            DataError: if the content is damaged, not text, or not labelled as said above.
+        """
+        arrays = self._arrays()
+        train, test = (Documents(*(arrays[f"{part} {name}"] for name in Documents._fields)) for part in _PARTS)
+        if len(test.labels):
+            if self.test is not None:
+                raise DataError(
+                    f"{self.content.name} has a test part, and test={self.test} asks for another; leave it out"
+                )
+            stay, held = divided(train.labels, self.development)
+            tested = byte_examples(test, np.arange(len(test.labels)), self.length)
+        else:
+            stay, held, cut = divided(train.labels, self.development, self.test)
+            tested = byte_examples(train, cut, self.length)
+        return Splits(byte_examples(train, stay, self.length), byte_examples(train, held, self.length), tested)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self._arrays()["classes"].tolist())
+
+    @property
+    def vocabulary(self) -> int:
+        """Bytes, and padding in the place of the zero byte."""
+        return 256
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        identity = f"text 1 {self.content.sha256} {self.text_column!r} {self.label_column!r}"
+        return cached("text", identity, self._read)
+
+    def _read(self) -> dict[str, np.ndarray]:
+        """The texts of both parts, by the hash of their content, and the names of the classes.
+
+        Raises:
+            DataError: if they are not two or more classes of texts.
+        """
+        name, content = self.content.name, self.content.value.tobytes()
+        packed = content[:2] == b"\x1f\x8b" or content[257:262] == b"ustar"
+        texts = list(_of_archive(name, content) if packed else self._of_table(name, content))
+        trained = sorted({one.label for one in texts if one.part != "test"})
+        if len(trained) < 2:
+            raise DataError(f"{name} must have two or more classes to train on, got {', '.join(trained) or 'none'}")
+        if strange := {one.label for one in texts} - set(trained):
+            raise DataError(
+                f"{name}: the test part has the class {min(strange)}, the training part does not; add it there"
+            )
+        texts.sort(key=lambda one: hashlib.sha256(one.text).digest())
+        arrays = {"classes": np.array(trained)}
+        for part in _PARTS:
+            chosen = [one for one in texts if (one.part or "train") == part]
+            found = documents({one.name: one.text for one in chosen}, [trained.index(one.label) for one in chosen])
+            arrays |= {f"{part} {field}": value for field, value in found._asdict().items()}
+        return arrays
+
+    def _of_table(self, name: str, content: bytes) -> Iterator[_Labelled]:
+        """The rows of a CSV file.
+
+        Raises:
+            DataError: if it is none, or lacks a column or a label.
+        """
+        if b"\0" in content:
+            raise DataError(f"{name} is not text: a zero byte at position {content.index(0)}; save it as UTF-8")
+        try:
+            table = pl.read_csv(io.BytesIO(content), infer_schema=False)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{name} is not a CSV file in UTF-8: {str(error).splitlines()[0]}") from error
+        for column in (self.text_column, self.label_column):
+            if column not in table.columns:
+                raise DataError(
+                    f"{name} has no column {column!r}; {nearest(column, table.columns)}; name the columns by "
+                    "text_column and label_column"
+                )
+        rows = zip(table[self.text_column], table[self.label_column], strict=True)
+        for row, (text, label) in enumerate(rows, start=2):
+            if not (label or "").strip():
+                raise DataError(f"{name}, row {row}: it has no label; fill it in or remove the row")
+            yield _Labelled(None, label.strip(), f"{name}, row {row}", (text or "").encode())
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _of_archive(name: str, content: bytes) -> Iterator[_Labelled]:
+    """The files of an archive: their class is the folder below its root, or below `train` and `test` there."""
+    files: Mapping[str, bytes] = {path: text for path, text in files_of_archive(content, name) if not _hidden(path)}
+    folders = {path: PurePosixPath(path).parts[:-1] for path in files}
+    while (tops := {parts[:1] for parts in folders.values()}) and len(tops) == 1 and tops != {()}:
+        folders = {path: parts[1:] for path, parts in folders.items()}
+    depth = int({parts[0] for parts in folders.values() if parts} == set(_PARTS))
+    for path, parts in folders.items():
+        if len(parts) > depth:
+            yield _Labelled(parts[0] if depth else None, parts[depth], f"{name}: {path}", files[path])

@@ -1,0 +1,135 @@
+"""MNIST from idx files, packed or not, one half or both, whole and broken."""
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+
+from descentlab.datasets import MNIST, DataError, folder, mnist
+
+COUNTS = {"train": 40, "t10k": 20}
+
+
+def digits(half):
+    random = np.random.default_rng(len(half))
+    count = COUNTS[half]
+    return random.integers(0, 256, (count, 28, 28), dtype=np.uint8), (np.arange(count) % 10).astype(np.uint8)
+
+
+def idx(array, magic=None):
+    head = [2051 if array.ndim == 3 else 2049, *array.shape]
+    return np.array([magic or head[0], *head[1:]], dtype=">i4").tobytes() + array.tobytes()
+
+
+def write(place, half, packed=True, **changed):
+    place.mkdir(exist_ok=True)
+    images, labels = digits(half)
+    for name, content in (("images-idx3", idx(images)), ("labels-idx1", idx(labels))):
+        content = changed.get(name[:6], content)
+        (place / f"{half}-{name}-ubyte{'.gz' * packed}").write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("inside", ["", "mnist"])
+def test_digits_are_cut_into_patches(data, packed, inside):
+    for half in COUNTS:
+        write(data / inside, half, packed)
+    splits = MNIST(patch=14, development=10).load()
+    images, labels = digits("train")
+    assert [len(part.inputs) for part in splits] == [30, 10, 20]
+    assert splits.train.inputs.dtype == np.float32
+    first = splits.train.inputs[0]
+    corners = [images[0][:14, :14], images[0][:14, 14:], images[0][14:, :14], images[0][14:, 14:]]
+    for token, corner in zip(first, corners, strict=True):
+        np.testing.assert_allclose(token, corner.ravel() / 255, rtol=1e-6)
+    assert splits.train.targets.tolist() == labels[:30].tolist()
+    assert splits.development.targets.tolist() == list(range(10))
+    assert splits.test.targets.tolist() == digits("t10k")[1].tolist()
+
+
+def test_pixels_as_tokens_are_the_image(data):
+    for half in COUNTS:
+        write(data, half)
+    tokens = MNIST(patch=1).load().test.inputs
+    np.testing.assert_array_equal(np.rint(tokens * 255).reshape(20, 28, 28), digits("t10k")[0])
+
+
+@pytest.mark.parametrize(("part", "half"), [("train", "train"), ("test", "t10k")])
+def test_one_half_alone_is_divided_in_three(data, part, half):
+    write(data, half)
+    splits = MNIST(parts=(part,), development=5).load()
+    assert [len(one.inputs) for one in splits] == [COUNTS[half] - 10, 5, 5]
+    found = np.concatenate([one.inputs for one in splits]).reshape(COUNTS[half], -1)
+    assert len(np.unique(found, axis=0)) == COUNTS[half]
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    nowhere = {key: source._replace(url=f"http://127.0.0.1:9/{source.name}") for key, source in mnist.SOURCES.items()}
+    monkeypatch.setattr(mnist, "SOURCES", nowhere)
+
+
+def test_what_is_missing_is_said_only_where_it_is_asked_for(data, offline):
+    write(data, "t10k")
+    assert len(MNIST(parts=("test",)).load().train.inputs) == 16
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz or .*; or do with .*: parts=\('test',\)"):
+        MNIST().load()
+    (data / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz or [^;]*; or download [^;]*DESCENTLAB_DATA$"):
+        MNIST(parts=("test",)).load()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": idx(np.zeros(19, np.uint8))}, "has 19 labels for the 20 images"),
+        ({"labels": idx(np.full(20, 11, np.uint8))}, "holds the label 11, digits from 0 to 9"),
+        (
+            {"labels": idx(np.zeros((20, 28, 28), np.uint8))},
+            "no idx file of labels: it must begin with .* 2049, got 2051",
+        ),
+        ({"images": idx(np.zeros(20, np.uint8))}, "no idx file of images"),
+        ({"images": idx(digits("t10k")[0])[:-5]}, r"has 15675 bytes for the shape \(20, 28, 28\)"),
+        ({"images": idx(np.zeros((20, 14, 56), np.uint8))}, r"for the shape \(20, 14, 56\)"),
+        ({"images": b""}, "no idx file of images"),
+    ],
+)
+def test_a_wrong_file_is_refused(data, change, said):
+    write(data, "t10k", **change)
+    with pytest.raises(DataError, match=said):
+        MNIST(parts=("test",)).load()
+
+
+def test_a_truncated_file_is_refused(data):
+    write(data, "t10k")
+    path = data / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.gz is damaged or incomplete \(.*\); get it again"):
+        MNIST(parts=("test",)).load()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"patch": 0}, "must divide 28: 1, 2, 4, 7, 14 or 28, got 0"),
+        ({"patch": 5}, "must divide 28: 1, 2, 4, 7, 14 or 28, got 5"),
+        ({"parts": ()}, "must name train, test or both, got ()"),
+        ({"parts": ("dev",)}, "must name train, test or both, got ('dev',)"),
+        ({"development": -1}, "at least 0, got -1"),
+    ],
+)
+def test_fields_that_cannot_be_are_refused(fields, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        MNIST(**fields)
+
+
+def test_the_original_digits(given):
+    if folder.find(["mnist/t10k-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"]) is None:
+        pytest.skip("no MNIST in the data folder")
+    splits = MNIST(parts=("test",)).load()
+    assert [part.inputs.shape for part in splits] == [(8000, 16, 49), (1000, 16, 49), (1000, 16, 49)]
+    assert splits.train.inputs.max() == 1
+    shares = np.bincount(splits.test.targets) / np.bincount(np.concatenate([part.targets for part in splits]))
+    np.testing.assert_allclose(shares, 0.1, atol=0.001)
