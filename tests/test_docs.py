@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import descentlab
@@ -57,7 +58,9 @@ from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention
 from descentlab.cli.commands import use_compilation_cache
+from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
+from descentlab.objective import Examples, Splits
 from descentlab.optim import AbstractOptimizer, Update
 from descentlab.probes import AbstractProbe, Loss
 from descentlab.schedule import AbstractSchedule, LogSpaced
@@ -67,6 +70,8 @@ use_compilation_cache()
 for code in re.findall(r"^```python\\n(.*?)^```", open(sys.argv[1]).read(), re.MULTILINE | re.DOTALL):
     exec(code)
 
+parity = Parity().load()
+assert all(part.inputs.shape == (32, 8) and set(part.targets) == {0, 1} for part in parity)
 layer = AttentionLayer(Uniform(), value=Ones())
 probes = {"loss": Loss(), "entry": LargestEntry(), "late": Loss(Last())}
 for model, trained in ((layer, ("query", "value")), (OneMatrix(), ("weight",))):
@@ -79,6 +84,18 @@ for model, trained in ((layer, ("query", "value")), (OneMatrix(), ("weight",))):
 
 def test_the_smallest_members_train(tmp_path):
     python(tmp_path, "-c", EXTENSIONS, str(DOCS / "extending.md"))
+
+
+def test_data_of_a_users_own_is_read_as_its_page_shows(tmp_path):
+    page = (DOCS / "howto" / "data.md").read_text()
+    code = next(code for language, code in CODE.findall(page) if "own_text(" in code)
+    assert python(tmp_path, "-c", code).strip() == re.search(r"  # (\(.*)$", code, re.MULTILINE)[1]
+
+
+def test_the_sheet_of_images_is_what_its_command_draws(tmp_path):
+    python(tmp_path, str(DOCS / "images" / "pathfinder.py"), "sheet.png")
+    size = np.frombuffer((tmp_path / "sheet.png").read_bytes()[16:24], dtype=">u4").tolist()
+    assert size == np.frombuffer((DOCS / "images" / "pathfinder.png").read_bytes()[16:24], dtype=">u4").tolist()
 
 
 def test_certify_answers_as_its_page_shows(tmp_path, monkeypatch, capsys):
