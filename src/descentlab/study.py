@@ -46,12 +46,18 @@ class Section:
         requests: from the study's base experiments (one a value of its axis) and the size, the wanted runs by family.
         claims: what must be true of them.
         figures: functions from runs to a plotly figure; the docstring's first line is the title, the rest the caption.
+        derive: what takes long to compute from the runs and is computed once; claims and figures get it in their place.
     """
 
     name: str
     requests: Callable[[Sequence[Experiment], Size], dict[str, list[Request]]]
-    claims: Callable[[Runs], list[Claim]]
-    figures: Sequence[Callable[[Runs], Any]] = ()
+    claims: Callable[[Any], list[Claim]]
+    figures: Sequence[Callable[[Any], Any]] = ()
+    derive: Callable[[Runs, Size, Progress | None], Any] | None = None
+
+    def seen(self, runs: Runs, size: Size, progress: Progress | None) -> Any:
+        """What claims and figures get."""
+        return runs if self.derive is None else self.derive(runs, size, progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +91,13 @@ class Outcome:
     Attributes:
         study: the definition.
         size: what was computed.
-        runs: by section, then family.
+        runs: by section what its claims were held against: its runs by family, or what it derives from them.
         claims: all claims, in the order of the sections.
     """
 
     study: Study
     size: Size
-    runs: Mapping[str, Runs]
+    runs: Mapping[str, Any]
     claims: Sequence[Claim]
 
 
@@ -180,10 +186,16 @@ def run_study(
     """
     flat = [one for families in wanted.values() for family in families.values() for one in family]
     run(flat, store=store, progress=progress)
-    return conclude(study, size, wanted, store)
+    return conclude(study, size, wanted, store, progress)
 
 
-def conclude(study: Study, size: Size, wanted: Mapping[str, dict[str, list[Request]]], store: Store) -> Outcome:
+def conclude(
+    study: Study,
+    size: Size,
+    wanted: Mapping[str, dict[str, list[Request]]],
+    store: Store,
+    progress: Progress | None = None,
+) -> Outcome:
     """The claims of a study on what the store holds, without training.
 
     Raises:
@@ -196,5 +208,6 @@ def conclude(study: Study, size: Size, wanted: Mapping[str, dict[str, list[Reque
         }
         for section, families in wanted.items()
     }
-    claims = [claim for section in study.sections for claim in section.claims(runs[section.name])]
-    return Outcome(study, size, runs, claims)
+    seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
+    claims = [claim for section in study.sections for claim in section.claims(seen[section.name])]
+    return Outcome(study, size, seen, claims)

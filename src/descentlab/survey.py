@@ -40,10 +40,17 @@ from descentlab.objective import Examples, Objective, Splits
 from descentlab.probes import Parameters
 from descentlab.trajectory import Trajectory
 
-__all__ = ["Leg", "Survey", "View", "common", "end_numbers", "legs", "random", "survey", "trajectory"]
+__all__ = ["PROTOCOLS", "Leg", "Survey", "View", "common", "end_numbers", "legs", "random", "survey", "trajectory"]
+
+PROTOCOLS = ("random", "trajectory", "common")
+"""How a plane is chosen."""
+
 
 SEGMENT_POINTS = 101
 """Points on the straight line from start to end; odd, so that leaving out every other one keeps both ends."""
+
+MATVECS = 60
+"""Lanczos steps of a sharpness."""
 
 SAMPLES = 512
 """Most examples of an evaluation subset."""
@@ -256,11 +263,11 @@ def _view(
 
 
 @eqx.filter_jit
-def _sharpness(loss: Loss, params: PyTree) -> Estimate:
-    return sharpness(loss, params)
+def _sharpness(loss: Loss, params: PyTree, matvecs: int) -> Estimate:
+    return sharpness(loss, params, matvecs=matvecs)
 
 
-def end_numbers(leg: Leg) -> dict[str, Estimate]:
+def end_numbers(leg: Leg, *, matvecs: int = MATVECS) -> dict[str, Estimate]:
     """The barrier between start and end, and the sharpness at the end.
 
     Where the loss has the scaling symmetry of query and key (it stays the same, to rounding, when both are balanced),
@@ -268,11 +275,12 @@ def end_numbers(leg: Leg) -> dict[str, Estimate]:
 
     Args:
         leg: whose start and end.
+        matvecs: Lanczos steps of the sharpness.
     """
     with jax.enable_x64(leg.precision == "float64"):
         line = np.linspace(0, 1, SEGMENT_POINTS)[:, None]
         between = along(leg.loss, segment(leg.start, leg.end), line)
-        return {"barrier": barrier(between), "sharpness": _plain(_sharpness(leg.loss, representative(leg)))}
+        return {"barrier": barrier(between), "sharpness": _plain(_sharpness(leg.loss, representative(leg), matvecs))}
 
 
 def representative(leg: Leg) -> PyTree:
@@ -328,13 +336,21 @@ class Survey:
         return {seed: Estimate(*np.mean(np.asarray(each, dtype=np.float64), axis=0)) for seed, each in found.items()}
 
 
-def survey(legs: Mapping[str, Sequence[Leg]], *, points: int, draws: int, progress: Progress | None = None) -> Survey:
+def survey(
+    legs: Mapping[str, Sequence[Leg]],
+    *,
+    points: int,
+    draws: int,
+    matvecs: int = MATVECS,
+    progress: Progress | None = None,
+) -> Survey:
     """All planes of several runs: random ones, each run's own, and for two runs the common one of each seed.
 
     Args:
         legs: lanes by the name of their run; those of one seed are compared with each other.
         points: of a grid along each direction.
         draws: number of random planes of a lane.
+        matvecs: Lanczos steps of a sharpness.
         progress: told how many points of how many are done.
     """
     every = [leg for lanes in legs.values() for leg in lanes]
@@ -355,7 +371,7 @@ def survey(legs: Mapping[str, Sequence[Leg]], *, points: int, draws: int, progre
     views += [trajectory(leg, points, progress=told) for leg in paths]
     for one, other in pairs:
         views += common(one, other, points, progress=told)
-    return Survey(legs, views, {(leg.name, leg.seed): end_numbers(leg) for leg in every})
+    return Survey(legs, views, {(leg.name, leg.seed): end_numbers(leg, matvecs=matvecs) for leg in every})
 
 
 def _ordered(legs: Mapping[str, Sequence[Leg]], one: Leg, other: Leg) -> bool:

@@ -151,11 +151,12 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
             f"{study.name} in {size} size needs {total} runs, but {len(missing)} of them are not in {store.root} "
             f"(of {names}); run it first: {again}"
         )
-    return conclude(study, size, wanted, store)
+    with display.Bar(f"{study.name}, {size} size") as bar:
+        return conclude(study, size, wanted, store, bar)
 
 
 def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, str]) -> str:
-    """The page: figures drawn from the runs of their section, definitions of the base experiments."""
+    """The page: figures of every section, those without anything on them left out, and the base experiments."""
     from descentlab.report import Figure, Report, render  # flags and help need no plotly
 
     study = outcome.study
@@ -163,7 +164,9 @@ def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, s
     for section in study.sections:
         for draw in section.figures:
             title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
-            figures.append(Figure(title.rstrip("."), caption.strip(), draw(outcome.runs[section.name])))
+            chart = draw(outcome.runs[section.name])
+            if chart.data:
+                figures.append(Figure(title.rstrip("."), caption.strip(), chart))
     path = study.axis[0]
     report = Report(
         title=study.title,

@@ -67,12 +67,9 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
     if not len(cells):
         return Minima(np.empty((0, 2)), np.empty(0), 0, 0)
     starts = np.stack([surface.first[cells[:, 0]], surface.second[cells[:, 1]]], axis=1)
-    padded = np.resize(starts, (-(-len(starts) // 8) * 8, 2))  # few sizes, so few programs
     dtype = jax.tree.leaves(plane.center)[0].dtype
-    ends, values, steps, rises = (
-        np.asarray(found, dtype=np.float64)[: len(starts)]
-        for found in _descend(loss, plane, jnp.asarray(padded, dtype), jnp.asarray(spacing, dtype))
-    )
+    found = [_descend(loss, plane, jnp.asarray(start, dtype), jnp.asarray(spacing, dtype)) for start in starts]
+    ends, values, steps, rises = (np.stack(parts).astype(np.float64) for parts in zip(*found, strict=True))
     low = np.asarray([surface.first[0], surface.second[0]])
     high = np.asarray([surface.first[-1], surface.second[-1]])
     inside = np.all((ends > low) & (ends < high), axis=1)
@@ -89,14 +86,10 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
 
 
 @eqx.filter_jit
-def _descend(loss: Loss, plane: Slice, starts: Array, spacing: Array) -> tuple[Array, Array, Array, Array]:
-    """Where each descent ends; the loss there; its next step and the smallest rise over one cell, in cells."""
-
-    def one(start: Array) -> tuple[Array, Array, Array, Array]:
-        cell, value, step, rise = _descent(lambda cell: loss(plane(start + cell * spacing)), jnp.zeros_like(start))
-        return start + cell * spacing, value, step, rise
-
-    return jax.lax.map(one, starts)
+def _descend(loss: Loss, plane: Slice, start: Array, spacing: Array) -> tuple[Array, Array, Array, Array]:
+    """Where a descent ends; the loss there; its next step and the smallest rise over one cell, in cells."""
+    cell, value, step, rise = _descent(lambda cell: loss(plane(start + cell * spacing)), jnp.zeros_like(start))
+    return start + cell * spacing, value, step, rise
 
 
 def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Array, Array, Array]:
@@ -111,7 +104,7 @@ def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Arr
 
     def goes_on(state: tuple) -> Array:
         _, _, step, radius, count = state
-        return (count < ROUNDS) & (jnp.linalg.norm(step) > 1e-3 * ARRIVED) & (radius > 1e-6)
+        return (count < ROUNDS) & (jnp.linalg.norm(step) > 0.02 * ARRIVED) & (radius > 1e-6)
 
     def go(state: tuple) -> tuple:
         cell, value, step, radius, count = state
@@ -196,7 +189,7 @@ def _smaller(first: np.ndarray, second: np.ndarray, mixed: np.ndarray) -> np.nda
 def barrier(values: np.ndarray) -> Estimate:
     r"""The height that has to be climbed along a segment, $\max_{s < t} f(t) - f(s)$: 0 where the loss never rises.
 
-    The error is how much the height changes when every other point is left out, plus rounding.
+    The error is how much the height changes when every other point is left out. A height within rounding is 0.
 
     Args:
         values: the loss at equally spaced points, from the start to the end.
@@ -211,8 +204,10 @@ def barrier(values: np.ndarray) -> Estimate:
     """
     numbers = np.asarray(values, dtype=np.float64)
 
-    def height(of: np.ndarray) -> float:
-        return float(np.max(of - np.minimum.accumulate(of)))
-
     rounding = 4 * np.finfo(np.asarray(values).dtype).eps * np.abs(numbers).max()
-    return Estimate(height(numbers), abs(height(numbers) - height(numbers[::2])) + rounding)
+
+    def height(of: np.ndarray) -> float:
+        found = float(np.max(of - np.minimum.accumulate(of)))
+        return found if found > rounding else 0.0
+
+    return Estimate(height(numbers), abs(height(numbers) - height(numbers[::2])))

@@ -8,8 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE, kernel_color
+from descentlab.survey import Survey
 
-__all__ = ["Sheet", "contours", "surfaces"]
+__all__ = ["AXES", "Sheet", "contours", "sheets", "surfaces"]
 
 Scale = Literal["log", "linear"]
 
@@ -44,6 +45,39 @@ class Sheet:
     path: np.ndarray
     distances: np.ndarray
     minima: np.ndarray
+
+
+AXES = {
+    "random": ("first draw / size of the weights", "second draw / size of the weights"),
+    "trajectory": ("start (0) to end (1)", "first principal direction beside it"),
+    "common": ("start (0) to first end (1)", "aside, to the second end"),
+}
+"""What lies along the two directions of a plane, by how it was chosen."""
+
+
+def sheets(found: Survey, protocol: str) -> list[Sheet]:
+    """The first plane of the first lane of every run, chosen in one way.
+
+    Args:
+        found: the surveyed runs.
+        protocol: one of `random`, `trajectory` and `common`.
+
+    Returns:
+        One sheet a run that has such a plane.
+    """
+    views = [found.of(name, protocol)[:1] for name in found.legs]
+    return [
+        Sheet(
+            view.leg.name,
+            view.surface.first,
+            view.surface.second,
+            view.surface.values,
+            view.path[0],
+            view.path[1],
+            view.minima,
+        )
+        for (view,) in filter(None, views)
+    ]
 
 
 def surfaces(title: str, sheets: Sequence[Sheet], axes: tuple[str, str]) -> go.Figure:

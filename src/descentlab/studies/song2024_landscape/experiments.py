@@ -1,0 +1,127 @@
+"""The runs: one stage that is shared, and a second one with each kernel, on three tasks."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from descentlab._describe import replace_at, value_at
+from descentlab.attention import AbstractAttention, Gaussian, Softmax
+from descentlab.data import FullBatch, Minibatch
+from descentlab.datasets import DataError, IMDb, Pathfinder
+from descentlab.experiment import Experiment
+from descentlab.models import AttentionLayer, Transformer
+from descentlab.optim import Adam, Armijo, Momentum
+from descentlab.probes import Loss, Parameters
+from descentlab.schedule import Every
+from descentlab.study import Size
+from descentlab.sweep import Request
+from descentlab.tasks import Classification, TokenRegression
+
+BASE = Experiment(
+    task=TokenRegression(tokens=5, dim=20),
+    data=FullBatch(4),
+    model=AttentionLayer(heads=2, head_dim=8),
+    optimizer=Armijo(),
+    probes={"loss": Loss()},
+    steps=200,
+)
+"""Four samples of five unit tokens, two heads of width 8, gradient descent by line search."""
+
+QUERY = ("query",)
+
+MODES = {"all": "all weights trained in stage two", "query": "only the query block trained in stage two"}
+
+RECORDS = 25
+"""Points of a path that are kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much of a task is run, and how its planes are sampled.
+
+    Attributes:
+        steps: of stage one and of stage two.
+        seeds: their number.
+        modes: which weights move in stage two.
+        points: of a grid along each direction.
+        draws: random planes of a lane.
+        samples: examples on which the loss is evaluated.
+        matvecs: Lanczos steps of a sharpness.
+    """
+
+    steps: tuple[int, int]
+    seeds: int
+    modes: tuple[str, ...]
+    points: int
+    draws: int
+    samples: int = 512
+    matvecs: int = 60
+
+
+PLANS = {
+    (Size.SMOKE, "layer"): Plan((20, 60), 2, ("query",), 9, 1),
+    (Size.QUICK, "layer"): Plan((50, 500), 8, ("all", "query"), 31, 3),
+    (Size.PAPER, "layer"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
+    (Size.QUICK, "layer, Gaussian first"): Plan((50, 500), 8, ("all", "query"), 31, 3),
+    (Size.PAPER, "layer, Gaussian first"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
+    (Size.QUICK, "text"): Plan((300, 200), 3, ("all", "query"), 17, 1, 64, 20),
+    (Size.PAPER, "text"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
+    (Size.SMOKE, "pathfinder"): Plan((4, 4), 2, ("query",), 5, 1, 2, 8),
+    (Size.PAPER, "pathfinder"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
+}
+"""The tasks of each size; Pathfinder has 1024 tokens an example, and a plane of it takes minutes."""
+
+
+def name(experiment: Experiment) -> str:
+    """The kernel's name in claims and figures."""
+    return type(value_at(experiment, "model.attention")).__name__.lower()
+
+
+def with_kernel(experiment: Experiment, attention: AbstractAttention) -> Experiment:
+    """The experiment with another kernel."""
+    return replace_at(experiment, "model.attention", attention)
+
+
+def classifier(task: str, size: Size) -> Experiment:
+    """The encoder of Song et al. on a task: SGD with momentum on text, Adam on Pathfinder."""
+    smoke, quick = size == Size.SMOKE, size == Size.QUICK
+    if task == "text":
+        dataset, batch, optimizer = IMDb(length=128 if quick else 1024), 16 if quick else 32, Momentum(0.1, 0.9)
+    else:
+        count = {"path_length": 6, "train": 32, "development": 16, "test": 16} if smoke else {}
+        dataset, batch, optimizer = Pathfinder(**count), 4 if smoke else 128, Adam(1e-3)
+    model = (
+        Transformer(width=16, depth=1, hidden=32) if smoke else Transformer(head_dim=32, chunk=None if quick else 128)
+    )
+    base = Experiment(Classification(dataset), Minibatch(batch), model, optimizer, probes={"loss": Loss(Every(10))})
+    return dataclasses.replace(base, trained=None, precision="float32")
+
+
+def missing(task: str, size: Size) -> str:
+    """Why the data of a task cannot be had; empty where it can."""
+    if task != "text" or (size, task) not in PLANS:
+        return ""
+    try:
+        IMDb(length=8).load()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def requests(task: str, bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+    """Stage one, then stage two by the weights that move; nothing where the task is not part of the size."""
+    plan = PLANS.get((size, task))
+    if plan is None or missing(task, size):
+        return {}
+    seeds = tuple(range(plan.seeds))
+    first = Gaussian() if task.endswith("Gaussian first") else Softmax()
+    layer = task.startswith("layer")
+    shared = bases[0] if layer else classifier(task, size)
+    origin = dataclasses.replace(with_kernel(shared, first), steps=plan.steps[0])
+    families = {"stage one": [Request(origin, seeds)]}
+    probes = {"loss": Loss(), "path": Parameters(Every(max(1, plan.steps[1] // RECORDS)))}
+    for mode in plan.modes:
+        second = dataclasses.replace(shared, steps=plan.steps[1], probes=probes, origin=origin)
+        second = replace_at(second, "trained", QUERY if mode == "query" else shared.trained)
+        kernels = [value_at(base, "model.attention") for base in bases]
+        families[mode] = [Request(with_kernel(second, kernel), seeds) for kernel in kernels]
+    return families
