@@ -271,6 +271,10 @@ class Store:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return ""
 
+    def digests(self) -> list[str]:
+        """The digests of all runs that can be used, in order."""
+        return [name for name in dict.fromkeys(path.parent.name for path in self._all_parts()) if self._parts(name)]
+
     def experiment(self, digest: str) -> Experiment:
         """The definition kept under a digest.
 
@@ -306,7 +310,7 @@ class _GivenFolder(Mapping[str, np.ndarray]):
         return next(iter(load(path.read_bytes()).values()))
 
     def __iter__(self) -> Iterator[str]:
-        return (path.name for path in self.root.iterdir())
+        return (path.name for path in self.root.iterdir()) if self.root.is_dir() else iter(())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

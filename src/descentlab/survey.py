@@ -6,6 +6,8 @@
 """
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -21,6 +23,7 @@ from descentlab.data import Minibatch
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment, start, stored
 from descentlab.landscape import (
+    NoPlane,
     Slice,
     Surface,
     along,
@@ -103,7 +106,8 @@ def legs(
         samples: most examples that are evaluated.
 
     Raises:
-        ValueError: if a lane did not make all its steps, or the trajectory of the origin is missing.
+        ValueError: if a lane did not make all its steps, it has no stored parameters, or the trajectory of the origin
+            is missing.
     """
     experiment, trajectory = run
     if not trajectory.finished.all():
@@ -120,6 +124,8 @@ def legs(
         for lane, (seed, end) in enumerate(zip(trajectory.seeds, trajectory.ends(), strict=True)):
             begun = None if before is None else jax.tree.map(jnp.asarray, before.ends()[before.seeds.index(seed)])
             objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun)
+            if absent := [block for block in named(params) if block not in end]:
+                raise ValueError(f"a landscape needs stored parameters, but {name} has no {absent[0]!r}; run it again")
             last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
             loss = objective.on(_evaluated(experiment, objective, held, samples)).loss
@@ -185,10 +191,10 @@ def trajectory(leg: Leg, points: int, *, progress: Progress | None = None) -> Vi
         progress: told how far the work is.
 
     Raises:
-        ValueError: if no path was recorded, or it spans no plane.
+        NoPlane: if no path was recorded, or it spans no plane.
     """
     if leg.path is None:
-        raise ValueError(
+        raise NoPlane(
             f"the plane of a path needs recorded parameters, but {leg.name} has none; add the probe "
             "Parameters(Every(k)) to the experiment"
         )
@@ -213,12 +219,12 @@ def common(one: Leg, other: Leg, points: int, *, progress: Progress | None = Non
         progress: told how far the work is, for each leg on its own.
 
     Raises:
-        ValueError: if their starts differ, or the three points lie on one line.
+        NoPlane: if their starts differ, or the three points lie on one line.
     """
     with jax.enable_x64(one.precision == "float64"):
         paths = [leg.points() for leg in (one, other)]
         if paths[0].shape[1] != paths[1].shape[1] or not np.array_equal(paths[0][0], paths[1][0]):
-            raise ValueError(
+            raise NoPlane(
                 f"a common plane needs two runs with one start; those of {one.name} and {other.name} differ; give them "
                 "the same seed, and the same origin or initialisation"
             )
@@ -310,11 +316,13 @@ class Survey:
         legs: all lanes, by the name of their run.
         views: all planes.
         ends: barrier and sharpness, by name and seed.
+        left_out: which planes could not be made, and why.
     """
 
     legs: Mapping[str, Sequence[Leg]]
     views: Sequence[View]
     ends: Mapping[tuple[str, int], Mapping[str, Estimate]]
+    left_out: Sequence[str] = ()
 
     def of(self, name: str, protocol: str) -> list[View]:
         """The views of one run by one protocol."""
@@ -354,9 +362,8 @@ def survey(
         progress: told how many points of how many are done.
     """
     every = [leg for lanes in legs.values() for leg in lanes]
-    pairs = [(one, other) for one in every for other in every if one.seed == other.seed and _ordered(legs, one, other)]
-    paths = [leg for leg in every if leg.path is not None]
-    total = points**2 * (draws * len(every) + len(paths) + 2 * len(pairs))
+    pairs = [(one, other) for one, other in itertools.combinations(every, 2) if _comparable(legs, one, other)]
+    total = points**2 * ((draws + 1) * len(every) + 2 * len(pairs))
     done = 0
 
     def told(_done: int, _all: int) -> None:
@@ -365,15 +372,23 @@ def survey(
         if progress is not None:
             progress(done, total)
 
+    planes = [
+        *(functools.partial(random, leg, draw, points) for leg in every for draw in range(draws)),
+        *(functools.partial(trajectory, leg, points) for leg in every),
+        *(functools.partial(common, one, other, points) for one, other in pairs),
+    ]
     views: list[View] = []
-    for leg in every:
-        views += [random(leg, draw, points, progress=told) for draw in range(draws)]
-    views += [trajectory(leg, points, progress=told) for leg in paths]
-    for one, other in pairs:
-        views += common(one, other, points, progress=told)
-    return Survey(legs, views, {(leg.name, leg.seed): end_numbers(leg, matvecs=matvecs) for leg in every})
+    left_out: list[str] = []
+    for plane in planes:
+        try:
+            found = plane(progress=told)
+            views += found if isinstance(found, tuple) else (found,)
+        except NoPlane as reason:
+            left_out.append(str(reason))
+    ends = {(leg.name, leg.seed): end_numbers(leg, matvecs=matvecs) for leg in every}
+    return Survey(legs, views, ends, left_out)
 
 
-def _ordered(legs: Mapping[str, Sequence[Leg]], one: Leg, other: Leg) -> bool:
-    """Whether two legs are of the first two of exactly two runs."""
-    return len(legs) == 2 and [one.name, other.name] == list(legs)
+def _comparable(legs: Mapping[str, Sequence[Leg]], one: Leg, other: Leg) -> bool:
+    """Whether two legs are lanes of one seed of two runs, and there are no more runs."""
+    return len(legs) == 2 and one.name != other.name and one.seed == other.seed

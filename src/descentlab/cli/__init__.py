@@ -5,6 +5,7 @@ list of studies start no JAX. Class names on the command line are mapped to clas
 """
 
 import argparse
+import importlib
 import linecache
 import os
 import sys
@@ -22,8 +23,12 @@ _COMMANDS = {
     "check": "judge the claims again on what the store holds, without training",
     "report": "write the page again from what the store holds",
     "certify": "will gradient descent train this? for your own arrays, text or sizes",
+    "landscape": "surfaces of the loss around a stored run, or around two of them, and their numbers",
     "cost": "what does a model cost to run? arithmetic, memory traffic, bounds, a modelled accelerator",
 }
+
+_WITHOUT_STUDY = ("certify", "cost", "landscape")
+"""Commands in modules of their own name."""
 
 _EPILOG = """\
 descentlab run STUDY --help shows every flag of a study; STUDY is a name from `descentlab list` or the path of a
@@ -97,14 +102,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise discovery.UsageError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
     if command == "list":
         return _list(rest)
-    if command == "certify":
-        from descentlab.cli import certify
-
-        return certify.main(rest)
-    if command == "cost":
-        from descentlab.cli import cost
-
-        return cost.main(rest)
+    if command in _WITHOUT_STUDY:
+        return importlib.import_module(f"descentlab.cli.{command}").main(rest)
     if not rest or rest[0] in ("-h", "--help"):
         print(f"usage: descentlab {command} STUDY [flags]\n\n{_COMMANDS[command]}\n\n{_EPILOG}")
         _list([])

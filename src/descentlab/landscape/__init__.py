@@ -8,6 +8,7 @@ from descentlab.landscape.measures import barrier as barrier
 from descentlab.landscape.measures import laplacian as laplacian
 from descentlab.landscape.measures import local_minima as local_minima
 from descentlab.landscape.measures import negative_share as negative_share
+from descentlab.landscape.planes import NoPlane as NoPlane
 from descentlab.landscape.planes import Place as Place
 from descentlab.landscape.planes import Slice as Slice
 from descentlab.landscape.planes import common_plane as common_plane

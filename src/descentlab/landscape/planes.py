@@ -10,10 +10,14 @@ from jax.flatten_util import ravel_pytree
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.landscape.directions import random_direction
 
-__all__ = ["Place", "Slice", "common_plane", "random_plane", "segment", "trajectory_plane"]
+__all__ = ["NoPlane", "Place", "Slice", "common_plane", "random_plane", "segment", "trajectory_plane"]
 
 PARALLEL = 1e-6
 """Two directions whose sine is below this span no plane."""
+
+
+class NoPlane(ValueError):
+    """Points span no plane: what was wanted, what came, what to do."""
 
 
 class Place(NamedTuple):
@@ -93,18 +97,18 @@ def trajectory_plane(start: PyTree, path: Float[Array, "record param"]) -> Slice
         path: the points after it as vectors in tree order; the last one is the end.
 
     Raises:
-        ValueError: if the path goes nowhere, or never leaves the straight line.
+        NoPlane: if the path goes nowhere, or never leaves the straight line.
     """
     origin, restore = ravel_pytree(start)
     first = path[-1] - origin
     length = jnp.linalg.norm(first)
     if not length > 0:
-        raise ValueError("a plane through a path needs an end that differs from its start; these are the same point")
+        raise NoPlane("a plane through a path needs an end that differs from its start; these are the same point")
     away = path - origin
     beside = away - jnp.outer(away @ first, first) / length**2
     _, spread, rows = jnp.linalg.svd(beside - beside.mean(axis=0), full_matrices=False)
     if not spread[0] > PARALLEL * length:
-        raise ValueError(
+        raise NoPlane(
             "a plane through a path needs points beside the straight line from start to end, but these "
             f"{path.shape[0]} lie on it; record parameters at more steps"
         )
@@ -124,12 +128,12 @@ def common_plane(start: PyTree, ends: Float[Array, "2 param"]) -> Slice:
         ends: where they ended, as vectors in tree order.
 
     Raises:
-        ValueError: if the three points lie on one line.
+        NoPlane: if the three points lie on one line.
     """
     origin, restore = ravel_pytree(start)
     first, other = ends - origin
     length, reach = jnp.linalg.norm(first), jnp.linalg.norm(other)
     beside = other - (other @ first) * first / jnp.where(length > 0, length, 1.0) ** 2
     if not (length > 0 and jnp.linalg.norm(beside) > PARALLEL * reach):
-        raise ValueError("a common plane needs a start and two ends that are not on one line; these are")
+        raise NoPlane("a common plane needs a start and two ends that are not on one line; these are")
     return Slice(start, (restore(first), restore(length * beside / jnp.linalg.norm(beside))))

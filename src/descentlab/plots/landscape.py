@@ -14,8 +14,8 @@ __all__ = ["AXES", "Sheet", "contours", "sheets", "surfaces"]
 
 Scale = Literal["log", "linear"]
 
-GAP = 0.08
-"""Share of the width, or of the height, between two sheets."""
+GAPS = (0.08, 0.16)
+"""Share of the width between two sheets, and of the height between two that are stacked."""
 
 PATH = "#d3287d"
 """Colour of a path: apart from the whole colour scale and from the kernels."""
@@ -48,9 +48,9 @@ class Sheet:
 
 
 AXES = {
-    "random": ("first draw / size of the weights", "second draw / size of the weights"),
-    "trajectory": ("start (0) to end (1)", "first principal direction beside it"),
-    "common": ("start (0) to first end (1)", "aside, to the second end"),
+    "random": ("first draw", "second draw"),
+    "trajectory": ("start 0, end 1", "aside"),
+    "common": ("start 0, first end 1", "to the second end"),
 }
 """What lies along the two directions of a plane, by how it was chosen."""
 
@@ -115,7 +115,11 @@ def surfaces(title: str, sheets: Sequence[Sheet], axes: tuple[str, str]) -> go.F
     scenes = [_numbered("scene", i) for i in range(len(sheets) + 1)]
     lengthwise = {name: {"title": {"text": text}} for name, text in zip(("xaxis", "yaxis"), axes, strict=True)}
     for scene in scenes:
-        figure.layout[scene] = {**lengthwise, "zaxis": {"title": {"text": "loss"}}, "aspectmode": "cube"}
+        figure.layout[scene] = {
+            **lengthwise,
+            "zaxis": {"title": {"text": "loss"}, "exponentformat": "power"},
+            "aspectmode": "cube",
+        }
     _arrange(figure, sheets, [(f"{scene}.domain.x", f"{scene}.domain.y") for scene in scenes[:-1]], (520, 440))
     scales = [
         _button(name, [{}, _on_all(scenes, {"zaxis.type": name, "zaxis.range": list(ends)})])
@@ -272,9 +276,9 @@ def _places(domains: Sequence[tuple[str, str]], cells: Sequence[tuple[tuple[int,
     """Domains and places of names, for each sheet in its cell: which of how many, along and upwards."""
     changes: dict[str, Any] = {}
     for i, (names, cell) in enumerate(zip(domains, cells, strict=True)):
-        for name, (which, of) in zip(names, cell, strict=True):
-            width = (1 - GAP * (of - 1)) / of
-            changes[name] = [which * (width + GAP), which * (width + GAP) + width]
+        for name, (which, of), gap in zip(names, cell, GAPS, strict=True):
+            width = (1 - gap * (of - 1)) / of
+            changes[name] = [which * (width + gap), which * (width + gap) + width]
         changes[f"annotations[{i}].x"] = float(np.mean(changes[names[0]]))
         changes[f"annotations[{i}].y"] = changes[names[1]][1]
     return changes

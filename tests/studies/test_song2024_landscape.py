@@ -1,0 +1,148 @@
+"""The landscape study in its smoke size, and verdicts that turn when a number does."""
+
+import dataclasses
+import os
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from descentlab.datasets import DataError, IMDb
+from descentlab.estimate import Estimate
+from descentlab.landscape import Surface
+from descentlab.store import Store
+from descentlab.studies.song2024_landscape import study
+from descentlab.studies.song2024_landscape.sections import TEXTS, Found, claims, compared
+from descentlab.study import Size, requests, run_study
+from descentlab.survey import PROTOCOLS, Leg, Survey, View
+
+SEEDS = range(4)
+AT_ENDS = ("sharpness", "barrier")
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    store = Store((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "landscape")
+    return run_study(study, Size.SMOKE, requests(study, Size.SMOKE), store)
+
+
+def test_the_smoke_size_makes_every_claim_of_both_its_tasks(outcome):
+    ids = [claim.id for claim in outcome.claims]
+    assert len(set(ids)) == len(ids) == 2 * len(TEXTS)
+    for task in ("layer", "pathfinder"):
+        for number in TEXTS:
+            assert f"{task}-query-{number.replace('_', '-')}" in ids
+    for claim in outcome.claims:
+        assert claim.checked == (1 if claim.id.endswith(AT_ENDS) else 3)
+        assert claim.detail
+        assert np.isfinite(claim.measured)
+
+
+def test_figures_are_drawn_where_there_is_something_to_draw(outcome):
+    drawn = {section.name: 0 for section in study.sections}
+    for section in study.sections:
+        for figure in section.figures:
+            title, caption = (figure.__doc__ or "").split("\n", 1)
+            assert section.name in title
+            assert caption.strip()
+            chart = figure(outcome.runs[section.name])
+            assert isinstance(chart, go.Figure)
+            drawn[section.name] += bool(chart.data)
+    assert drawn == {"layer": 4, "layer, Gaussian first": 0, "text": 0, "pathfinder": 4}
+
+
+def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):
+    """A survey whose numbers are what is given, slightly different from seed to seed."""
+    names = [number for number in TEXTS if number not in AT_ENDS]
+    legs, views, ends = {}, [], {}
+    flat = Surface(np.zeros(2), np.zeros(2), np.zeros((2, 2)))
+    nowhere = (np.zeros((0, 2)), np.zeros(0))
+    for kernel, value in (("softmax", softmax), ("gaussian", gaussian)):
+        legs[kernel] = [Leg(kernel, seed, lambda params: params, None, None, None, "float64") for seed in seeds]
+        for leg in legs[kernel]:
+            number = Estimate(value * (1 + 0.01 * leg.seed * (kernel == "softmax")), error)
+            ends[kernel, leg.seed] = dict.fromkeys(AT_ENDS, number)
+            views += [
+                View(leg, protocol, draw, flat, nowhere, dict.fromkeys(names, number), nowhere[0])
+                for protocol in PROTOCOLS
+                for draw in range(2)
+            ]
+    return Survey(legs, views, ends)
+
+
+def verdicts(seen):
+    return {str(claim.verdict) for claim in claims("layer", Found({"all": seen}))}
+
+
+def test_verdicts_follow_the_numbers():
+    assert verdicts(made_up(softmax=2.0, gaussian=1.0)) == {"holds"}
+    assert verdicts(made_up(softmax=1.0, gaussian=2.0)) == {"fails"}
+    assert verdicts(made_up(softmax=1.0, gaussian=1.015)) == {"undecided"}
+
+
+@pytest.mark.parametrize("number", TEXTS)
+def test_each_claim_fails_when_its_own_number_is_wrong(number):
+    seen = made_up(softmax=2.0, gaussian=1.0)
+
+    def wrong(numbers, name):
+        return {**numbers, number: Estimate(4.0, 0.0)} if number in numbers and name == "gaussian" else numbers
+
+    views = [dataclasses.replace(view, numbers=wrong(view.numbers, view.leg.name)) for view in seen.views]
+    ends = {at: wrong(numbers, at[0]) for at, numbers in seen.ends.items()}
+    found = claims("layer", Found({"all": dataclasses.replace(seen, views=views, ends=ends)}))
+    failed = [claim.id for claim in found if claim.verdict == "fails"]
+    assert failed == [f"layer-all-{number.replace('_', '-')}"]
+
+
+def test_one_kind_of_plane_is_enough_to_fail():
+    seen = made_up(softmax=2.0, gaussian=1.0)
+    views = [
+        dataclasses.replace(view, numbers=dict.fromkeys(view.numbers, Estimate(4.0, 0.0)))
+        if (view.protocol, view.leg.name) == ("common", "gaussian")
+        else view
+        for view in seen.views
+    ]
+    found = claims("layer", Found({"all": dataclasses.replace(seen, views=views)}))
+    assert {claim.id for claim in found if claim.verdict == "holds"} == {"layer-all-sharpness", "layer-all-barrier"}
+
+
+def test_the_interval_is_that_of_paired_seeds():
+    low, middle, high = compared(made_up(softmax=2.0, gaussian=1.0), "sharpness", None)
+    logs = -np.log(2 * (1 + 0.01 * np.arange(4)))
+    half = 3.1824 * logs.std(ddof=1) / 2
+    np.testing.assert_allclose(np.log([low, middle, high]), logs.mean() + half * np.asarray([-1, 0, 1]), rtol=1e-4)
+    wide = compared(made_up(softmax=2.0, gaussian=1.0, error=0.1), "sharpness", None)
+    assert wide[0] < low < high < wide[2]
+
+
+def test_one_seed_decides_nothing_and_one_kernel_is_not_compared():
+    assert verdicts(made_up(softmax=2.0, gaussian=1.0, seeds=[0])) == {"undecided"}
+    seen = made_up()
+    alone = dataclasses.replace(seen, legs={"softmax": seen.legs["softmax"]})
+    assert verdicts(alone) == {"not applicable"}
+
+
+def test_missing_reviews_are_said_and_the_rest_is_run(monkeypatch):
+    def absent(self):
+        raise DataError("no reviews here")
+
+    monkeypatch.setattr(IMDb, "load", absent)
+    wanted = requests(study, Size.QUICK)
+    assert wanted["text"] == {}
+    assert wanted["layer"]
+    text = next(section for section in study.sections if section.name == "text")
+    (claim,) = text.claims(text.seen({}, Size.QUICK, None))
+    assert claim.verdict == "not applicable"
+    assert "no reviews here" in claim.detail
+
+
+def test_stage_two_starts_from_the_shared_end_and_moves_what_it_says():
+    wanted = requests(study, Size.QUICK)["layer"]
+    (first,) = wanted["stage one"]
+    for mode, trained in (("all", first.experiment.trained), ("query", ("query",))):
+        assert [type(one.experiment.model.attention).__name__ for one in wanted[mode]] == ["Softmax", "Gaussian"]
+        for one in wanted[mode]:
+            assert one.experiment.origin == first.experiment
+            assert one.experiment.trained == trained
+            assert one.seeds == first.seeds
