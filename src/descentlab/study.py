@@ -14,7 +14,7 @@ from descentlab.tasks import TextWindows
 from descentlab.theory.claim import Claim
 from descentlab.trajectory import Trajectory
 
-__all__ = ["Outcome", "Run", "Runs", "Section", "Size", "Study", "conclude", "requests", "run_study"]
+__all__ = ["Outcome", "Run", "Runs", "Section", "Size", "Study", "conclude", "requests", "run_study", "untrained"]
 
 
 class Size(enum.StrEnum):
@@ -35,6 +35,12 @@ class Run:
 
 Runs = Mapping[str, Sequence[Run]]
 """The runs of one section by the name of their family."""
+
+
+def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+    """The requests of a section whose claims need no run: none."""
+    del bases, size
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,16 @@ import json
 
 import pytest
 
+from descentlab import models
 from descentlab._describe import describe
-from descentlab.attention import NormalizedGaussian
+from descentlab.attention import Gaussian, NormalizedGaussian
 from descentlab.cost.config import from_config, from_definition, kernel, read
 from descentlab.cost.presets import TRANSFORMERS
 from descentlab.cost.transformer import KERNELS, Transformer
+from descentlab.datasets import Pathfinder
 from descentlab.experiment import Experiment
 from descentlab.models import AttentionLayer
-from descentlab.tasks import TokenRegression
+from descentlab.tasks import Classification, TokenRegression
 
 BERT = {
     "architectures": ["BertForMaskedLM"],
@@ -57,6 +59,17 @@ def test_an_experiment_of_the_store_is_read(tmp_path):
     found = read(str(tmp_path / "experiment.json"))
     assert (found.layers, found.width, found.heads, found.head, found.out, found.ffn) == (1, 8, 2, 3, 4, 0)
     assert found.kernel == KERNELS["normalized-gaussian"]
+
+
+def test_a_transformer_of_the_package_is_read():
+    """Its products are those that JAX traces, as tests/cost/test_transformer.py counts them."""
+    sizes = models.Transformer(Gaussian(), width=12, depth=3, heads=2, head_dim=5, hidden=20, causal=True)
+    experiment = Experiment(task=Classification(Pathfinder()), model=sizes)
+    found = from_definition(describe(experiment))
+    wanted = Transformer(3, 12, 2, 20, head_dim=5, kernel=KERNELS["gaussian"], causal=True)
+    assert found == wanted
+    bare = describe(experiment) | {"model": describe(models.Transformer(hidden=None, norm=models.NoNorm()))}
+    assert (from_definition(bare).ffn, from_definition(bare).norm) == (0, "none")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,17 @@ def test_without_time_to_load_fusing_never_costs():
     assert pair(machine, product, after).saved > 0
 
 
+def test_one_pass_needs_no_whole_columns():
+    """Then tiles stay as they are: the product takes as long as alone, and what follows hides behind it."""
+    product = Matmul("scores", "attention", 4096, 64, 4096, wide=True)
+    kernel = Elementwise("gaussian", "other", 4096**2, 4, passes=1, wide=True, row=4096)
+    found = pair(FED, product, kernel)
+    assert found.columns == FED.local_tile
+    assert found.fused == float(cycles(FED, product))
+    assert found.fused < pair(FED, product, Elementwise("softmax", "other", 4096**2, 4, passes=3, wide=True)).fused
+
+
 def test_an_accumulator_too_small_for_a_column_is_refused():
     product = Matmul("scores", "attention", 40_000, 64, 1)
     with pytest.raises(ValueError, match="needs an accumulator of at least 160000 bytes for one column, got 131072"):
-        pair(Accelerator(), product, Elementwise("softmax", "other", 40_000, 4))
+        pair(Accelerator(), product, Elementwise("softmax", "other", 40_000, 4, passes=3))

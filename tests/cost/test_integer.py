@@ -115,9 +115,18 @@ def test_requantising_rounds_the_exact_product_with_a_dyadic_number(ratio):
     assert narrow.tolist() == [min(max(one, -128), 127) for one in exact]
 
 
-@pytest.mark.parametrize("ratio", [0.25, 0.0, -1.0, 1e-10, math.nan])
+@pytest.mark.parametrize("ratio", [0.25, 0.3, 1.0, 7.7, 63.9])
+def test_requantising_to_a_finer_scale_rounds_and_clips(ratio):
+    sums = np.concatenate([np.arange(-600, 600), [2**31 - 1, -(2**31)]]).astype(np.int32)
+    mantissa, exponent = math.frexp(ratio)
+    dyadic = Fraction(round(mantissa * 2**15)) * Fraction(2) ** (exponent - 15)
+    exact = [math.floor(int(one) * dyadic + Fraction(1, 2)) for one in sums]
+    assert integer.requantize(jnp.asarray(sums), ratio).tolist() == [min(max(one, -128), 127) for one in exact]
+
+
+@pytest.mark.parametrize("ratio", [64.0, 0.0, -1.0, 1e-10, math.nan])
 def test_a_ratio_out_of_range_is_refused(ratio):
-    with pytest.raises(ValueError, match="must lie between 2.-31 and 1/4"):
+    with pytest.raises(ValueError, match="must lie between 2.-31 and 64"):
         integer.requantize(jnp.ones(1, jnp.int32), ratio)
 
 

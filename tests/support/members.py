@@ -10,6 +10,7 @@ import numpy as np
 import descentlab
 from descentlab import attention, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
 from descentlab.given import Given
+from descentlab.studies.kim2023_inference import marked
 from descentlab.theory import theorem_b, theorem_c
 from support.counting import Counting
 
@@ -98,6 +99,7 @@ EXAMPLES = {
     data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],
     objective.SquaredError: [objective.SquaredError()],
     objective.CrossEntropy: [objective.CrossEntropy()],
+    marked.Marked: [marked.Marked(tokens=8, train=8, development=2, test=2)],
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],
     datasets.OwnText: [datasets.OwnText(LABELLED, 6, development=1, test=1)],

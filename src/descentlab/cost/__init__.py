@@ -1,6 +1,6 @@
 """The cost of inference: arithmetic, memory traffic, bounds, a modelled accelerator, mappings, integer arithmetic.
 
-Nothing here depends on training. Only `integer` and `measure` compute with JAX; all else counts.
+Nothing here depends on training. Only `integer`, `quantized` and `measure` compute with JAX; all else counts.
 """
 
 from descentlab.cost.accelerator import Accelerator as Accelerator

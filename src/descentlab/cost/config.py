@@ -98,15 +98,28 @@ def from_definition(data: Mapping[str, Any]) -> Transformer:
     """The Transformer of an experiment's plain data, as `experiment.json` of a store has it.
 
     Args:
-        data: what `describe(experiment)` gives. The token width is the task's.
+        data: what `describe(experiment)` gives. A single attention layer has the token width of its task; read-outs and
+            embeddings are not counted.
 
     Raises:
-        ValueError: if the architecture is not a single attention layer, or the task does not say its token width.
+        ValueError: if the cost of the architecture or of its kernel is not known, or a task does not say its width.
     """
     model, task = data.get("model", {}), data.get("task", {})
-    name = str(model.get("class", "")).rpartition(":")[2]
+    name = _class(model)
+    if name == "Transformer":
+        return Transformer(
+            layers=model["depth"],
+            width=model["width"],
+            heads=model["heads"],
+            ffn=model["hidden"] or 0,
+            head_dim=model["head_dim"],
+            norm="none" if _class(model["norm"]) == "NoNorm" else "layer",
+            kernel=kernel(_class(model["attention"])),
+            causal=model["causal"],
+        )
     if name != "AttentionLayer":
-        raise ValueError(f"the cost of the architecture {name or 'nothing'} is not known; known is: AttentionLayer")
+        known = "AttentionLayer, Transformer"
+        raise ValueError(f"the cost of the architecture {name or 'nothing'} is not known; known are: {known}")
     width = task.get("dim") or (task.get("inputs") or {}).get("shape", [None])[-1]
     if width is None:
         raise ValueError("the task does not say the width of a token; give a model whose task has `dim` or `inputs`")
@@ -120,8 +133,13 @@ def from_definition(data: Mapping[str, Any]) -> Transformer:
         bias=False,
         norm="none",
         residual=model["residual"],
-        kernel=kernel(str(model["attention"]["class"]).rpartition(":")[2]),
+        kernel=kernel(_class(model["attention"])),
     )
+
+
+def _class(data: Mapping[str, Any]) -> str:
+    """The name of the class that plain data describes."""
+    return str(data.get("class", "")).rpartition(":")[2]
 
 
 def _sizes(data: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Fused, the result stays in the accumulator and nothing of it is moved in between. But softmax and LayerNorm need all
 entries of a column of the result at once, so the accumulator holds whole columns and thus fewer of them, and every tile
-of the left factor is loaded into the array for each group of columns.
+of the left factor is loaded into the array for each group of columns. What is done in one pass, such as the Gaussian
+kernel, takes any tile.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ class Pair:
     Attributes:
         apart: cycles of one after the other.
         fused: cycles of both together.
-        columns: columns of the result that the accumulator holds whole.
+        columns: columns of the result that are in the accumulator at once.
     """
 
     apart: float
@@ -41,7 +42,7 @@ def pair(machine: Accelerator, product: Matmul, after: Elementwise) -> Pair:
     Args:
         machine: the accelerator; without `preload` fused products cost nothing more, so it should have one.
         product: the product, one size each.
-        after: what needs whole columns of its result.
+        after: what is done with its result; in more than one pass it needs whole columns.
 
     Returns:
         The cycles. Array and vector unit overlap when fused: while one group of columns is normalised, the next is
@@ -50,7 +51,8 @@ def pair(machine: Accelerator, product: Matmul, after: Elementwise) -> Pair:
     Raises:
         ValueError: if the accumulator does not hold one column.
     """
-    held = machine.accumulator // (machine.output_bytes * int(np.max(product.rows)))
+    whole = after.passes > 1
+    held = machine.accumulator // (machine.output_bytes * int(np.max(product.rows))) if whole else machine.local_tile
     if held < 1:
         raise ValueError(
             f"fusing {product.name} with {after.name} needs an accumulator of at least "
@@ -67,8 +69,9 @@ def _moving(machine: Accelerator, product: Matmul, after: Elementwise, held: int
     own = after.parameters * machine.output_bytes + (after.reads - 1) * machine.input_bytes * after.elements
     shared = product.count * machine.input_bytes * product.rows * product.columns * (1 + product.bias)
     left, right = product.rows * product.inner, product.streamed
+    bands = 1 if after.passes > 1 else np.ceil(product.rows / held)
     groups, tiles = np.ceil(product.columns / held), np.ceil(product.columns / machine.main_tile)
     again = np.ceil(product.rows / machine.main_tile)
     main = product.count * machine.input_bytes * (left * tiles + right * again) + shared + after.count * own
-    local = product.count * machine.input_bytes * (left * groups + right) + shared + after.count * own
+    local = product.count * machine.input_bytes * (left * groups + right * bands) + shared + after.count * own
     return main / machine.dram_rate + local / machine.local_rate

@@ -221,7 +221,7 @@ def requantize(sums: Int[Array, "..."], ratio: float, *, bits: int = 8) -> Int[A
 
     Args:
         sums: 32-bit integers.
-        ratio: their scale over the new one, from 2^-31 to below 1/4.
+        ratio: their scale over the new one, from 2^-31 to below 64.
         bits: of the result.
 
     Returns:
@@ -230,9 +230,13 @@ def requantize(sums: Int[Array, "..."], ratio: float, *, bits: int = 8) -> Int[A
     Raises:
         ValueError: if the ratio lies elsewhere.
     """
-    if not 2.0**-31 <= ratio < 0.25:
-        raise ValueError(f"a ratio of scales must lie between 2^-31 and 1/4, got {ratio}; choose another new scale")
+    if not 2.0**-31 <= ratio < 64:
+        raise ValueError(f"a ratio of scales must lie between 2^-31 and 64, got {ratio}; choose another new scale")
     mantissa, exponent = math.frexp(ratio)
+    if exponent > -2:
+        # Beyond these bounds the result is clipped in any case; within them there is room to the left.
+        sums = jnp.clip(sums, -(2 ** (bits + 2)), 2 ** (bits + 2)) << exponent + 2
+        exponent = -2
     factor, down = round(mantissa * 2**15), 15 - exponent
     high, low = sums >> 16, (sums & 0xFFFF).astype(jnp.uint32)
     # (high 2^16 + low) factor + 2^(down - 1), cut below 2^16 first and then below 2^down: rounded down in two steps is

@@ -64,7 +64,7 @@ MACHINES = {
     "a100": Machine("NVIDIA A100 SXM 80 GB", {"int8": 624e12, "float16": 312e12, "float32": 19.5e12}, 2039e9, _SHEET),
     "h100": Machine("NVIDIA H100 SXM", {"int8": 1979e12, "float16": 989e12, "float32": 67e12}, 3.35e12, _SHEET),
     "h200": Machine("NVIDIA H200 SXM", {"int8": 1979e12, "float16": 989e12, "float32": 67e12}, 4.8e12, _SHEET),
-    "gemmini": Machine("Gemmini, 16 x 16 at 1 GHz", {"int8": 512e9}, 64e9, "the survey's analytic model, section 2.3"),
+    "gemmini": Machine("Gemmini, 16 x 16 at 1 GHz", {"int8": 512e9}, 64e9, "the analytic model of Kim et al. 2023"),
 }
 """Machines by name."""
 

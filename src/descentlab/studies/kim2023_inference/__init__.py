@@ -1,0 +1,25 @@
+"""What does a Transformer cost to run, and what would change it?
+
+Kim et al. (2023) count the operations and the memory traffic of Transformers, model an accelerator that runs them, and
+review what makes them cheaper. We count the same from the shapes, hold the counts against every table and figure that
+is printed, and go on to what the survey could only cite: integer arithmetic with real integers, also for the Gaussian
+kernel.
+
+FLOPs are multiplications and additions; a byte is moved where an operand is read once or a result written once, one
+byte an entry. A claim whose source says *derived* or *proposed* is not printed in the survey but follows from its model
+or from public code.
+"""
+
+from descentlab.studies.kim2023_inference import accelerator, compressed, integers, mappings, tables
+from descentlab.studies.kim2023_inference.marked import BASES
+from descentlab.study import Study
+
+study = Study(
+    name="kim2023_inference",
+    title="What a Transformer costs to run",
+    question=__doc__ or "",
+    paper="Kim et al. (2023), Full Stack Optimization of Transformer Inference: a Survey, arXiv:2302.14017",
+    base=BASES[0],
+    axis=("model.attention", BASES),
+    sections=(tables.section, accelerator.section, mappings.section, integers.section, compressed.section),
+)
