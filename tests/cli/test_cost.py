@@ -73,8 +73,13 @@ def test_a_causal_model_generates_unless_a_pass_is_asked_for(capsys):
     for flags, said in (([], "generating token by token"), (["--phase", "pass"], "one pass")):
         assert main(["cost", "gpt2", "--seq", "8", *flags]) == 0
         assert said in capsys.readouterr().out
-    assert main(["cost", "resnet50", "--batch", "2", "--hardware", "a100"]) == 0
+
+
+def test_a_convolutional_network_has_one_size_and_no_mappings(tmp_path, capsys):
+    page = tmp_path / "out.html"
+    assert main(["cost", "resnet50", "--batch", "2", "--page", str(page)]) == 0
     assert "image side 224" in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").count('type="application/json"') == 2
 
 
 @pytest.mark.parametrize(

@@ -246,9 +246,12 @@ def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f}"
 
 
+_PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "u", 1e-9: "n"}
+
+
 def _amount(value: float) -> str:
     """A number with three digits and a prefix of thousands."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u")):
+    for factor, prefix in _PREFIXES.items():
         if value >= factor:
             return f"{value / factor:.3g} {prefix}"
     return f"{value:.2g} "

@@ -35,7 +35,7 @@ def page(found: "Cost", provenance: Mapping[str, str]) -> str:
     figures = [_roofline(found), _shares(found)]
     if len(found.lengths) > 1:
         figures.append(_intensity(found))
-    if found.accelerator is not None:
+    if found.accelerator is not None and _products(found):
         figures.append(_mappings(found))
     report = Report(
         title=f"The cost of {found.title}",
@@ -117,9 +117,7 @@ def _intensity(found: "Cost") -> Figure:
 
 
 def _mappings(found: "Cost") -> Figure:
-    operators = [one for one in found.operators[-1] if isinstance(one, Matmul) and one.right is None]
-    products = {one.name: _whole(one) for one in operators}
-    samples = {name: _relative(product, found) for name, product in _largest(products).items()}
+    samples = {name: _relative(product, found) for name, product in _largest(_products(found)).items()}
     chart = distributions("", Axis("energy times delay, relative to the best", "log"), samples)
     return Figure(
         "Mappings",
@@ -127,6 +125,12 @@ def _mappings(found: "Cost") -> Figure:
         "relative to the best one that differential evolution or sampling found.",
         chart,
     )
+
+
+def _products(found: "Cost") -> dict[str, mapping.Problem]:
+    """The products of the layers by name; convolutions, whose filters an operator does not tell, are left out."""
+    operators = [one for one in found.operators[-1] if isinstance(one, Matmul)]
+    return {one.name: _whole(one) for one in operators if one.right is None and one.group != "head"}
 
 
 def _whole(one: Matmul) -> mapping.Problem:

@@ -68,7 +68,7 @@ class Transformer:
         residual: whether the input of a part is added to its result.
         kernel: of attention.
         causal: whether it generates token by token.
-        vocabulary: outputs of the head; 0 leaves it out.
+        vocabulary: outputs of the head, which is counted for every token; 0 leaves it out.
 
     Raises:
         ValueError: if a size is not above 0, or heads are not a multiple of the key and value heads.
