@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_the_published_numbers_are_printed(capsys):
     assert rows["projections"][1] == "29"
     assert rows["ffn"][1] == "58"
     assert rows["total"][1] == "97"
+
+
+def test_the_page_about_the_command_shows_what_it_prints(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "cost.md").read_text(encoding="utf-8")
+    shown = page.partition("$ descentlab cost bert-base --seq 512\n")[2].partition("```")[0]
+    assert main(["cost", "bert-base", "--seq", "512"]) == 0
+    assert capsys.readouterr().out.split() == shown.split()
 
 
 def test_a_page_has_its_four_figures(config, monkeypatch):

@@ -41,7 +41,7 @@ class Options:
     Attributes:
         model: a preset, or a file that describes a Transformer.
         seq: sequence lengths, separated by commas.
-        kernel: attention kernel, in the place of the model's own.
+        kernel: softmax, gaussian, normalized-gaussian, linear or relu, in the place of the model's own.
         hardware: gemmini, v100, a100, h100, h200, or here to measure this machine.
         precision: of all entries.
         batch: sequences, or images, at once.

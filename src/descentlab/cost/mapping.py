@@ -223,6 +223,8 @@ def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> t
 def best(of: Problem, machine: Accelerator, *, seed: int = 0) -> tuple[Mappings, Outcome]:
     """The mapping with the least energy times delay that differential evolution finds.
 
+    There is no proof that it is the best of all.
+
     Args:
         of: the problem.
         machine: the accelerator.
