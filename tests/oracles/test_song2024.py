@@ -16,7 +16,7 @@ from support import naive
 from support.problems import LAYER, SMALL, in_numpy, started
 
 pytestmark = pytest.mark.usefixtures("float64")
-KERNELS = [Softmax(), Gaussian(), Gaussian(0.4)]
+KERNELS = [Softmax(), Softmax(0.7), Gaussian(), Gaussian(0.4)]
 
 
 def experiment(kernel, output_dim=1, trained=naive.BLOCKS):
@@ -49,7 +49,7 @@ def test_hand_written_gradients_are_the_difference_quotients_of_the_loss(kernel)
 
 
 @pytest.mark.parametrize(("block", "output_dim"), [("value", 1), ("value", 2), ("output", 2), ("query", 1)])
-@pytest.mark.parametrize("kernel", [Softmax(), Gaussian(0.4)], ids=["softmax", "gaussian"])
+@pytest.mark.parametrize("kernel", [Softmax(0.7), Gaussian(0.4)], ids=["softmax", "gaussian"])
 def test_gram_matrices_of_single_blocks(kernel, block, output_dim):
     asked = experiment(kernel, output_dim, (block,))
     objective, params = started(asked)

@@ -19,7 +19,7 @@ TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the 
 LABELLED = Given("rows.csv", np.frombuffer(b"text,label\nfine,1\nshort,0\nlonger than that,1\nbad,0", dtype=np.uint8))
 
 EXAMPLES = {
-    attention.Softmax: [attention.Softmax()],
+    attention.Softmax: [attention.Softmax(), attention.Softmax(0.6)],
     attention.Gaussian: [attention.Gaussian(), attention.Gaussian(0.3)],
     attention.NormalizedGaussian: [attention.NormalizedGaussian(), attention.NormalizedGaussian(0.3)],
     attention.Linear: [attention.Linear()],

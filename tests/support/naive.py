@@ -16,11 +16,11 @@ def _kept(mask, row, others):
     return [j for j in range(others) if mask is None or mask[row, j]]
 
 
-def softmax(query, key, mask=None):
+def softmax(query, key, mask=None, temperature=1.0):
     weights = np.zeros((len(query), len(key)))
     for k, q in enumerate(query):
         kept = _kept(mask, k, len(key))
-        logits = [q @ key[j] / math.sqrt(len(q)) for j in kept]
+        logits = [q @ key[j] / (temperature * math.sqrt(len(q))) for j in kept]
         total = sum(math.exp(z) for z in logits)
         for j, z in zip(kept, logits, strict=True):
             weights[k, j] = math.exp(z) / total
@@ -62,7 +62,7 @@ def relu(query, key, mask=None):
 
 
 WEIGHTS = {
-    attention.Softmax: lambda kernel: softmax,
+    attention.Softmax: lambda kernel: lambda q, k, mask=None: softmax(q, k, mask, kernel.temperature),
     attention.Gaussian: lambda kernel: lambda q, k, mask=None: gaussian(q, k, mask, kernel.c),
     attention.NormalizedGaussian: lambda kernel: lambda q, k, mask=None: normalized_gaussian(q, k, mask, kernel.c),
     attention.Linear: lambda kernel: linear,
@@ -122,8 +122,8 @@ def gradient(inputs, targets, params, kernel):
         found["output"][h] += (s @ v).T @ r
         if isinstance(kernel, attention.Softmax):
             g = p - s * p.sum(axis=1, keepdims=True)
-            found["query"][h] += x.T @ g @ k / math.sqrt(q.shape[1])
-            found["key"][h] += x.T @ g.T @ q / math.sqrt(q.shape[1])
+            found["query"][h] += x.T @ g @ k / (kernel.temperature * math.sqrt(q.shape[1]))
+            found["key"][h] += x.T @ g.T @ q / (kernel.temperature * math.sqrt(q.shape[1]))
         else:
             c = 1 / (2 * math.sqrt(q.shape[1])) if kernel.c is None else kernel.c
             found["query"][h] += -2 * c * x.T @ (np.diag(p.sum(axis=1)) @ q - p @ k)
@@ -169,7 +169,7 @@ def gram_query(inputs, params, kernel):
             for j in range(tokens):
                 if isinstance(kernel, attention.Softmax):
                     mean = sum(s[k, m] * scalars[m] for m in range(tokens))
-                    rows[h, i, k] += s[k, j] * (scalars[j] - mean) * keys[j] / math.sqrt(width)
+                    rows[h, i, k] += s[k, j] * (scalars[j] - mean) * keys[j] / (kernel.temperature * math.sqrt(width))
                 else:
                     c = 1 / (2 * math.sqrt(width)) if kernel.c is None else kernel.c
                     rows[h, i, k] += -2 * c * s[k, j] * scalars[j] * (q[k] - keys[j])

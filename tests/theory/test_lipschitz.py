@@ -23,7 +23,7 @@ from support.problems import SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-BOUNDED = [Gaussian(0.5), Softmax(), Linear()]
+BOUNDED = [Gaussian(0.5), Softmax(), Softmax(0.5), Linear()]
 kernels = pytest.mark.parametrize("kernel", BOUNDED, ids=lambda kernel: type(kernel).__name__)
 SUBSETS = [subset for size in range(1, 5) for subset in combinations(naive.BLOCKS, size)]
 

@@ -1,8 +1,10 @@
 """Softmax attention."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention
 
@@ -32,7 +34,13 @@ def softmax_mean(
 
 
 class Softmax(AbstractAttention):
-    r"""Scaled dot-product attention, $S_{kj} \propto \exp(q_k^\top k_j / \sqrt d)$ with rows that sum to one.
+    r"""Scaled dot-product attention, $S_{kj} \propto \exp(q_k^\top k_j / (\tau \sqrt d))$ with rows that sum to one.
+
+    Args:
+        temperature: $\tau$; a low one makes attention look at few tokens, a high one at all alike.
+
+    Raises:
+        ValueError: if `temperature` is not above 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -40,8 +48,13 @@ class Softmax(AbstractAttention):
         [[0.25, 0.25, 0.25, 0.25]]
 
     References:
-        Vaswani et al. (2017), arXiv:1706.03762, equation 1.
+        Vaswani et al. (2017), arXiv:1706.03762, equation 1 (with $\tau = 1$).
     """
+
+    temperature: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        positive(self, "temperature")
 
     def weights(
         self,
@@ -50,7 +63,7 @@ class Softmax(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        return masked_softmax(query @ key.T / jnp.sqrt(1.0 * query.shape[-1]), mask)
+        return masked_softmax(self._logits(query, key), mask)
 
     def __call__(
         self,
@@ -60,4 +73,7 @@ class Softmax(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time out"]:
         """S V: the weighted sums of the values."""
-        return softmax_mean(query @ key.T / jnp.sqrt(1.0 * query.shape[-1]), value, mask)
+        return softmax_mean(self._logits(query, key), value, mask)
+
+    def _logits(self, query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
+        return query @ key.T / (self.temperature * jnp.sqrt(1.0 * query.shape[-1]))

@@ -137,12 +137,11 @@ def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{2\sqrt d}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
-    del attention
-    kappa, d = where.scores(radius), where.head_dim
-    first = kappa / (2 * jnp.sqrt(1.0 * d)) * where.power_sum(where.spectral**3)
-    bilinear = where.spectral**3 / (2 * jnp.sqrt(1.0 * d)) if where.moving == 2 else 0.0
-    second = where.power_sum(SOFTMAX_CURVATURE * where.longest * where.spectral**4 * kappa**2 / d + bilinear)
+    r"""$C_1 = \frac{\kappa}{2\tau\sqrt d}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
+    kappa, root = where.scores(radius), attention.temperature * jnp.sqrt(1.0 * where.head_dim)
+    first = kappa / (2 * root) * where.power_sum(where.spectral**3)
+    bilinear = where.spectral**3 / (2 * root) if where.moving == 2 else 0.0
+    second = where.power_sum(SOFTMAX_CURVATURE * where.longest * where.spectral**4 * (kappa / root) ** 2 + bilinear)
     return KernelBounds(first, second)
 
 
