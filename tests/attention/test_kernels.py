@@ -76,3 +76,9 @@ def test_rectified_weights_are_divided_by_the_keys_in_sight():
 def test_an_exponent_that_is_not_positive_is_refused(kind, c):
     with pytest.raises(ValueError, match=f"{kind.__name__}.c must be"):
         kind(c)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_not_positive_is_refused(temperature):
+    with pytest.raises(ValueError, match=r"Softmax\.temperature must be"):
+        Softmax(temperature)

@@ -11,8 +11,8 @@ import descentlab
 from descentlab import attention, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
-from descentlab.theory import theorem_b, theorem_c
 from support.counting import Counting
+from descentlab.theory import query_block, theorem_b, theorem_c
 
 TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
 
@@ -103,6 +103,7 @@ EXAMPLES = {
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],
     datasets.OwnText: [datasets.OwnText(LABELLED, 6, development=1, test=1)],
+    query_block.QueryBlock: [query_block.QueryBlock()],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],

@@ -1,0 +1,213 @@
+r"""The query block alone: its Gram matrix, a PL bound through independent tokens, and a certificate.
+
+The output o of token k of sample i meets the query matrix of head h only in $q_{ikh} = x_{ik} W^Q_h$. With
+$g_{ikho} = \partial F_{iko} / \partial q_{ikh}$, stacked over heads into $\Gamma_{ik}$, and X the stacked tokens,
+
+    K_Q = 1/N (X X^T) o (Gamma Gamma^T)   (o is the entrywise product, blockwise over tokens)
+    sigma_min(X)^2 gamma^2 / N <= lambda_min(K_Q),    gamma = min_ik sigma_min(Gamma_ik).
+
+The left side is above 0 only if $D \ge Nn$. With a Lipschitz bound $\beta$ of J that holds everywhere, Theorem B
+becomes: if $8\beta\|r_0\| \le \sigma_0^2$, gradient descent reaches zero loss. Proof: `docs/theory/query_block.md`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from descentlab._tree import block_names
+from descentlab._types import Array, Float, PyTree
+from descentlab.attention import AbstractAttention, Gaussian, Softmax
+from descentlab.attention.gaussian import bandwidth
+from descentlab.models import MultiHeadAttention, PerToken
+from descentlab.objective import Objective
+from descentlab.point import Point
+from descentlab.probes import AbstractProbe
+from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.theorem_b import jacobian_singular_values
+
+__all__ = ["Head", "QueryBlock", "curvature_bound", "head_values", "query_gradients", "query_gram", "token_bound"]
+
+
+class Head(NamedTuple):
+    """One head on one sample: what the query block's derivatives are made of.
+
+    Attributes:
+        query: $q_k$.
+        key: $k_j$.
+        value: $u_j = x_j W^V W^O$, what a unit of attention on token j adds to the outputs.
+    """
+
+    query: Float[Array, "time head"]
+    key: Float[Array, "time head"]
+    value: Float[Array, "time out"]
+
+
+@functools.singledispatch
+def query_gradients(attention: AbstractAttention, head: Head) -> Float[Array, "time out head"] | None:
+    """The vectors g of one head and sample, or `None` for a kernel of which no formula is known."""
+    del attention, head
+    return None
+
+
+@query_gradients.register
+def _(attention: Softmax, head: Head) -> Float[Array, "time out head"]:
+    r"""$g_{ko} = \frac{1}{\tau\sqrt d} \sum_j s_{kj} (u_{jo} - \bar u_{ko}) k_j$, the mean taken with the weights."""
+    weights = attention.weights(head.query, head.key)
+    apart = head.value[None] - (weights @ head.value)[:, None]
+    root = attention.temperature * jnp.sqrt(1.0 * head.key.shape[-1])
+    return jnp.einsum("kj,kjo,jd->kod", weights, apart, head.key) / root
+
+
+@query_gradients.register
+def _(attention: Gaussian, head: Head) -> Float[Array, "time out head"]:
+    r"""$g_{ko} = -2c \sum_j S_{kj} u_{jo} (q_k - k_j)$."""
+    weights = attention.weights(head.query, head.key)
+    apart = head.query[:, None] - head.key[None]
+    return -2 * bandwidth(attention.c, head.key.shape[-1]) * jnp.einsum("kj,jo,kjd->kod", weights, head.value, apart)
+
+
+@functools.singledispatch
+def curvature_bound(attention: AbstractAttention, head: Head) -> Float[Array, " out"] | None:
+    """How fast each g of one head and sample changes with its query at most, wherever that is; `None` if unknown."""
+    del attention, head
+    return None
+
+
+@curvature_bound.register
+def _(attention: Softmax, head: Head) -> Float[Array, " out"]:
+    r"""$\frac{1}{4\tau^2 d} (\max_j u_{jo} - \min_j u_{jo}) \max_{jl} \|k_j - k_l\|^2$."""
+    widest = jnp.sum((head.key[:, None] - head.key[None]) ** 2, axis=-1).max()
+    spread = head.value.max(axis=0) - head.value.min(axis=0)
+    return spread * widest / (4 * attention.temperature**2 * head.key.shape[-1])
+
+
+@curvature_bound.register
+def _(attention: Gaussian, head: Head) -> Float[Array, " out"]:
+    r"""$2c \sum_j |u_{jo}|$."""
+    return 2 * bandwidth(attention.c, head.key.shape[-1]) * jnp.abs(head.value).sum(axis=0)
+
+
+def _heads(model: MultiHeadAttention, inputs: Array) -> Head:
+    """Every head on every sample, axes sample, head, then those of a head."""
+    query, key = (jnp.einsum("nid,hde->nhie", inputs, block) for block in (model.query, model.key))
+    return Head(query, key, head_values(model, inputs))
+
+
+def head_values(model: MultiHeadAttention, inputs: Array) -> Float[Array, "batch heads time out"]:
+    """What a unit of attention on each token adds to the outputs, by sample and head."""
+    return jnp.einsum("nid,hde,heo->nhio", inputs, model.value, model.output)
+
+
+def _gradients(model: MultiHeadAttention, inputs: Array) -> Float[Array, "token out heads_head"] | None:
+    r"""$\Gamma_{ik}$ of every token, a matrix with one row an output and all heads side by side."""
+    heads = _heads(model, inputs)
+    if query_gradients(model.attention, jax.tree.map(lambda leaf: leaf[0, 0], heads)) is None:
+        return None
+    found = jax.vmap(jax.vmap(functools.partial(query_gradients, model.attention)))(heads)
+    samples, _, tokens, outputs, _ = found.shape
+    return found.transpose(0, 2, 3, 1, 4).reshape(samples * tokens, outputs, -1)
+
+
+def query_gram(objective: Objective, params: PyTree) -> Float[Array, "row row"] | None:
+    """K of the query block as an entrywise product, rows by sample, token and output.
+
+    Args:
+        objective: a layer of multi-head attention with a target for every token.
+        params: where; the query block may be among the frozen ones.
+
+    Returns:
+        The matrix to rounding, or `None` for a kernel whose g is not known.
+    """
+    inputs = objective.inputs
+    gradients = _gradients(objective.model(params), inputs)
+    if gradients is None:
+        return None
+    tokens = inputs.reshape(-1, inputs.shape[-1])
+    rows = gradients.reshape(-1, gradients.shape[-1])
+    alike = jnp.repeat(jnp.repeat(tokens @ tokens.T, gradients.shape[1], axis=0), gradients.shape[1], axis=1)
+    return alike * (rows @ rows.T) / inputs.shape[0]
+
+
+def token_bound(objective: Objective, params: PyTree) -> tuple[Array, Array] | None:
+    r"""$\sigma_{\min}(X)$ as the singular value with the number of tokens, and $\gamma$; `None` as in `query_gram`.
+
+    The first is 0 where $D < Nn$, the second where a token has more outputs than heads times head width.
+    """
+    inputs = objective.inputs
+    gradients = _gradients(objective.model(params), inputs)
+    if gradients is None:
+        return None
+    tokens = inputs.reshape(-1, inputs.shape[-1])
+    of_tokens = jnp.linalg.svd(tokens, compute_uv=False)
+    independent = tokens.shape[1] >= tokens.shape[0]
+    smallest = jnp.where(independent & (of_tokens[-1] > RANK_TOLERANCE * of_tokens[0]), of_tokens[-1], 0.0)
+    wide = gradients.shape[2] >= gradients.shape[1]
+    gamma = jnp.linalg.svd(gradients, compute_uv=False)[:, -1].min() if wide else jnp.zeros_like(smallest)
+    return smallest, gamma
+
+
+def _lipschitz(model: MultiHeadAttention, inputs: Array) -> Array:
+    r"""$\beta = \frac{\|X\|}{\sqrt N} \max_i t_i \max_h \|L_{ih}\|$; NaN where a kernel has no bound."""
+    heads = _heads(model, inputs)
+    if curvature_bound(model.attention, jax.tree.map(lambda leaf: leaf[0, 0], heads)) is None:
+        return jnp.full((), jnp.nan, inputs.dtype)
+    bounds = jax.vmap(jax.vmap(functools.partial(curvature_bound, model.attention)))(heads)
+    steepest = jnp.linalg.norm(bounds, axis=-1).max(axis=-1)
+    longest = jnp.linalg.norm(inputs, axis=-1).max(axis=-1)
+    whole = jnp.linalg.norm(inputs.reshape(-1, inputs.shape[-1]), ord=2)
+    return whole / jnp.sqrt(inputs.shape[0]) * (longest * steepest).max()
+
+
+class QueryBlock(AbstractProbe):
+    r"""The constants of the query block's certificate at a point; certified where `ratio` is at most 1.
+
+    `tokens` is $\sigma_{\min}(X)$, `weakest` $\gamma$, `bound` $\sigma_{\min}(X)^2\gamma^2/N$, `smallest` and `largest`
+    the extreme eigenvalues of K from the singular values of J, and `mismatch` the largest difference between the
+    entrywise product and $J J^\top$, relative to its largest entry. NaN in `beta` and `ratio` says that no bound is
+    known for the kernel, everything NaN that more than the query block is trained or targets are not by token.
+
+    Args:
+        when: the steps at which they are recorded.
+
+    References:
+        Derived in `docs/theory/query_block.md`; the query block alone is what Song et al. (2024), arXiv:2411.07538,
+        compare kernels on.
+    """
+
+    when: AbstractSchedule = At((0,))
+
+    def __call__(self, point: Point) -> Array:
+        """The constants, in the order of the labels."""
+        objective, params = point.objective, point.params
+        model = objective.model(params)
+        bounds = token_bound(objective, params) if _applies(model, params) else None
+        gram = query_gram(objective, params) if bounds is not None else None
+        if bounds is None or gram is None:
+            return jnp.full((len(self.labels(params)),), jnp.nan, point.loss.dtype)
+        tokens, weakest = bounds
+        jacobian = objective.jacobian(params)
+        exact = jacobian @ jacobian.T
+        mismatch = jnp.abs(gram - exact).max() / jnp.abs(exact).max()
+        singular = jacobian_singular_values(objective, params)
+        sigma = jnp.where(singular[-1] > RANK_TOLERANCE * singular[0], singular[-1], 0.0)
+        bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
+        residual, beta = jnp.sqrt(2 * point.loss), _lipschitz(model, objective.inputs)
+        ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
+        step = 1 / ((singular[0] + sigma / 2) ** 2 + beta * residual)
+        found = [tokens, weakest, bound, singular[-1] ** 2, singular[0] ** 2, mismatch, sigma, residual, beta]
+        return jnp.stack([*found, jnp.where(jnp.isnan(beta), beta, ratio), step])
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """Names of the constants."""
+        del params
+        first = ("tokens", "weakest", "bound", "smallest", "largest", "mismatch")
+        return (*first, "sigma_min", "residual", "beta", "ratio", "step")
+
+
+def _applies(model: PyTree, params: PyTree) -> bool:
+    """Whether the query block alone is trained, in a layer with a target for every token."""
+    layer = isinstance(model, MultiHeadAttention) and isinstance(model.readout, PerToken)
+    return layer and block_names(params) == ("query",)
