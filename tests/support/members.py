@@ -11,8 +11,8 @@ import descentlab
 from descentlab import attention, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
+from descentlab.theory import endings, query_block, theorem_b, theorem_c
 from support.counting import Counting
-from descentlab.theory import query_block, theorem_b, theorem_c
 
 TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
 
@@ -65,6 +65,7 @@ EXAMPLES = {
     tasks.UnitNorm: [tasks.UnitNorm()],
     tasks.GaussianTokens: [tasks.GaussianTokens(0.5)],
     tasks.Noise: [tasks.Noise(0.5)],
+    tasks.SoftmaxHull: [tasks.SoftmaxHull(), tasks.SoftmaxHull(-0.5, -0.25)],
     tasks.Teacher: [tasks.Teacher(models.AttentionLayer(attention.Softmax(), heads=1, head_dim=3))],
     tasks.InRange: [tasks.InRange(("value",), 0.5), tasks.InRange(("query", "key"), 0.1)],
     tasks.Vowel: [tasks.Vowel()],
@@ -104,6 +105,7 @@ EXAMPLES = {
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],
     datasets.OwnText: [datasets.OwnText(LABELLED, 6, development=1, test=1)],
     query_block.QueryBlock: [query_block.QueryBlock()],
+    endings.EndState: [endings.EndState()],
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],

@@ -67,6 +67,10 @@ class MultiHeadAttention(eqx.Module):
         queries, keys = self._projected(inputs, self.query), self._projected(inputs, self.key)
         return jax.vmap(lambda q, k: self.attention.weights(q, k, mask), in_axes=1)(queries, keys)
 
+    def contributions(self, inputs: Float[Array, "time dim"]) -> Float[Array, "heads time out"]:
+        """What a unit of attention on each token adds to an output, $X W^V_h W^O_h$ of every head."""
+        return jnp.einsum("id,hde,heo->hio", inputs, self.value, self.output)
+
     def features(
         self, inputs: Float[Array, "time dim"], mask: Bool[Array, "time time"] | None = None
     ) -> Float[Array, "... features"]:

@@ -12,6 +12,7 @@ from descentlab.tasks.token_regression import AbstractTokens as AbstractTokens
 from descentlab.tasks.token_regression import GaussianTokens as GaussianTokens
 from descentlab.tasks.token_regression import InRange as InRange
 from descentlab.tasks.token_regression import Noise as Noise
+from descentlab.tasks.token_regression import SoftmaxHull as SoftmaxHull
 from descentlab.tasks.token_regression import Teacher as Teacher
 from descentlab.tasks.token_regression import TokenRegression as TokenRegression
 from descentlab.tasks.token_regression import UnitNorm as UnitNorm

@@ -18,6 +18,7 @@ __all__ = [
     "GaussianTokens",
     "InRange",
     "Noise",
+    "SoftmaxHull",
     "Teacher",
     "TokenRegression",
     "UnitNorm",
@@ -126,6 +127,41 @@ class InRange(AbstractTarget):
         keys = jax.random.split(key, len(leaves))
         leaves = [x + self.scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
         return jax.vmap(eqx.combine(jax.tree.unflatten(tree, leaves), fixed))(inputs)
+
+
+class SoftmaxHull(AbstractTarget):
+    r"""Targets at uniform places of the interval that softmax attention is confined to, or outside of it.
+
+    Whatever the queries and keys, outputs of a sample stay between $\sum_h \min_j u_{hj}$ and $\sum_h \max_j u_{hj}$
+    with $u_h = X W^V_h W^O_h$, since rows of attention sum to one.
+
+    Args:
+        lower: the lowest place; 0 is the lower end of the interval.
+        upper: the highest place, at least `lower`; 1 is the upper end.
+
+    Raises:
+        ValueError: if `upper` is below `lower`.
+    """
+
+    lower: float = eqx.field(default=0.0, converter=real)
+    upper: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        if isinstance(self.lower, float) and isinstance(self.upper, float) and not self.lower <= self.upper:
+            raise ValueError(f"SoftmaxHull.upper must be at least lower={self.lower}, got {self.upper}")
+
+    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the model's outputs."""
+        least, most = self.interval(inputs, model)
+        shape = (*inputs.shape[:2], least.shape[-1])
+        places = jax.random.uniform(key, shape, minval=self.lower, maxval=self.upper)
+        return least[:, None] + places * (most - least)[:, None]
+
+    @staticmethod
+    def interval(inputs: Array, model: PyTree) -> tuple[Array, Array]:
+        """The two ends for every sample and output."""
+        values = jax.vmap(model.contributions)(inputs)
+        return values.min(axis=2).sum(axis=1), values.max(axis=2).sum(axis=1)
 
 
 class TokenRegression(AbstractTask):

@@ -28,7 +28,7 @@ from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.theorem_b import jacobian_singular_values
 
-__all__ = ["Head", "QueryBlock", "curvature_bound", "head_values", "query_gradients", "query_gram", "token_bound"]
+__all__ = ["Head", "QueryBlock", "curvature_bound", "query_gradients", "query_gram", "token_bound"]
 
 
 class Head(NamedTuple):
@@ -93,20 +93,15 @@ def _(attention: Gaussian, head: Head) -> Float[Array, " out"]:
 def _heads(model: MultiHeadAttention, inputs: Array) -> Head:
     """Every head on every sample, axes sample, head, then those of a head."""
     query, key = (jnp.einsum("nid,hde->nhie", inputs, block) for block in (model.query, model.key))
-    return Head(query, key, head_values(model, inputs))
-
-
-def head_values(model: MultiHeadAttention, inputs: Array) -> Float[Array, "batch heads time out"]:
-    """What a unit of attention on each token adds to the outputs, by sample and head."""
-    return jnp.einsum("nid,hde,heo->nhio", inputs, model.value, model.output)
+    return Head(query, key, jax.vmap(model.contributions)(inputs))
 
 
 def _gradients(model: MultiHeadAttention, inputs: Array) -> Float[Array, "token out heads_head"] | None:
     r"""$\Gamma_{ik}$ of every token, a matrix with one row an output and all heads side by side."""
     heads = _heads(model, inputs)
-    if query_gradients(model.attention, jax.tree.map(lambda leaf: leaf[0, 0], heads)) is None:
-        return None
     found = jax.vmap(jax.vmap(functools.partial(query_gradients, model.attention)))(heads)
+    if found is None:
+        return None
     samples, _, tokens, outputs, _ = found.shape
     return found.transpose(0, 2, 3, 1, 4).reshape(samples * tokens, outputs, -1)
 
@@ -152,9 +147,9 @@ def token_bound(objective: Objective, params: PyTree) -> tuple[Array, Array] | N
 def _lipschitz(model: MultiHeadAttention, inputs: Array) -> Array:
     r"""$\beta = \frac{\|X\|}{\sqrt N} \max_i t_i \max_h \|L_{ih}\|$; NaN where a kernel has no bound."""
     heads = _heads(model, inputs)
-    if curvature_bound(model.attention, jax.tree.map(lambda leaf: leaf[0, 0], heads)) is None:
-        return jnp.full((), jnp.nan, inputs.dtype)
     bounds = jax.vmap(jax.vmap(functools.partial(curvature_bound, model.attention)))(heads)
+    if bounds is None:
+        return jnp.full((), jnp.nan, inputs.dtype)
     steepest = jnp.linalg.norm(bounds, axis=-1).max(axis=-1)
     longest = jnp.linalg.norm(inputs, axis=-1).max(axis=-1)
     whole = jnp.linalg.norm(inputs.reshape(-1, inputs.shape[-1]), ord=2)
@@ -167,7 +162,7 @@ class QueryBlock(AbstractProbe):
     `tokens` is $\sigma_{\min}(X)$, `weakest` $\gamma$, `bound` $\sigma_{\min}(X)^2\gamma^2/N$, `smallest` and `largest`
     the extreme eigenvalues of K from the singular values of J, and `mismatch` the largest difference between the
     entrywise product and $J J^\top$, relative to its largest entry. NaN in `beta` and `ratio` says that no bound is
-    known for the kernel, everything NaN that more than the query block is trained or targets are not by token.
+    known for the kernel, in all but `residual` that more than the query block is trained or targets are not by token.
 
     Args:
         when: the steps at which they are recorded.
@@ -185,8 +180,10 @@ class QueryBlock(AbstractProbe):
         model = objective.model(params)
         bounds = token_bound(objective, params) if _applies(model, params) else None
         gram = query_gram(objective, params) if bounds is not None else None
+        residual = jnp.sqrt(2 * point.loss)
         if bounds is None or gram is None:
-            return jnp.full((len(self.labels(params)),), jnp.nan, point.loss.dtype)
+            known = jnp.asarray([name == "residual" for name in self.labels(params)])
+            return jnp.where(known, residual, jnp.nan)
         tokens, weakest = bounds
         jacobian = objective.jacobian(params)
         exact = jacobian @ jacobian.T
@@ -194,7 +191,7 @@ class QueryBlock(AbstractProbe):
         singular = jacobian_singular_values(objective, params)
         sigma = jnp.where(singular[-1] > RANK_TOLERANCE * singular[0], singular[-1], 0.0)
         bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
-        residual, beta = jnp.sqrt(2 * point.loss), _lipschitz(model, objective.inputs)
+        beta = _lipschitz(model, objective.inputs)
         ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
         step = 1 / ((singular[0] + sigma / 2) ** 2 + beta * residual)
         found = [tokens, weakest, bound, singular[-1] ** 2, singular[0] ** 2, mismatch, sigma, residual, beta]

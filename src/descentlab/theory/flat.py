@@ -1,0 +1,178 @@
+r"""Directions along which the loss of an attention layer cannot change, whatever the targets.
+
+Two kinds are known. *Translations*: $f(\theta + u) = f(\theta)$ everywhere, so that the Hessian vanishes on u at every
+point. *Orbits* of a linear group, such as $(W^Q A, W^K A^{-\top})$ under softmax: the Hessian vanishes on their
+tangents at every stationary point. Both say nothing about a minimum, and a second-order test is made on what is left.
+Proofs: `docs/theory/stationary.md`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from descentlab._tree import block_names
+from descentlab._types import Array, Bool, Float, PyTree
+from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
+from descentlab.models import MultiHeadAttention, PerToken
+from descentlab.objective import Objective
+
+__all__ = ["fitted_tokens", "flat_projector", "token_chart", "unfitted_loss"]
+
+TOLERANCE = 1e-7
+"""A direction is flat when what sees it is below this times the largest singular value: Grams resolve no less."""
+
+
+def fitted_tokens(objective: Objective, params: PyTree, zero: Array) -> Bool[Array, "batch time"] | None:
+    """Which tokens have a loss of at most `zero`, where the loss splits over tokens; `None` where it does not.
+
+    It splits where the query block alone is trained and each token has a target: what a token contributes then depends
+    on the query block through that token alone.
+    """
+    model = objective.model(params)
+    layer = isinstance(model, MultiHeadAttention) and isinstance(model.readout, PerToken)
+    if not layer or block_names(params) != ("query",):
+        return None
+    return _token_losses(objective, params) <= zero
+
+
+def unfitted_loss(objective: Objective, params: PyTree, fitted: Bool[Array, "batch time"]) -> Float[Array, ""]:
+    """The part of the loss that comes from the tokens that are not fitted."""
+    return jnp.sum(jnp.where(fitted, 0.0, _token_losses(objective, params)))
+
+
+def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
+    """Coordinates in which the tokens of a trained query block do not meet: the queries themselves.
+
+    With independent tokens any change of the queries is one of the query block, the smallest of which is taken. Steps
+    that are made in these coordinates move one token's queries without disturbing those of another.
+
+    Returns:
+        The queries as a vector, and the map from such a vector to parameters; `None` where there are no such
+        coordinates: another block is trained too, or there are more tokens than numbers in one.
+    """
+    model, inputs = objective.model(params), objective.inputs
+    if not isinstance(model, MultiHeadAttention) or block_names(params) != ("query",):
+        return None
+    tokens = inputs.reshape(-1, inputs.shape[-1])
+    if tokens.shape[0] > tokens.shape[1]:
+        return None
+    flat, unravel = ravel_pytree(params)
+    inverse = jnp.linalg.pinv(tokens)
+    queries = tokens @ model.query
+
+    def place(vector: Array) -> PyTree:
+        moved = inverse @ (vector.reshape(queries.shape) - queries)
+        return unravel(flat + moved.ravel())
+
+    return queries.ravel(), place
+
+
+def _token_losses(objective: Objective, params: PyTree) -> Float[Array, "batch time"]:
+    residual = objective.residual(params).reshape(*objective.inputs.shape[:2], -1)
+    return 0.5 * jnp.sum(residual**2, axis=-1)
+
+
+def flat_projector(
+    objective: Objective, params: PyTree, counted: Bool[Array, "batch time"] | None = None
+) -> Float[Array, "param param"]:
+    """The orthogonal projector on the known flat directions, in the order of the flattened trained parameters.
+
+    Args:
+        objective: its model decides what is known; for one that is not a layer of multi-head attention nothing is.
+        params: where; the frozen blocks, the tokens and the tangents of orbits matter.
+        counted: the tokens on whose outputs the loss must not change, where it splits over tokens; all by default.
+
+    Returns:
+        The projector; zero where no flat direction is known.
+    """
+    size = ravel_pytree(params)[0].shape[0]
+    model = objective.model(params)
+    if not isinstance(model, MultiHeadAttention):
+        return jnp.zeros((size, size))
+    trained = block_names(params)
+    inputs = objective.inputs
+    met = inputs if counted is None else jnp.where(counted[..., None], inputs, 0.0)
+    parts = [_null(_seen(model, (inputs, met), name, trained)) for name in trained]
+    whole = jax.scipy.linalg.block_diag(*(matrix for part in parts for matrix in part))
+    columns = _tangents(model, params, trained)
+    if columns is None:
+        return whole
+    lengths = jnp.linalg.norm(columns, axis=0)
+    columns = columns / jnp.where(lengths > 0, lengths, 1.0)
+    values, vectors = jnp.linalg.eigh(whole + columns @ columns.T)
+    chosen = vectors * (values > TOLERANCE**2 * values[-1])
+    return chosen @ chosen.T
+
+
+def _null(gram: Float[Array, "heads part part"]) -> Float[Array, "heads part part"]:
+    """Projectors on the null spaces of symmetric matrices; everything where a matrix is zero."""
+    values, vectors = jnp.linalg.eigh(gram)
+    chosen = vectors * (values <= TOLERANCE**2 * values[:, -1:])[:, None]
+    return chosen @ chosen.transpose(0, 2, 1)
+
+
+def _seen(
+    model: MultiHeadAttention, given: tuple[Array, Array], block: str, trained: tuple[str, ...]
+) -> Float[Array, "heads part part"]:
+    """By head, a matrix on whose null space a change of the block is a translation that no output sees.
+
+    It is the sum over samples of (Gram of the tokens) kron (Gram of what the block's product with them meets).
+
+    Args:
+        model: the layer.
+        given: the tokens, and those of them that count, the others zero.
+        block: name of the block that moves.
+        trained: names of the trained blocks.
+    """
+    inputs, tokens = given
+    heads, rows, width = getattr(model, block).shape
+    if block == "output":
+        return jnp.broadcast_to(jnp.eye(rows * width), (heads, rows * width, rows * width))
+    met = jnp.broadcast_to(jnp.eye(width), (inputs.shape[0], heads, width, width))
+    if block == "query" and "key" not in trained and isinstance(model.attention, Softmax | NormalizedGaussian):
+        met = _gram(_centred(jnp.einsum("nid,hde->nhie", inputs, model.key)))
+    if block == "key" and isinstance(model.attention, Softmax):
+        tokens = _centred(inputs)
+        met = met if "query" in trained else _gram(jnp.einsum("nid,hde->nhie", inputs, model.query))
+    if block == "value" and "output" not in trained:
+        met = jnp.broadcast_to(model.output @ model.output.transpose(0, 2, 1), met.shape)
+    return jnp.einsum("nab,nhcd->hacbd", _gram(tokens), met).reshape(heads, rows * width, rows * width)
+
+
+def _gram(rows: Array) -> Array:
+    return jnp.swapaxes(rows, -1, -2) @ rows
+
+
+def _centred(rows: Array) -> Array:
+    return rows - rows.mean(axis=-2, keepdims=True)
+
+
+def _tangents(model: MultiHeadAttention, params: PyTree, trained: tuple[str, ...]) -> Array | None:
+    r"""Tangents of $(W^Q A, W^K A^{-\top})$ and $(W^V A, A^{-1} W^O)$, one column each; `None` without a trained pair.
+
+    Where queries and keys meet in their distance, A is orthogonal.
+    """
+    width = model.query.shape[-1]
+    units = np.eye(width * width).reshape(-1, width, width)
+    skew = np.asarray([u - u.T for u in units if np.triu(u, 1).any()]).reshape(-1, width, width)
+    moves = []
+    if {"query", "key"} <= set(trained) and isinstance(model.attention, Softmax | Linear | ReLU | Gaussian):
+        chosen = skew if isinstance(model.attention, Gaussian) else units
+        moves += [({"query": model.query @ a, "key": -model.key @ a.T}) for a in chosen]
+    if {"value", "output"} <= set(trained):
+        moves += [{"value": model.value @ a, "output": -a @ model.output} for a in units]
+    heads = range(model.query.shape[0])
+    columns = [_column(params, trained, move, head) for move in moves for head in heads]
+    return jnp.stack(columns, axis=1) if columns else None
+
+
+def _column(params: PyTree, trained: tuple[str, ...], move: dict[str, Array], head: int) -> Array:
+    """One head's move as a vector, the other trained blocks and heads at rest."""
+    parts = []
+    for name in trained:
+        still = jnp.zeros_like(getattr(params, name))
+        parts.append((still.at[head].set(move[name][head]) if name in move else still).ravel())
+    return jnp.concatenate(parts)

@@ -1,0 +1,316 @@
+r"""What kind of point a run ended at: zero loss, a suboptimal minimum, a saddle, on the way to infinity, or undecided.
+
+The end state is first polished to a stationary point near by, by Levenberg-Marquardt steps on the gradient,
+$s = -(H^2 + \lambda I)^{-1} H \nabla f$, which find minima and saddles alike. The smallest eigenvalue of the Hessian on
+the complement of the known flat directions (`theory/flat.py`) then decides, with an error that bounds what polishing on
+would change. `docs/theory/stationary.md` says what each verdict rests on. Everything is for double precision.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from descentlab._types import Array, Bool, Float, Int, PyTree
+from descentlab.estimate import Estimate
+from descentlab.objective import Objective
+from descentlab.theory.flat import fitted_tokens, flat_projector, token_chart, unfitted_loss
+
+__all__ = ["Ending", "Kind", "classify"]
+
+STATIONARY = 1e-10
+"""Norm of the gradient below which a polished point counts as stationary."""
+
+POLISHED = 1e-12
+"""Norm of the gradient at which polishing stops."""
+
+ZERO = 1e-12
+"""A polished loss of at most this times the first one is zero loss."""
+
+NEAR = 1e-3
+"""How much of the first loss polishing may remove before the run counts as not converged."""
+
+NEARBY = 1.0
+"""How far polishing may move, relative to the norm of the parameters, before the run counts as not converged."""
+
+QUICK, ROUNDS = 12, 60
+"""The most steps in which a stationary point close by must be found, and of each stage where it is not."""
+
+DAMPINGS = (1.0, 0.03, 30.0, 1e3)
+"""Factors on the damping that are tried in one step."""
+
+REACH = 100.0
+"""How far polishing may go, in norms of the parameters: on the way to infinity there is no end."""
+
+LONG = 1e-5
+"""A last step above this times the norm of the parameters, though the gradient has vanished, may lead to infinity."""
+
+LIMITS = (1e-4, 1e12)
+"""Of the damping."""
+
+
+class Kind(enum.IntEnum):
+    """The class of an end state; `sentence` says it in words."""
+
+    ZERO = 0
+    MINIMUM = 1
+    SADDLE = 2
+    DRIFTING = 3
+    DEGENERATE = 4
+    NOT_CONVERGED = 5
+
+    @property
+    def sentence(self) -> str:
+        """What this class means."""
+        return {
+            Kind.ZERO: "zero loss",
+            Kind.MINIMUM: "a strict local minimum with positive loss",
+            Kind.SADDLE: "a saddle with positive loss",
+            Kind.DRIFTING: "drifting to infinity: the loss falls towards a positive limit as the weights grow",
+            Kind.DEGENERATE: "stationary with positive loss; second derivatives do not decide what kind",
+            Kind.NOT_CONVERGED: "not converged",
+        }[self]
+
+
+class Ending(NamedTuple):
+    """An end state and what its class rests on.
+
+    Attributes:
+        kind: a `Kind`.
+        loss: at the end state.
+        gradient: its norm there.
+        polished_loss: at the stationary point that polishing found.
+        polished_gradient: the norm of the gradient there.
+        smallest: smallest eigenvalue of the Hessian there on the complement of the known flat directions; the error is
+            four times how far the spectrum moves with one more Newton step, plus that of the eigensolver.
+        flat: number of known flat directions.
+        moved: how far polishing went off the flat directions, relative to the norm of the parameters.
+        direction: unit eigenvector of that eigenvalue, a tree like the parameters: of negative curvature at a saddle.
+    """
+
+    kind: Int[Array, ""]
+    loss: Float[Array, ""]
+    gradient: Float[Array, ""]
+    polished_loss: Float[Array, ""]
+    polished_gradient: Float[Array, ""]
+    smallest: Estimate
+    flat: Int[Array, ""]
+    moved: Float[Array, ""]
+    direction: PyTree
+
+
+class _Flat(NamedTuple):
+    """Loss, gradient and Hessian as functions of one vector."""
+
+    loss: Callable[[Array], Array]
+    gradient: Callable[[Array], Array]
+    hessian: Callable[[Array], Array]
+
+
+class _Polish(NamedTuple):
+    """The state of polishing: where, the gradient there, the last step, the damping, rounds made, failed in a row."""
+
+    at: Array
+    gradient: Array
+    step: Array
+    damping: Array
+    rounds: Array
+    failed: Array
+
+
+class _Rule(NamedTuple):
+    """How steps are made, what must fall, the most rounds, the end state, and the loss that counts as zero."""
+
+    factors: Callable[[Array, Array, Array], Array]
+    merit: Callable[[_Flat, Array, Array], Array]
+    rounds: int
+    end: Array
+    zero: Array
+
+
+def classify(objective: Objective, params: PyTree, first: Array) -> Ending:
+    """The class of an end state. Compiles, and maps over lanes.
+
+    Args:
+        objective: what was minimised; any that has a twice differentiable `loss`.
+        params: the trained blocks at the end, in double precision.
+        first: the loss at the start of the run, to which "zero" and "near" are relative.
+
+    Returns:
+        The class with the numbers that it rests on.
+    """
+    end, unravel = ravel_pytree(params)
+    zero = ZERO * first
+    place, chart, polish = _polished_in_chart(objective, params, zero)
+    at = ravel_pytree(place(polish.at))[0]
+    flat = _flat(lambda vector: objective.loss(unravel(vector)))
+    rest, projector = _undecided(objective, unravel, at, zero)
+    smallest, direction = _curvature(rest, at, projector)
+    walk = at - end - projector @ (at - end)
+    moved = jnp.linalg.norm(walk) / jnp.maximum(jnp.linalg.norm(end), jnp.finfo(end.dtype).tiny)
+    losses = (flat.loss(end), flat.loss(at), first)
+    gradients = (jnp.linalg.norm(flat.gradient(end)), jnp.linalg.norm(flat.gradient(at)))
+    stationary = gradients[1] <= STATIONARY
+    return Ending(
+        kind=_kind(losses, stationary, _drifts(chart, polish), (moved, smallest)),
+        loss=losses[0],
+        gradient=gradients[0],
+        polished_loss=losses[1],
+        polished_gradient=gradients[1],
+        smallest=smallest,
+        flat=jnp.rint(jnp.trace(projector)).astype(jnp.int32),
+        moved=moved,
+        direction=unravel(direction),
+    )
+
+
+def _polished_in_chart(objective: Objective, params: PyTree, zero: Array) -> tuple[Callable, "_Flat", "_Polish"]:
+    """Polishing in the coordinates in which tokens do not meet, where there are such, else in the parameters."""
+    start, place = token_chart(objective, params) or ravel_pytree(params)
+    chart = _flat(lambda vector: objective.loss(place(vector)))
+    return place, chart, _polished(chart, start, zero)
+
+
+def _undecided(objective: Objective, unravel: Callable, at: Array, zero: Array) -> tuple["_Flat", Array]:
+    """The part of the loss that is not yet at its least, and the directions along which it cannot change.
+
+    Where the loss splits over tokens, a fitted one cannot gain: if the rest is at a minimum, so is the whole.
+    """
+    there = unravel(at)
+    fitted = fitted_tokens(objective, there, zero / objective.inputs.shape[0])
+    if fitted is None:
+        return _flat(lambda vector: objective.loss(unravel(vector))), flat_projector(objective, there)
+    rest = _flat(lambda vector: unfitted_loss(objective, unravel(vector), fitted))
+    return rest, flat_projector(objective, there, ~fitted)
+
+
+def _flat(loss: Callable[[Array], Array]) -> _Flat:
+    gradient = jax.grad(loss)
+    return _Flat(loss, gradient, jax.jacfwd(gradient))
+
+
+def _kind(losses: tuple[Array, Array, Array], stationary: Array, drifts: Array, rest: tuple[Array, Estimate]) -> Array:
+    """The class; every comparison with a number that is not finite is false, and what is left is not converged."""
+    (loss, polished, first), (moved, smallest) = losses, rest
+    near = jnp.abs(loss - polished) <= NEAR * first
+    settled = stationary & near & (moved <= NEARBY)
+    found = jnp.asarray(Kind.NOT_CONVERGED, jnp.int32)
+    found = jnp.where(settled, Kind.DEGENERATE, found)
+    found = jnp.where(settled & (smallest.value - smallest.error > 0), Kind.MINIMUM, found)
+    found = jnp.where(settled & (smallest.value + smallest.error < 0), Kind.SADDLE, found)
+    found = jnp.where(stationary & drifts & (loss - polished <= 10 * NEAR * first), Kind.DRIFTING, found)
+    return jnp.where(near & (polished <= ZERO * first), Kind.ZERO, found).astype(jnp.int32)
+
+
+def _polished(flat: _Flat, end: Array, zero: Array) -> _Polish:
+    """The stationary point that the end state leads to.
+
+    A point close by that Newton steps on the gradient find is taken, whatever it is. Otherwise the loss is lowered
+    first, by steps in which negative curvature counts as positive, until it is zero or its rounding ends that.
+    """
+    close = _iterate(flat, _begin(flat, end), _Rule(_towards_stationary, _norm, QUICK, end, zero))
+    found = _norm(flat, close.at, close.gradient) <= POLISHED
+    from_end = _begin(flat, end)
+    start = jax.tree.map(lambda one, other: jnp.where(found, one, other), close, from_end)
+    lower = _iterate(flat, start, _Rule(_downhill, _loss, ROUNDS, end, zero))
+    settled = lower._replace(damping=from_end.damping, rounds=from_end.rounds, failed=from_end.failed)
+    return _iterate(flat, settled, _Rule(_towards_stationary, _norm, ROUNDS, end, zero))
+
+
+def _begin(flat: _Flat, at: Array) -> _Polish:
+    nothing = jnp.asarray(0, jnp.int32)
+    return _Polish(at, flat.gradient(at), jnp.zeros_like(at), jnp.ones((), at.dtype), nothing, nothing)
+
+
+def _norm(flat: _Flat, at: Array, gradient: Array) -> Array:
+    del flat, at
+    return jnp.linalg.norm(gradient)
+
+
+def _loss(flat: _Flat, at: Array, gradient: Array) -> Array:
+    del gradient
+    return flat.loss(at)
+
+
+def _towards_stationary(values: Array, dampings: Array, norm: Array) -> Array:
+    """Levenberg-Marquardt on the gradient, for each damping what the gradient is multiplied with by eigenvector."""
+    return values / (values**2 + dampings[:, None] * norm**2)
+
+
+def _downhill(values: Array, dampings: Array, norm: Array) -> Array:
+    """Damped Newton with the absolute values of the curvature."""
+    return 1 / (jnp.abs(values) + dampings[:, None] * norm)
+
+
+def _iterate(flat: _Flat, start: _Polish, rule: _Rule) -> _Polish:
+    """Rounds of a rule, the best of several dampings in each, until the gradient or the loss is small enough.
+
+    Dampings are factors of the norm of the gradient, so that steps keep their size where gradient and Hessian fall
+    together, as they do on the way to infinity. It ends `REACH` times the norm of the parameters away.
+    """
+    reach = REACH * (jnp.linalg.norm(rule.end) + 1.0)
+
+    def goes_on(state: _Polish) -> Bool[Array, ""]:
+        unfinished = (jnp.linalg.norm(state.gradient) > POLISHED) & (flat.loss(state.at) > rule.zero)
+        near = jnp.linalg.norm(state.at - rule.end) < reach
+        return unfinished & (state.rounds < rule.rounds) & (state.failed < 3) & near
+
+    def advance(state: _Polish) -> _Polish:
+        values, vectors = jnp.linalg.eigh(flat.hessian(state.at))
+        dampings = jnp.clip(state.damping * jnp.asarray(DAMPINGS), *LIMITS)
+        factors = rule.factors(values, dampings, jnp.linalg.norm(state.gradient))
+        steps = -(factors * (vectors.T @ state.gradient)) @ vectors.T
+        places = state.at + steps
+        gradients = jax.vmap(flat.gradient)(places)
+        merits = jax.vmap(lambda at, gradient: rule.merit(flat, at, gradient))(places, gradients)
+        best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
+        better = merits[best] < rule.merit(flat, state.at, state.gradient)
+        return _Polish(
+            jnp.where(better, places[best], state.at),
+            jnp.where(better, gradients[best], state.gradient),
+            jnp.where(better, steps[best], state.step),
+            jnp.clip(jnp.where(better, dampings[best], 1e4 * state.damping), *LIMITS),
+            state.rounds + 1,
+            jnp.where(better, 0, state.failed + 1),
+        )
+
+    return jax.lax.while_loop(goes_on, advance, start)
+
+
+def _curvature(flat: _Flat, at: Array, projector: Array) -> tuple[Estimate, Array]:
+    """Smallest eigenvalue and its eigenvector off the flat directions; with none left it is not a number."""
+    left = jnp.eye(at.shape[0]) - projector
+    hessian = left @ flat.hessian(at) @ left
+    size = jnp.linalg.norm(hessian)
+    # Flat directions are lifted above all others, so that they are last.
+    values, vectors = jnp.linalg.eigh(hessian + (2 * size + 1) * projector)
+    real = values < 1.5 * size + 0.75
+    along = vectors.T @ flat.gradient(at)
+    step = -vectors @ jnp.where(real, along / jnp.where(values == 0, 1.0, values), 0.0)
+    change = jnp.linalg.norm(left @ flat.hessian(at + step) @ left - hessian)
+    # Within Newton's quadratic regime the stationary point is two steps away at most; at one where second derivatives
+    # vanish a step changes the curvature by half of it or more. Four times the change is beyond both.
+    error = 4 * change + at.shape[0] * jnp.finfo(at.dtype).eps * size
+    return Estimate(jnp.where(real[0], values[0], jnp.nan), error), vectors[:, 0]
+
+
+def _drifts(flat: _Flat, polish: _Polish) -> Bool[Array, ""]:
+    """Whether the last step was long although the gradient has vanished, and nothing comes back further on.
+
+    At a finite stationary point the last steps are short. Here the step is carried on to three times the norm: the loss
+    must not rise and the gradient must stay small.
+    """
+    at, tiny = polish.at, jnp.finfo(polish.at.dtype).tiny
+    size, largest = jnp.linalg.norm(at), jnp.abs(polish.step).max()
+    # What has settled still moves by rounding, which carried on so far would matter.
+    moving = jnp.where(jnp.abs(polish.step) > 0.01 * largest, polish.step, 0.0)
+    unit = moving / jnp.maximum(jnp.linalg.norm(moving), tiny)
+    far = at + size * jnp.asarray([0.1, 0.25, 0.5, 1.0, 2.0])[:, None] * unit
+    rounding = 8 * jnp.finfo(at.dtype).eps * jnp.abs(flat.loss(at))
+    level = jax.vmap(flat.loss)(far) <= flat.loss(at) + rounding
+    calm = jnp.linalg.norm(jax.vmap(flat.gradient)(far), axis=1) <= STATIONARY
+    outward = jnp.linalg.norm(far[-1]) > 1.5 * size
+    return (largest > LONG * size) & jnp.all(level & calm) & outward
