@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from descentlab.cost import mapping
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.mapping import DIMENSIONS, Mappings, Problem, best, evaluate, problem, sample, splittings
 from descentlab.cost.operators import Matmul
@@ -111,6 +112,13 @@ def test_tiles_that_do_not_fit_cost_without_end():
     outcome = evaluate(PRODUCT, Mappings(whole, order), small)
     assert not outcome.valid[0]
     assert outcome.edp[0] == np.inf
+
+
+def test_memories_that_hold_hardly_anything_are_said(monkeypatch):
+    monkeypatch.setattr(mapping, "TRIES", 3)
+    small = Accelerator(array=1, second_level=8, scratchpad=4, accumulator=4)
+    with pytest.raises(ValueError, match="fewer than one in 3 random mappings of long fit the memories"):
+        sample(Problem("long", (5040, 5040, 5040, 1, 1, 1)), small, 10)
 
 
 def test_an_operator_becomes_a_problem_and_impossible_ones_are_refused():

@@ -64,6 +64,8 @@ def test_padding_and_missing_blocks_are_refused():
     _, arrays = model(Softmax(), 1)
     with pytest.raises(ValueError, match="sequences of equal length, got padding"):
         quantized.calibrate(arrays, np.zeros((2, 12), dtype=np.int32), depth=1)
+    with pytest.raises(ValueError, match=r"blocks that are not there: scale\.4"):
+        quantized.calibrate(arrays, EXAMPLES, depth=2)
     del arrays["up"]
     with pytest.raises(ValueError, match="blocks that are not there: up"):
         quantized.calibrate(arrays, EXAMPLES, depth=1)

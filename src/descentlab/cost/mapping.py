@@ -18,6 +18,9 @@ __all__ = ["DIMENSIONS", "Mappings", "Outcome", "Problem", "best", "evaluate", "
 DIMENSIONS = ("out", "in", "high", "wide", "filter high", "filter wide")
 """Loops: output channels, input channels, sides of the output, sides of a filter. A product uses out, in and high."""
 
+TRIES = 1000
+"""So many times the wanted number of mappings are drawn before sampling is given up."""
+
 LEVELS = 4
 """Parts of a loop: outside, second-level memory, local memories, array."""
 
@@ -204,17 +207,21 @@ def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> t
         The mappings and what they come to.
 
     Raises:
-        ValueError: if `count` is below 1.
+        ValueError: if `count` is below 1, or hardly any mapping fits.
     """
     if count < 1:
         raise ValueError(f"wanted at least 1 mapping, got {count}")
     random, tables = np.random.default_rng(seed), _tables(of, machine)
     kept: list[Mappings] = []
-    while sum(map(len, kept)) < count:
+    for _ in range(TRIES):
         chosen = [table[random.integers(len(table), size=count)] for table in tables]
         order = random.random((count, 2, len(DIMENSIONS))).argsort(axis=2)
         drawn = Mappings(np.stack(chosen, axis=1), order)
         kept.append(drawn.take(evaluate(of, drawn, machine).valid))
+        if sum(map(len, kept)) >= count:
+            break
+    else:
+        raise ValueError(f"fewer than one in {TRIES} random mappings of {of.name} fit the memories; enlarge them")
     factors, orders = (np.concatenate([getattr(one, name) for one in kept])[:count] for name in ("factors", "order"))
     mappings = Mappings(factors, orders)
     return mappings, evaluate(of, mappings, machine)

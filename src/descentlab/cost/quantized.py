@@ -90,8 +90,7 @@ _REST = ("embed", "position", "hidden", "hidden_bias", "classes", "classes_bias"
 
 def _fold(found: dict[str, np.ndarray], arrays: Arrays, matrix: str, bias: str, norm: int) -> None:
     gamma, beta = (np.asarray(arrays[f"{name}.{norm}"], dtype=np.float64) for name in ("scale", "shift"))
-    axis = -2
-    found[bias] = found[bias] + np.tensordot(beta, found[matrix], axes=((0,), (axis % found[matrix].ndim,)))
+    found[bias] = found[bias] + np.einsum("i,...ij->...j", beta, found[matrix])
     found[matrix] = gamma[:, None] * found[matrix]
 
 
@@ -99,7 +98,8 @@ def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: fl
     """Find the scales of an encoder from the entries that examples give in real arithmetic.
 
     Args:
-        arrays: the final blocks of one lane: of a `Transformer` with pre-norm, GELU and `Classify`, tokens numbers.
+        arrays: the final blocks of one lane: of a `Transformer` with pre-norm, GELU, skip connections of factor 1, no
+            causal mask and `Classify`, its tokens numbers.
         examples: token numbers, none of them padding.
         depth: number of layers.
         bandwidth: the Gaussian kernel's factor; `None` for softmax.
@@ -111,6 +111,7 @@ def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: fl
         ValueError: if a block is missing, or an example is padded.
     """
     wanted = {name for name in (*_LAYER, *_REST) if name not in arrays and f"{name}.0" not in arrays}
+    wanted |= {f"scale.{2 * depth}"} - arrays.keys()
     if wanted:
         raise ValueError(f"an encoder needs blocks that are not there: {', '.join(sorted(wanted))}")
     if np.any(np.asarray(examples) <= 0):
