@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import descentlab
-from descentlab.cli import certify, commands, cost, flags, main
+from descentlab.cli import certify, commands, cost, flags, landscape, main
 from descentlab.cost.accelerator import Accelerator
 from descentlab.experiment import Experiment
 from support import members
@@ -177,10 +177,12 @@ def test_files_and_names_that_docstrings_refer_to_exist():
 
 
 def known_flags():
-    """Every flag of a study, `certify` and `cost`: options, paths of an experiment, and fields of classes to choose."""
+    """Every flag of a study and of other commands: options, paths of an experiment, and fields of classes to choose."""
     paths = set(flags._paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
     options = [
-        field.name for kind in (commands.Options, certify.Options, cost.Options) for field in dataclasses.fields(kind)
+        field.name
+        for kind in (commands.Options, certify.Options, cost.Options, landscape.Options)
+        for field in dataclasses.fields(kind)
     ]
     classes = [kind for kind in members._classes() if not inspect.isabstract(kind)]
     fields = {field.name for kind in classes for field in dataclasses.fields(kind)}

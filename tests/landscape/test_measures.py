@@ -75,6 +75,16 @@ def test_what_is_no_strict_minimum_within_the_grid_is_not_counted(loss):
     assert not len(local_minima(loss, PLANE, on_grid(loss)).values)
 
 
+def test_rounding_is_no_landscape():
+    """A loss that is flat but for its last digits has many cells below their neighbours."""
+
+    def flat(x):
+        return 0.7 + 1e-16 * jnp.sin(1e6 * x[0] + 1e5 * x[1])
+
+    found = local_minima(flat, PLANE, on_grid(flat))
+    assert found.candidates == len(found.values) == 0
+
+
 def test_waves_have_as_many_minima_as_valleys():
     def waves(x):
         return -jnp.cos(2 * jnp.pi * x[0]) - jnp.cos(2 * jnp.pi * x[1])

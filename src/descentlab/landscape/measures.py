@@ -39,13 +39,19 @@ class Minima(NamedTuple):
 
 
 def _cells(surface: Surface) -> np.ndarray:
-    """Row and column of the inner cells that lie below their eight neighbours (not above them, and below one)."""
+    """Row and column of the inner cells that lie below their eight neighbours, on average by more than rounding."""
     values = surface.values
     inner = values[1:-1, 1:-1]
     rows, columns = values.shape
     shifts = [(i, j) for i in (0, 1, 2) for j in (0, 1, 2) if (i, j) != (1, 1)]
     around = np.stack([values[i : rows - 2 + i, j : columns - 2 + j] for i, j in shifts])
-    return np.argwhere((inner <= around).all(axis=0) & (inner < around).any(axis=0)) + 1
+    clear = around.astype(np.float64).mean(axis=0) - inner > _rounding_of(inner)
+    return np.argwhere((inner <= around).all(axis=0) & clear) + 1
+
+
+def _rounding_of(values: np.ndarray) -> np.ndarray:
+    """How far rounding may move a loss."""
+    return 16 * np.finfo(values.dtype).eps * np.abs(values)
 
 
 def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
@@ -73,9 +79,8 @@ def local_minima(loss: Loss, plane: Slice, surface: Surface) -> Minima:
     low = np.asarray([surface.first[0], surface.second[0]])
     high = np.asarray([surface.first[-1], surface.second[-1]])
     inside = np.all((ends > low) & (ends < high), axis=1)
-    rounding = 16 * float(jnp.finfo(dtype).eps) * np.abs(values)
     arrived = steps < ARRIVED
-    strict = inside & arrived & (rises > rounding)
+    strict = inside & arrived & (rises > _rounding_of(values.astype(dtype)))
     order = np.argsort(values[strict])
     ends, values = ends[strict][order], values[strict][order]
     kept: list[int] = []
@@ -120,7 +125,8 @@ def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Arr
     state = (origin, local(origin), newton(origin)[0], jnp.ones((), origin.dtype), 0)
     cell, value, _, _, _ = jax.lax.while_loop(goes_on, go, state)
     step, curvature = newton(cell)
-    return cell, value, jnp.linalg.norm(step), 0.5 * curvature
+    size = jnp.linalg.norm(step)
+    return cell + jnp.where(size < ARRIVED, step, 0.0), value, size, 0.5 * curvature
 
 
 def _differences(surface: Surface, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
