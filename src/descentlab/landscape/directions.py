@@ -40,8 +40,8 @@ def random_direction(params: PyTree, *, key: PRNGKeyArray) -> PyTree:
     Example:
         >>> import jax, jax.numpy as jnp
         >>> d = random_direction({"bias": jnp.zeros(3), "weight": 2 * jnp.ones((2, 2))}, key=jax.random.key(0))
-        >>> d["bias"].tolist(), round(float(jnp.linalg.norm(d["weight"])), 4)
-        ([0.0, 0.0, 0.0], 4.0)
+        >>> round(float(jnp.linalg.norm(d["bias"])), 4), round(float(jnp.linalg.norm(d["weight"])), 4)
+        (0.0, 4.0)
 
     References:
         Li et al. (2018), arXiv:1712.09913, section 4, with matrices in the place of convolution filters.

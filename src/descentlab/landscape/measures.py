@@ -15,7 +15,7 @@ from descentlab.landscape.surface import Loss, Surface
 
 __all__ = ["Minima", "barrier", "laplacian", "local_minima", "negative_share"]
 
-ROUNDS = 60
+ROUNDS = 40
 """Steps after which the descent from a cell of the grid is given up."""
 
 ARRIVED = 0.05
@@ -100,19 +100,20 @@ def _descend(loss: Loss, plane: Slice, start: Array, spacing: Array) -> tuple[Ar
 def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Array, Array, Array]:
     """Newton's method with a trust region of one cell, down from the origin of two coordinates counted in cells."""
 
-    def newton(cell: Array) -> tuple[Array, Array]:
+    def newton(cell: Array) -> tuple[Array, Array, Array]:
         gradient = jax.jacfwd(local)(cell)
         values, vectors = jnp.linalg.eigh(jax.jacfwd(jax.jacfwd(local))(cell))
         floor = jnp.finfo(values.dtype).eps * jnp.abs(values).max() + jnp.finfo(values.dtype).tiny
         step = -vectors @ ((vectors.T @ gradient) / jnp.maximum(jnp.abs(values), floor))
-        return step, values[0]
+        return step, -0.5 * gradient @ step, values[0]
 
     def goes_on(state: tuple) -> Array:
-        _, _, step, radius, count = state
-        return (count < ROUNDS) & (jnp.linalg.norm(step) > 0.02 * ARRIVED) & (radius > 1e-6)
+        _, value, step, gain, radius, count = state
+        promising = (jnp.linalg.norm(step) > 0.02 * ARRIVED) & (gain > 0.5 * rounding * jnp.abs(value))
+        return (count < ROUNDS) & promising & (radius > 1e-6)
 
     def go(state: tuple) -> tuple:
-        cell, value, step, radius, count = state
+        cell, value, step, _, radius, count = state
         size = jnp.linalg.norm(step)
         there = cell + step * jnp.minimum(1.0, radius / size)
         value_there = local(there)
@@ -120,13 +121,16 @@ def _descent(local: Callable[[Array], Array], origin: Array) -> tuple[Array, Arr
         cell, value = jnp.where(better, there, cell), jnp.where(better, value_there, value)
         # What was tried and was not better is tried again with a smaller radius.
         radius = jnp.where(better, jnp.minimum(2 * radius, 1.0), 0.25 * jnp.minimum(radius, size))
-        return cell, value, newton(cell)[0], radius, count + 1
+        return cell, value, *newton(cell)[:2], radius, count + 1
 
-    state = (origin, local(origin), newton(origin)[0], jnp.ones((), origin.dtype), 0)
-    cell, value, _, _, _ = jax.lax.while_loop(goes_on, go, state)
-    step, curvature = newton(cell)
+    rounding = jnp.finfo(origin.dtype).eps
+    state = (origin, local(origin), *newton(origin)[:2], jnp.ones((), origin.dtype), 0)
+    cell, value, *_ = jax.lax.while_loop(goes_on, go, state)
+    step, gain, curvature = newton(cell)
     size = jnp.linalg.norm(step)
-    return cell + jnp.where(size < ARRIVED, step, 0.0), value, size, 0.5 * curvature
+    # Where a step can gain no more than rounding, the descent has arrived however long the step.
+    left = jnp.where(gain > rounding * jnp.abs(value), size, 0.0)
+    return cell + jnp.where(size < ARRIVED, step, 0.0), value, left, 0.5 * curvature
 
 
 def _differences(surface: Surface, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

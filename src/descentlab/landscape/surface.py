@@ -117,7 +117,7 @@ def surface(
     Example:
         >>> import jax.numpy as jnp
         >>> plane = Slice(jnp.zeros(2), (jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
-        >>> surface(lambda x: jnp.sum(x**2), plane, [-1, 0, 1], [0, 2]).values.tolist()
+        >>> surface(lambda x: jnp.sum(x**2), plane, [-1.0, 0.0, 1.0], [0.0, 2.0]).values.tolist()
         [[1.0, 5.0], [0.0, 4.0], [1.0, 5.0]]
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
