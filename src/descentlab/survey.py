@@ -366,11 +366,11 @@ def survey(
     total = points**2 * ((draws + 1) * len(every) + 2 * len(pairs))
     done = 0
 
-    def told(_done: int, _all: int) -> None:
+    def told(now: int, plane: int) -> None:
         nonlocal done
-        done += points
         if progress is not None:
-            progress(done, total)
+            progress(done + now, total)
+        done += plane if now == plane else 0
 
     planes = [
         *(functools.partial(random, leg, draw, points) for leg in every for draw in range(draws)),

@@ -19,6 +19,9 @@ Loss = Callable[[PyTree], Float[Array, ""]]
 Progress = Callable[[int, int], None]
 """Called with points done and points in all."""
 
+SMALL = 2**18
+"""A loss with fewer bytes of data has its whole grid evaluated in one call: that takes less than a second."""
+
 MEMORY = 2**28
 """Bytes that points which are evaluated together may take on an accelerator."""
 
@@ -105,7 +108,7 @@ def surface(
     *,
     progress: Progress | None = None,
 ) -> Surface:
-    """The loss on a grid of a plane; one row of the grid is one call of the compiled program.
+    """The loss on a grid of a plane, by one compiled program, called once or, on much data, once a row.
 
     Args:
         loss: what is evaluated.
@@ -122,5 +125,6 @@ def surface(
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     grid = np.stack(np.meshgrid(a, b, indexing="ij"), axis=-1).reshape(-1, 2)
-    values = along(loss, plane, grid, progress=progress, pieces=a.size)
+    data = sum(leaf.nbytes for leaf in jax.tree.leaves(loss) if eqx.is_array(leaf))
+    values = along(loss, plane, grid, progress=progress, pieces=1 if data < SMALL else a.size)
     return Surface(a, b, values.reshape(a.size, b.size))

@@ -63,7 +63,7 @@ PLANS = {
     (Size.PAPER, "layer"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
     (Size.QUICK, "layer, Gaussian first"): Plan((50, 500), 8, ("all", "query"), 31, 3),
     (Size.PAPER, "layer, Gaussian first"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
-    (Size.QUICK, "text"): Plan((300, 200), 3, ("all", "query"), 11, 1, 32, 12),
+    (Size.QUICK, "text"): Plan((300, 200), 3, ("all",), 11, 1, 32, 12),
     (Size.PAPER, "text"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
     (Size.SMOKE, "pathfinder"): Plan((4, 4), 2, ("query",), 5, 1, 2, 8),
     (Size.PAPER, "pathfinder"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
