@@ -29,7 +29,9 @@ class Row:
     detail: str = "rank 4 of 8"
 
 
+@dataclasses.dataclass
 class Answer:
+    ending: str = ""
     sentence = "No certificate applies."
     rows = (Row(), Row(name="Theorem B", applies=True, obstacle="", steps=1234.0))
     advice = ("use more heads",)
@@ -43,9 +45,9 @@ def asked(monkeypatch, tmp_path) -> list[tuple[Experiment, int, float]]:
     """What the certificates are asked; the answer is made up."""
     found = []
 
-    def certify(experiment: Experiment, *, seed: int, tolerance: float) -> Answer:
+    def certify(experiment: Experiment, *, seed: int, tolerance: float, steps: int) -> Answer:
         found.append((experiment, seed, tolerance))
-        return Answer()
+        return Answer(ending=f"After {steps} steps: a saddle." if steps else "")
 
     monkeypatch.setitem(sys.modules, "descentlab.theory.certify", types.SimpleNamespace(certify=certify))
     monkeypatch.chdir(tmp_path)
@@ -76,9 +78,15 @@ def test_without_data_sizes_are_certified(asked, capsys):
     assert (seed, tolerance) == (3, 1e-6)
     out = capsys.readouterr().out
     assert out.startswith("No certificate applies.")
+    assert "steps:" not in out
     for part in ("Theorem B", "0.125", "1.23e+03", "rank 4 of 8", "What to change:", "- use more heads"):
         assert part in out
     assert json.loads(Path("answer.json").read_text()) == {"sentence": "No certificate applies."}
+
+
+def test_the_end_of_a_run_is_shown_where_steps_are_asked_for(asked, capsys):
+    assert call("--steps", "7") == 0
+    assert "After 7 steps: a saddle." in capsys.readouterr().out
 
 
 def test_arrays_bring_their_samples_and_shapes(asked):
@@ -174,6 +182,7 @@ def test_files_that_are_no_npz_are_refused(asked, capsys):
         (["--samples", "9", "--arrays", "data.npz"], "the given arrays hold 3 samples, 9 were asked for"),
         (["--tolerance", "2"], "--tolerance must lie between 0 and 1, got 2.0"),
         (["--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--steps", "-1"], "--steps must be at least 0, got -1"),
         (["--model.heads", "3"], "heads must divide the token width, got heads=3"),
         (["--trained", "valu"], "there is no block 'valu' to train; did you mean value"),
         (["--model.hads", "3"], "AttentionLayer has no field 'hads'"),

@@ -15,7 +15,7 @@ from descentlab.models import Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss
 from descentlab.schedule import Every
-from descentlab.tasks import Arrays, TokenRegression
+from descentlab.tasks import Arrays, InRange, TokenRegression
 from descentlab.theory.certify import certify
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.train import train
@@ -177,3 +177,27 @@ def test_a_single_target_is_certified_in_one_step():
     one = problem(task=TokenRegression(tokens=1, dim=4), trained=("value",))
     answer = certify(dataclasses.replace(one, data=FullBatch(1)))
     assert rows(answer)["Theorem A"].steps == 1
+
+
+def test_the_query_block_has_a_certificate_of_its_own_and_its_steps_are_an_upper_bound():
+    near = problem(trained=("query",), task=TokenRegression(tokens=3, dim=8, target=InRange(("query",), 1e-5)))
+    near = replace_at(near, "model.value", Normal(1.0))
+    answer = certify(near, tolerance=0.5)
+    row = rows(answer)["Query block"]
+    assert answer.sentence.startswith("Yes: Query block")
+    assert row.factor <= rows(answer)["Theorem B"].factor
+    assert "PL bound" in row.detail
+    assert reached(near, row, 0.5) <= row.steps
+    assert not any("value block at zero" in one for one in answer.advice)
+
+
+def test_a_query_block_of_a_kernel_without_constants_has_none():
+    row = rows(certify(problem(trained=("query",), **{"model.attention": ReLU()})))["Query block"]
+    assert not row.applies
+    assert "here ReLU" in row.obstacle
+
+
+def test_the_end_of_a_run_is_classified_where_steps_are_asked_for(sure):
+    assert not sure.ending
+    answer = certify(VALUE, tolerance=1e-2, steps=1)
+    assert answer.ending.startswith("After 1 steps by line search: not converged")

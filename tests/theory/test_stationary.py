@@ -59,9 +59,9 @@ SURFACES = {
 
 
 @FAST
-def ending(name, at, first):
-    params, frozen = split(Surface(at, name), ("at",))
-    return classify(Objective(frozen, jnp.zeros((1, 1)), jnp.zeros((1, 1)), AsItIs()), params, first)
+def ending(name, at, start):
+    (params, frozen), (start, _) = (split(Surface(place, name), ("at",)) for place in (at, start))
+    return classify(Objective(frozen, jnp.zeros((1, 1)), jnp.zeros((1, 1)), AsItIs()), params, start)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def ending(name, at, first):
     ],
 )
 def test_known_surfaces(name, at, kind):
-    found = ending(name, jnp.asarray(at), jnp.asarray(4.0))
+    found = ending(name, jnp.asarray(at), jnp.asarray((-0.5, 3.0)))
     assert Kind(int(found.kind)) is kind
     if kind is Kind.MINIMUM:
         assert found.smallest.value == pytest.approx(2.0, abs=1e-9)

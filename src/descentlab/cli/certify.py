@@ -63,6 +63,7 @@ class Options:
         samples: number of samples N; None takes all of the arrays, else 4.
         seed: of the draw of weights and data.
         tolerance: loss, relative to the start, at which the predicted number of steps ends.
+        steps: of a run by line search whose end state is classified; 0 makes none.
         json: file to which the answer is written.
     """
 
@@ -72,6 +73,7 @@ class Options:
     samples: int | None = None
     seed: int = 0
     tolerance: float = 1e-10
+    steps: int = 0
     json: Path | None = None
 
 
@@ -93,8 +95,9 @@ def main(arguments: list[str]) -> int:
     check_target(options.json)
     if not 0 < options.tolerance < 1:
         raise UsageError(f"--tolerance must lie between 0 and 1, got {options.tolerance}")
-    if options.seed < 0:
-        raise UsageError(f"--seed must be at least 0, got {options.seed}")
+    for name in ("seed", "steps"):
+        if getattr(options, name) < 0:
+            raise UsageError(f"--{name} must be at least 0, got {getattr(options, name)}")
     if options.samples is not None:
         positive(options, "samples")
     chosen = options.experiment
@@ -107,7 +110,7 @@ def main(arguments: list[str]) -> int:
     check(experiment)
     from descentlab.theory.certify import certify
 
-    answer = certify(experiment, seed=options.seed, tolerance=options.tolerance)
+    answer = certify(experiment, seed=options.seed, tolerance=options.tolerance, steps=options.steps)
     console().print(_shown(answer))
     if options.json is not None:
         write_json(options.json, answer.as_data())
@@ -207,7 +210,8 @@ def _shown(answer: Any) -> Group:
         applies = Text("yes", style="green") if row.applies else Text("no", style="yellow")
         table.add_row(certificate, applies, reason, *(_amount(n) for n in (row.factor, row.step, row.steps)))
     advice = [Text("What to change:", style="bold"), *(Text(f"- {line}") for line in answer.advice)]
-    return Group(Text(answer.sentence, style="bold"), table, *(advice if answer.advice else ()))
+    ending = [Text(answer.ending)] if answer.ending else []
+    return Group(Text(answer.sentence, style="bold"), *ending, table, *(advice if answer.advice else ()))
 
 
 def _amount(value: float | None) -> str:

@@ -12,13 +12,15 @@ from descentlab._describe import replace_at
 from descentlab.experiment import Experiment
 from descentlab.experiment import start as begin
 from descentlab.models import AttentionLayer, Normal
-from descentlab.optim import GD
+from descentlab.optim import GD, Armijo
 from descentlab.probes import FeatureSpectrum, Loss, ModalSpectrum, TokenRank
 from descentlab.schedule import At
+from descentlab.theory.endings import classify_ends, in_words
+from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.theorem_a import condition_number, least_squares_floor, steps_to
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
-from descentlab.train import Lanes, advance, prepare, trajectories
+from descentlab.train import Lanes, advance, prepare, train, trajectories
 from descentlab.trajectory import Trajectory
 
 __all__ = ["Certification", "Row", "certify"]
@@ -63,11 +65,13 @@ class Certification:
         sentence: the conclusion.
         rows: one a certificate.
         advice: what to change.
+        ending: what kind of point a run ends at; empty where none was made.
     """
 
     sentence: str
     rows: list[Row]
     advice: list[str]
+    ending: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """The certification as JSON-compatible data; a value that is not finite is `None`."""
@@ -89,6 +93,7 @@ class _Facts:
     tokens: np.ndarray
     theorem_b: dict[str, float]
     theorem_c: dict[str, float]
+    query_block: dict[str, float]
     targets: int
     dim: int
 
@@ -114,6 +119,7 @@ def _start(experiment: Experiment) -> Experiment:
         "tokens": TokenRank(),
         "b": TheoremB(),
         "c": TheoremC(),
+        "query": QueryBlock(),
     }
     changes = {"probes": probes, "steps": 0, "optimizer": GD(), "precision": "float64"}
     for path, value in changes.items():
@@ -138,7 +144,8 @@ def _inputs(experiment: Experiment) -> tuple[int, ...]:
 
 
 def _facts(experiment: Experiment, model: AttentionLayer, run: Trajectory, dim: int) -> _Facts:
-    named = {probe: dict(zip(run[probe].labels, run[probe].values[0, 0].tolist(), strict=True)) for probe in ("b", "c")}
+    constants = ("b", "c", "query")
+    named = {probe: dict(zip(run[probe].labels, run[probe].values[0, 0].tolist(), strict=True)) for probe in constants}
     spectrum = run["modes"].values[0, 0]
     return _Facts(
         experiment=experiment,
@@ -149,6 +156,7 @@ def _facts(experiment: Experiment, model: AttentionLayer, run: Trajectory, dim: 
         tokens=run["tokens"].values[0, 0],
         theorem_b=named["b"],
         theorem_c=named["c"],
+        query_block=named["query"],
         targets=spectrum.shape[1] // model.output_dim,
         dim=dim,
     )
@@ -180,18 +188,34 @@ def _row_a(facts: _Facts, tolerance: float) -> Row:
 
 
 def _row_b(facts: _Facts, tolerance: float) -> Row:
-    constants, source = facts.theorem_b, "docs/theory/theorem_b.md"
+    return _by_jacobian(facts, tolerance, Row("Theorem B", "docs/theory/theorem_b.md", False), facts.theorem_b)
+
+
+def _row_query(facts: _Facts, tolerance: float) -> Row:
+    empty, constants = Row("Query block", "docs/theory/query_block.md", False), facts.query_block
+    if math.isnan(constants["tokens"]):
+        kernel = type(facts.model.attention).__name__
+        obstacle = f"it needs a target for every token and a kernel with known constants, here {kernel}"
+        return dataclasses.replace(empty, obstacle=obstacle)
+    said = f"PL bound {constants['bound']:.3g} of lambda_min(K_Q) {constants['smallest']:.3g}"
+    row = _by_jacobian(facts, tolerance, empty, constants)
+    return dataclasses.replace(row, detail=f"{said}, {row.detail}")
+
+
+def _by_jacobian(facts: _Facts, tolerance: float, row: Row, constants: dict[str, float]) -> Row:
+    """What a certificate concludes that bounds how fast J changes; `row` gives its name and source."""
     said = f"sigma_0 {constants['sigma_min']:.3g}, beta {constants['beta']:.3g}, ||r_0|| {constants['residual']:.3g}"
+    row = dataclasses.replace(row, detail=said)
     if constants["sigma_min"] == 0:
-        return Row("Theorem B", source, False, "the Jacobian of the trained blocks has not full row rank", detail=said)
+        return dataclasses.replace(row, obstacle="the Jacobian of the trained blocks has not full row rank")
     if math.isnan(constants["beta"]):
         kernel = type(facts.model.attention).__name__
-        return Row("Theorem B", source, False, f"no bound of the second derivative is known for {kernel}", detail=said)
+        return dataclasses.replace(row, obstacle=f"no bound of the second derivative is known for {kernel}")
     step, ratio = constants["step"], constants["ratio"]
     if ratio > 1:
-        return Row("Theorem B", source, False, "8 beta ||r_0|| exceeds sigma_0^2", ratio, detail=said)
+        return dataclasses.replace(row, obstacle="8 beta ||r_0|| exceeds sigma_0^2", factor=ratio)
     steps = _geometric(step * constants["sigma_min"] ** 2 / 4, tolerance)
-    return Row("Theorem B", source, True, "", ratio, step, steps, said)
+    return dataclasses.replace(row, applies=True, factor=ratio, step=step, steps=steps)
 
 
 def _row_c(facts: _Facts, tolerance: float) -> Row:
@@ -264,7 +288,8 @@ def _about_scale(facts: _Facts, seed: int) -> list[str]:
 def _about_output(facts: _Facts) -> list[str]:
     """How far the output block must be scaled up for Theorem B."""
     ratio = facts.theorem_b["ratio"]
-    if not 1 < ratio < math.inf or "output" in _trained(facts.experiment):
+    trained = _trained(facts.experiment)
+    if not 1 < ratio < math.inf or "output" in trained or "value" not in trained:
         return []
     return [
         f"start the value block at zero and make the output block {ratio:.2g} times larger: with the value block at "
@@ -298,13 +323,22 @@ def _sentence(facts: _Facts, rows: list[Row], tolerance: float) -> str:
     return f"Not certified, though zero loss may well be reached: no certificate applies{how}."
 
 
-def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10) -> Certification:
-    """Evaluate every certificate at the start of an experiment, without training.
+def _ending(start: Experiment, seed: int, steps: int) -> str:
+    """What kind of point a run by line search ends at, in words."""
+    probes = {"loss": Loss(At((0, steps)))}
+    experiment = dataclasses.replace(start, optimizer=Armijo(), steps=steps, probes=probes)
+    ending = classify_ends(experiment, train(experiment, (seed,)))
+    return f"After {steps} steps by line search: {in_words(ending, 0)}."
+
+
+def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, steps: int = 0) -> Certification:
+    """Evaluate every certificate at the start of an experiment; without training, unless steps are asked for.
 
     Args:
         experiment: what would be trained; its optimizer, probes and steps do not matter.
         seed: of data and initial weights.
         tolerance: the relative loss f / f_0 to which steps are predicted.
+        steps: of a run by line search whose end state is classified; 0 makes none.
 
     Returns:
         The conclusion in a sentence, one row a certificate, and what to change.
@@ -322,6 +356,8 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10) 
     dim = _inputs(start)[-1]
     facts = _facts(start, model, _measure([start], seed)[0], dim)
     rows = [_row_a(facts, tolerance)] if _trained(experiment) in {("value",), ("output",)} else []
+    rows += [_row_query(facts, tolerance)] if _trained(experiment) == ("query",) else []
     rows += [_row_b(facts, tolerance), _row_c(facts, tolerance)]
     advice = _about_rank(facts) + _about_scale(facts, seed) + _about_output(facts)
-    return Certification(_sentence(facts, rows, tolerance), rows, advice)
+    ending = _ending(start, seed, steps) if steps else ""
+    return Certification(_sentence(facts, rows, tolerance), rows, advice, ending)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._tree import named, with_named
-from descentlab._types import Array, PyTree
+from descentlab._types import Any, Array, PyTree
 from descentlab.experiment import Experiment
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
@@ -33,24 +33,27 @@ class EndState(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The numbers of an `Ending`, in the order of the labels."""
-        ending = classify(point.objective, point.params, point.objective.loss(point.start))
-        numbers = [
-            ending.kind,
-            ending.loss,
-            ending.gradient,
-            ending.polished_loss,
-            ending.polished_gradient,
-            *ending.smallest,
-            ending.flat,
-            ending.moved,
-        ]
-        return jnp.stack([jnp.asarray(number, point.loss.dtype) for number in numbers])
+        arrays, structure = eqx.partition((point.objective, point.params, point.start), eqx.is_array)
+
+        # Lanes take turns: each is done as soon as it has settled, and none waits for the slowest in every round.
+        @jax.custom_batching.sequential_vmap
+        def numbers(arrays: PyTree) -> Array:
+            return _numbers(classify(*eqx.combine(arrays, structure)), point.loss.dtype)
+
+        return numbers(arrays)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the numbers."""
         del params
         polished = ("polished_loss", "polished_gradient")
         return ("kind", "loss", "gradient", *polished, "smallest", "smallest_error", "flat", "moved")
+
+
+def _numbers(ending: Ending, dtype: Any) -> Array:
+    """What a probe keeps of an ending."""
+    found = [ending.kind, ending.loss, ending.gradient, ending.polished_loss, ending.polished_gradient]
+    found += [*ending.smallest, ending.flat, ending.moved]
+    return jnp.stack([jnp.asarray(number, dtype) for number in found])
 
 
 def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Trajectory | None = None) -> Ending:
@@ -95,7 +98,7 @@ def _classify_lanes(stacked: PyTree) -> Ending:
 
     def one(arrays: PyTree) -> Ending:
         objective, start, end = eqx.combine(arrays, structure)
-        return classify(objective, end, objective.loss(start))
+        return classify(objective, end, start)
 
     return jax.lax.map(one, arrays)
 

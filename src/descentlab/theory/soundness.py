@@ -13,7 +13,7 @@ from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, undecided
 from descentlab.trajectory import Series, Trajectory
 
-__all__ = ["ENOUGH", "certified", "theorem_b_claims", "theorem_c_claims"]
+__all__ = ["ENOUGH", "certified", "query_block_claims", "theorem_b_claims", "theorem_c_claims"]
 
 ENOUGH = 30
 
@@ -122,4 +122,24 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     return [
         _gathered(count, at_least(rank, measured, bound, slack=1e-9 * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
+    ]
+
+
+def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+    """What the certificate of the query block promises of a certified lane.
+
+    Args:
+        kernel: its name.
+        trajectories: with probes `loss`, `step_size` and `query` (`QueryBlock`, recorded along the run).
+    """
+    source = "docs/theory/query_block.md"
+    chosen = _rows(trajectories, "query")
+    kept = [np.sqrt(one["query"]["smallest"][lanes]) for one, lanes in chosen]
+    half = [one["query"]["sigma_min"][lanes][:, :1] / 2 + 0 * k for (one, lanes), k in zip(chosen, kept, strict=True)]
+    measured, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (kept, half))
+    rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
+    rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
+    return [
+        _gathered(sum(int(lanes.sum()) for _, lanes in chosen), at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

@@ -36,7 +36,7 @@ NEAR = 1e-3
 NEARBY = 1.0
 """How far polishing may move, relative to the norm of the parameters, before the run counts as not converged."""
 
-QUICK, ROUNDS = 12, 60
+QUICK, ROUNDS = 12, 40
 """The most steps in which a stationary point close by must be found, and of each stage where it is not."""
 
 DAMPINGS = (1.0, 0.03, 30.0, 1e3)
@@ -47,6 +47,12 @@ REACH = 100.0
 
 LONG = 1e-5
 """A last step above this times the norm of the parameters, though the gradient has vanished, may lead to infinity."""
+
+LOOSE = 1e-7
+"""A coordinate has no curvature left when its row of the Hessian is below this times the largest, or the loss."""
+
+FAR = 0.1
+"""A run has come far when its walk in such coordinates exceeds this times the norm of the parameters."""
 
 LIMITS = (1e-4, 1e12)
 """Of the damping."""
@@ -131,20 +137,25 @@ class _Rule(NamedTuple):
     zero: Array
 
 
-def classify(objective: Objective, params: PyTree, first: Array) -> Ending:
+def classify(objective: Objective, params: PyTree, start: PyTree) -> Ending:
     """The class of an end state. Compiles, and maps over lanes.
 
     Args:
         objective: what was minimised; any that has a twice differentiable `loss`.
         params: the trained blocks at the end, in double precision.
-        first: the loss at the start of the run, to which "zero" and "near" are relative.
+        start: those at the start of the run: "zero" and "near" are relative to the loss there, and what drifts to
+            infinity goes on the way that it came.
 
     Returns:
         The class with the numbers that it rests on.
     """
     end, unravel = ravel_pytree(params)
+    first = objective.loss(start)
     zero = ZERO * first
-    place, chart, polish = _polished_in_chart(objective, params, zero)
+    origin, _ = token_chart(objective, start) or ravel_pytree(start)
+    begin, place = token_chart(objective, params) or ravel_pytree(params)
+    chart = _flat(lambda vector: objective.loss(place(vector)))
+    polish = _polished(chart, begin, zero)
     at = ravel_pytree(place(polish.at))[0]
     flat = _flat(lambda vector: objective.loss(unravel(vector)))
     rest, projector = _undecided(objective, unravel, at, zero)
@@ -155,7 +166,7 @@ def classify(objective: Objective, params: PyTree, first: Array) -> Ending:
     gradients = (jnp.linalg.norm(flat.gradient(end)), jnp.linalg.norm(flat.gradient(at)))
     stationary = gradients[1] <= STATIONARY
     return Ending(
-        kind=_kind(losses, stationary, _drifts(chart, polish), (moved, smallest)),
+        kind=_kind(losses, stationary, _drifts(chart, polish, polish.at - origin), (moved, smallest)),
         loss=losses[0],
         gradient=gradients[0],
         polished_loss=losses[1],
@@ -165,13 +176,6 @@ def classify(objective: Objective, params: PyTree, first: Array) -> Ending:
         moved=moved,
         direction=unravel(direction),
     )
-
-
-def _polished_in_chart(objective: Objective, params: PyTree, zero: Array) -> tuple[Callable, "_Flat", "_Polish"]:
-    """Polishing in the coordinates in which tokens do not meet, where there are such, else in the parameters."""
-    start, place = token_chart(objective, params) or ravel_pytree(params)
-    chart = _flat(lambda vector: objective.loss(place(vector)))
-    return place, chart, _polished(chart, start, zero)
 
 
 def _undecided(objective: Objective, unravel: Callable, at: Array, zero: Array) -> tuple["_Flat", Array]:
@@ -293,24 +297,32 @@ def _curvature(flat: _Flat, at: Array, projector: Array) -> tuple[Estimate, Arra
     change = jnp.linalg.norm(left @ flat.hessian(at + step) @ left - hessian)
     # Within Newton's quadratic regime the stationary point is two steps away at most; at one where second derivatives
     # vanish a step changes the curvature by half of it or more. Four times the change is beyond both.
-    error = 4 * change + at.shape[0] * jnp.finfo(at.dtype).eps * size
-    return Estimate(jnp.where(real[0], values[0], jnp.nan), error), vectors[:, 0]
+    rounding = at.shape[0] * jnp.finfo(at.dtype).eps * (size + jnp.abs(flat.loss(at)))
+    return Estimate(jnp.where(real[0], values[0], jnp.nan), 4 * change + rounding), vectors[:, 0]
 
 
-def _drifts(flat: _Flat, polish: _Polish) -> Bool[Array, ""]:
-    """Whether the last step was long although the gradient has vanished, and nothing comes back further on.
+def _drifts(flat: _Flat, polish: _Polish, walk: Array) -> Bool[Array, ""]:
+    """Whether the way goes on: the gradient has vanished, and further out neither it nor the loss comes back.
 
-    At a finite stationary point the last steps are short. Here the step is carried on to three times the norm: the loss
-    must not rise and the gradient must stay small.
+    The way is the last step of polishing, where that is long although the gradient has vanished; at a finite stationary
+    point the last steps are short. Or it is the walk of the whole run in the coordinates in which no curvature is
+    left, where the run has come far in them. Either is carried on by twice the norm of the parameters or of the walk.
     """
-    at, tiny = polish.at, jnp.finfo(polish.at.dtype).tiny
-    size, largest = jnp.linalg.norm(at), jnp.abs(polish.step).max()
+    at = polish.at
+    size = jnp.maximum(jnp.linalg.norm(at), jnp.linalg.norm(walk))
+    largest = jnp.abs(polish.step).max()
     # What has settled still moves by rounding, which carried on so far would matter.
-    moving = jnp.where(jnp.abs(polish.step) > 0.01 * largest, polish.step, 0.0)
-    unit = moving / jnp.maximum(jnp.linalg.norm(moving), tiny)
-    far = at + size * jnp.asarray([0.1, 0.25, 0.5, 1.0, 2.0])[:, None] * unit
+    step = jnp.where(jnp.abs(polish.step) > 0.01 * largest, polish.step, 0.0)
+    bent = jnp.linalg.norm(flat.hessian(at), axis=1)
+    loose = jnp.where(bent <= LOOSE * jnp.maximum(bent.max(), flat.loss(at)), walk, 0.0)
     rounding = 8 * jnp.finfo(at.dtype).eps * jnp.abs(flat.loss(at))
-    level = jax.vmap(flat.loss)(far) <= flat.loss(at) + rounding
-    calm = jnp.linalg.norm(jax.vmap(flat.gradient)(far), axis=1) <= STATIONARY
-    outward = jnp.linalg.norm(far[-1]) > 1.5 * size
-    return (largest > LONG * size) & jnp.all(level & calm) & outward
+
+    def goes_on(direction: Array) -> Array:
+        unit = direction / jnp.maximum(jnp.linalg.norm(direction), jnp.finfo(at.dtype).tiny)
+        far = at + size * jnp.asarray([0.1, 0.25, 0.5, 1.0, 2.0])[:, None] * unit
+        level = jax.vmap(flat.loss)(far) <= flat.loss(at) + rounding
+        calm = jnp.linalg.norm(jax.vmap(flat.gradient)(far), axis=1) <= STATIONARY
+        return jnp.all(level & calm) & (jnp.linalg.norm(far[-1]) > 1.5 * size)
+
+    by_step = (largest > LONG * size) & goes_on(step)
+    return by_step | ((jnp.linalg.norm(loose) > FAR * size) & goes_on(loose))
