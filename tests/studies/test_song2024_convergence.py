@@ -18,6 +18,7 @@ from descentlab.studies.song2024_convergence.kernels import name, of_kernel, sha
 from descentlab.study import Run, Size, conclude, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.theorem_a import modal_loss
+from support.tampering import Edit, Fault, chain, each, edit, times, with_values
 
 KERNELS = ("softmax", "gaussian")
 NUMBERED = {
@@ -115,56 +116,6 @@ def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known
 
 
 # Recorded runs, tampered with. An edit turns the runs of a section into others.
-
-Edit = Callable[[dict], dict]
-
-
-def each(change: Callable[[Run], Run], *families: str) -> Edit:
-    """Change every run of some families, or of all."""
-    return lambda runs: {
-        family: [change(run) if not families or family in families else run for run in one]
-        for family, one in runs.items()
-    }
-
-
-def with_values(run: Run, probe: str, values: np.ndarray) -> Run:
-    series = dataclasses.replace(run.trajectory[probe], values=values)
-    trajectory = dataclasses.replace(run.trajectory, series={**run.trajectory.series, probe: series})
-    return dataclasses.replace(run, trajectory=trajectory)
-
-
-def edit(probe: str, change: Callable, *families: str, entry: str | None = None) -> Edit:
-    """Change a series, or one labelled entry of it, as a function of its values and the run."""
-
-    def of(run: Run) -> Run:
-        if probe not in run.trajectory.series:
-            return run
-        series = run.trajectory[probe]
-        values = series.values.copy()
-        if entry is None:
-            return with_values(run, probe, change(values, run))
-        where = series.labels.index(entry)
-        values[..., where] = change(values[..., where], run)
-        return with_values(run, probe, values)
-
-    return each(of, *families)
-
-
-def chain(*edits: Edit) -> Edit:
-    def apply(runs: dict) -> dict:
-        for one in edits:
-            runs = one(runs)
-        return runs
-
-    return apply
-
-
-def untouched(runs: dict) -> dict:
-    return runs
-
-
-def times(probe: str, factor: float, *families: str, entry: str | None = None) -> Edit:
-    return edit(probe, lambda values, _: factor * values, *families, entry=entry)
 
 
 def ranked(by: int, *families: str) -> Edit:
@@ -315,17 +266,6 @@ LIFTED = each(lifted)
 GROWN = {"_1x20": 1.0, "_2x10": 1.0, "_2x20": 2.0, "_4x20": 4.0, "_1x80": 1.0}
 BEST = {"softmax": 2.0, "gaussian": 0.5}
 OTHER = {"softmax": 0.5, "gaussian": 2.0}
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """A claim, what is done to the runs so that it holds, and what then so that it fails."""
-
-    claim: str
-    section: object
-    wrong: Edit
-    right: Edit = untouched
-    claims: Callable[[dict], list] | None = None
 
 
 FAULTS = {

@@ -1,0 +1,69 @@
+"""Recorded runs of a study, tampered with. An edit turns the runs of a section into others."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from descentlab.study import Run
+
+Edit = Callable[[dict], dict]
+
+
+def each(change: Callable[[Run], Run], *families: str) -> Edit:
+    """Change every run of some families, or of all."""
+    return lambda runs: {
+        family: [change(run) if not families or family in families else run for run in one]
+        for family, one in runs.items()
+    }
+
+
+def with_values(run: Run, probe: str, values: np.ndarray) -> Run:
+    series = dataclasses.replace(run.trajectory[probe], values=values)
+    trajectory = dataclasses.replace(run.trajectory, series={**run.trajectory.series, probe: series})
+    return dataclasses.replace(run, trajectory=trajectory)
+
+
+def edit(probe: str, change: Callable, *families: str, entry: str | None = None) -> Edit:
+    """Change a series, or one labelled entry of it, as a function of its values and the run."""
+
+    def of(run: Run) -> Run:
+        if probe not in run.trajectory.series:
+            return run
+        series = run.trajectory[probe]
+        values = series.values.copy()
+        if entry is None:
+            return with_values(run, probe, change(values, run))
+        where = series.labels.index(entry)
+        values[..., where] = change(values[..., where], run)
+        return with_values(run, probe, values)
+
+    return each(of, *families)
+
+
+def chain(*edits: Edit) -> Edit:
+    def apply(runs: dict) -> dict:
+        for one in edits:
+            runs = one(runs)
+        return runs
+
+    return apply
+
+
+def untouched(runs: dict) -> dict:
+    return runs
+
+
+def times(probe: str, factor: float, *families: str, entry: str | None = None) -> Edit:
+    return edit(probe, lambda values, _: factor * values, *families, entry=entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A claim, what is done to the runs so that it holds, and what then so that it fails."""
+
+    claim: str
+    section: object
+    wrong: Edit
+    right: Edit = untouched
+    claims: Callable[[dict], list] | None = None
