@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 def shapes(tree):
     arrays = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
-    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in arrays]
+    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in arrays]
 
 
 def lanes_of(optimizer):

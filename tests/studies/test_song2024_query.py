@@ -196,6 +196,11 @@ def of_heads(outcome) -> list[Run]:
     ]
 
 
+def with_signs(runs: dict) -> dict:
+    """Runs of the grid in the place of those on positive values."""
+    return runs | {"positive values": runs["grid"]}
+
+
 def with_room(runs: dict) -> dict:
     """Families over token width and heads, made of runs of the grid."""
     firsts = [of_kernel(runs, kernel, "grid")[0] for kernel in KERNELS]
@@ -298,10 +303,10 @@ FAULTS = {
         "table-{}-positive",
         SEARCH,
         scaled(dict.fromkeys(search.SCALES, 0.0)),
-        chain(MANY, tabled(search.TABLE)),
+        chain(with_signs, MANY, tabled(search.TABLE)),
     ),
     "softmax better, positive": Fault(
-        "edge-positive", SEARCH, kinds_by(better("softmax")), chain(MANY, kinds_by(better("gaussian")))
+        "edge-positive", SEARCH, kinds_by(better("softmax")), chain(with_signs, MANY, kinds_by(better("gaussian")))
     ),
     "all reach zero from large scales": Fault("large-{}", SEARCH, ALL_ZERO, chain(MANY, ALL_STUCK)),
     "stuck rather than slow": Fault("large-slow-{}", SEARCH, ALL_STUCK, chain(MANY, ALL_SLOW)),

@@ -37,7 +37,8 @@ class Armijo(AbstractOptimizer):
 
     def init(self, point: Point) -> PyTree:
         """The last step tried counts as 1, so that the first search starts at 2."""
-        return self._rule().init(point.params)
+        # Weakly typed numbers lose that in the first segment, and the next one would be compiled anew.
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), self._rule().init(point.params))
 
     def step(self, point: Point, state: PyTree) -> Update:
         """One update."""

@@ -36,8 +36,8 @@ NEAR = 1e-3
 NEARBY = 1.0
 """How far polishing may move, relative to the norm of the parameters, before the run counts as not converged."""
 
-QUICK, ROUNDS = 12, 40
-"""The most steps in which a stationary point close by must be found, and of each stage where it is not."""
+STAGES = (12, 40, 40)
+"""The most rounds to find a stationary point close by; otherwise of lowering the loss, and then the gradient."""
 
 DAMPINGS = (1.0, 0.03, 30.0, 1e3)
 """Factors on the damping that are tried in one step."""
@@ -109,15 +109,16 @@ class Ending(NamedTuple):
 
 
 class _Flat(NamedTuple):
-    """Loss, gradient and Hessian as functions of one vector."""
+    """Loss, gradient, both together, and Hessian as functions of one vector."""
 
     loss: Callable[[Array], Array]
     gradient: Callable[[Array], Array]
+    both: Callable[[Array], tuple[Array, Array]]
     hessian: Callable[[Array], Array]
 
 
 class _Polish(NamedTuple):
-    """The state of polishing: where, the gradient there, the last step, the damping, rounds made, failed in a row."""
+    """The state of polishing: where, the gradient there, the last step, the damping, rounds, failed in a row, stage."""
 
     at: Array
     gradient: Array
@@ -125,16 +126,7 @@ class _Polish(NamedTuple):
     damping: Array
     rounds: Array
     failed: Array
-
-
-class _Rule(NamedTuple):
-    """How steps are made, what must fall, the most rounds, the end state, and the loss that counts as zero."""
-
-    factors: Callable[[Array, Array, Array], Array]
-    merit: Callable[[_Flat, Array, Array], Array]
-    rounds: int
-    end: Array
-    zero: Array
+    stage: Array
 
 
 def classify(objective: Objective, params: PyTree, start: PyTree) -> Ending:
@@ -193,7 +185,7 @@ def _undecided(objective: Objective, unravel: Callable, at: Array, zero: Array) 
 
 def _flat(loss: Callable[[Array], Array]) -> _Flat:
     gradient = jax.grad(loss)
-    return _Flat(loss, gradient, jax.jacfwd(gradient))
+    return _Flat(loss, gradient, jax.value_and_grad(loss), jax.jacfwd(gradient))
 
 
 def _kind(losses: tuple[Array, Array, Array], stationary: Array, drifts: Array, rest: tuple[Array, Estimate]) -> Array:
@@ -213,75 +205,63 @@ def _polished(flat: _Flat, end: Array, zero: Array) -> _Polish:
     """The stationary point that the end state leads to.
 
     A point close by that Newton steps on the gradient find is taken, whatever it is. Otherwise the loss is lowered
-    first, by steps in which negative curvature counts as positive, until it is zero or its rounding ends that.
+    first, by steps in which negative curvature counts as positive, until it is zero or its rounding ends that; then the
+    first kind of steps takes over again. It ends `REACH` times the norm of the parameters away.
     """
-    close = _iterate(flat, _begin(flat, end), _Rule(_towards_stationary, _norm, QUICK, end, zero))
-    found = _norm(flat, close.at, close.gradient) <= POLISHED
-    from_end = _begin(flat, end)
-    start = jax.tree.map(lambda one, other: jnp.where(found, one, other), close, from_end)
-    lower = _iterate(flat, start, _Rule(_downhill, _loss, ROUNDS, end, zero))
-    settled = lower._replace(damping=from_end.damping, rounds=from_end.rounds, failed=from_end.failed)
-    return _iterate(flat, settled, _Rule(_towards_stationary, _norm, ROUNDS, end, zero))
+    reach = REACH * (jnp.linalg.norm(end) + 1.0)
+    first = _begin(flat, end)
+
+    def goes_on(state: _Polish) -> Bool[Array, ""]:
+        unfinished = (jnp.linalg.norm(state.gradient) > POLISHED) & (flat.loss(state.at) > zero)
+        return unfinished & (jnp.linalg.norm(state.at - end) < reach) & (state.stage < len(STAGES))
+
+    def advance(state: _Polish) -> _Polish:
+        moved = _moved(flat, state)
+        over = (moved.rounds >= jnp.asarray(STAGES)[state.stage]) | (moved.failed >= 3)
+        # What was found close by is dropped where it is no stationary point.
+        back = over & (state.stage == 0)
+        place, gradient, step = (
+            jnp.where(back, old, new)
+            for old, new in zip((end, first.gradient, first.step), (moved.at, moved.gradient, moved.step), strict=True)
+        )
+        fresh = first._replace(at=place, gradient=gradient, step=step, stage=state.stage + 1)
+        return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, moved)
+
+    return jax.lax.while_loop(goes_on, advance, first)
 
 
 def _begin(flat: _Flat, at: Array) -> _Polish:
     nothing = jnp.asarray(0, jnp.int32)
-    return _Polish(at, flat.gradient(at), jnp.zeros_like(at), jnp.ones((), at.dtype), nothing, nothing)
+    return _Polish(at, flat.gradient(at), jnp.zeros_like(at), jnp.ones((), at.dtype), nothing, nothing, nothing)
 
 
-def _norm(flat: _Flat, at: Array, gradient: Array) -> Array:
-    del flat, at
-    return jnp.linalg.norm(gradient)
-
-
-def _loss(flat: _Flat, at: Array, gradient: Array) -> Array:
-    del gradient
-    return flat.loss(at)
-
-
-def _towards_stationary(values: Array, dampings: Array, norm: Array) -> Array:
-    """Levenberg-Marquardt on the gradient, for each damping what the gradient is multiplied with by eigenvector."""
-    return values / (values**2 + dampings[:, None] * norm**2)
-
-
-def _downhill(values: Array, dampings: Array, norm: Array) -> Array:
-    """Damped Newton with the absolute values of the curvature."""
-    return 1 / (jnp.abs(values) + dampings[:, None] * norm)
-
-
-def _iterate(flat: _Flat, start: _Polish, rule: _Rule) -> _Polish:
-    """Rounds of a rule, the best of several dampings in each, until the gradient or the loss is small enough.
+def _moved(flat: _Flat, state: _Polish) -> _Polish:
+    """One round: the best of several dampings, if what must fall does.
 
     Dampings are factors of the norm of the gradient, so that steps keep their size where gradient and Hessian fall
-    together, as they do on the way to infinity. It ends `REACH` times the norm of the parameters away.
+    together, as they do on the way to infinity.
     """
-    reach = REACH * (jnp.linalg.norm(rule.end) + 1.0)
-
-    def goes_on(state: _Polish) -> Bool[Array, ""]:
-        unfinished = (jnp.linalg.norm(state.gradient) > POLISHED) & (flat.loss(state.at) > rule.zero)
-        near = jnp.linalg.norm(state.at - rule.end) < reach
-        return unfinished & (state.rounds < rule.rounds) & (state.failed < 3) & near
-
-    def advance(state: _Polish) -> _Polish:
-        values, vectors = jnp.linalg.eigh(flat.hessian(state.at))
-        dampings = jnp.clip(state.damping * jnp.asarray(DAMPINGS), *LIMITS)
-        factors = rule.factors(values, dampings, jnp.linalg.norm(state.gradient))
-        steps = -(factors * (vectors.T @ state.gradient)) @ vectors.T
-        places = state.at + steps
-        gradients = jax.vmap(flat.gradient)(places)
-        merits = jax.vmap(lambda at, gradient: rule.merit(flat, at, gradient))(places, gradients)
-        best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
-        better = merits[best] < rule.merit(flat, state.at, state.gradient)
-        return _Polish(
-            jnp.where(better, places[best], state.at),
-            jnp.where(better, gradients[best], state.gradient),
-            jnp.where(better, steps[best], state.step),
-            jnp.clip(jnp.where(better, dampings[best], 1e4 * state.damping), *LIMITS),
-            state.rounds + 1,
-            jnp.where(better, 0, state.failed + 1),
-        )
-
-    return jax.lax.while_loop(goes_on, advance, start)
+    downhill, norm = state.stage == 1, jnp.linalg.norm(state.gradient)
+    values, vectors = jnp.linalg.eigh(flat.hessian(state.at))
+    dampings = jnp.clip(state.damping * jnp.asarray(DAMPINGS), *LIMITS)
+    # Damped Newton with the absolute values of the curvature, or Levenberg-Marquardt on the gradient.
+    newton = 1 / (jnp.abs(values) + dampings[:, None] * norm)
+    levenberg = values / (values**2 + dampings[:, None] * norm**2)
+    steps = -(jnp.where(downhill, newton, levenberg) * (vectors.T @ state.gradient)) @ vectors.T
+    places = state.at + steps
+    losses, gradients = jax.vmap(flat.both)(places)
+    merits = jnp.where(downhill, losses, jnp.linalg.norm(gradients, axis=1))
+    best = jnp.argmin(jnp.where(jnp.isfinite(merits), merits, jnp.inf))
+    better = merits[best] < jnp.where(downhill, flat.loss(state.at), norm)
+    return _Polish(
+        jnp.where(better, places[best], state.at),
+        jnp.where(better, gradients[best], state.gradient),
+        jnp.where(better, steps[best], state.step),
+        jnp.clip(jnp.where(better, dampings[best], 1e4 * state.damping), *LIMITS),
+        state.rounds + 1,
+        jnp.where(better, 0, state.failed + 1),
+        state.stage,
+    )
 
 
 def _curvature(flat: _Flat, at: Array, projector: Array) -> tuple[Estimate, Array]:

@@ -57,7 +57,8 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
         }
         for family, experiment in instances.items():
             plain = changed(experiment, {"steps": steps, "probes": {"loss": Loss(LogSpaced(20))}})
-            chosen = ending(experiment, steps) if family == "below the hull" else plain
+            classified = family == "below the hull" and name(base) == "softmax"
+            chosen = ending(experiment, steps) if classified else plain
             families[family].append(Request(chosen, seeds))
     return families
 

@@ -57,7 +57,8 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
         traced = ending(heated(base, 1.0), steps)
         positive = changed(by_hand(traced, values, targets, np.zeros((3, 4, 4))), {"model.key": Normal(1.0)})
         for scale in SCALES:
-            families["positive values"].append(Request(with_scale(positive, scale), seeds))
+            if not smoke:
+                families["positive values"].append(Request(with_scale(positive, scale), seeds))
             scaled = with_scale(traced, scale)
             families["grid"] += [Request(heated(scaled, t), seeds) for t in ((1.0,) if smoke else TEMPERATURES)]
         families["inside"].append(Request(changed(traced, {"task.target": SoftmaxHull(0.0, 1.0)}), seeds))
@@ -112,7 +113,7 @@ def _table(kernel: str, runs: Sequence[Run], suffix: str) -> list[Claim]:
 
     The table does not say how values were drawn, so it is held against values of either sign and against positive ones.
     """
-    if kernel not in TABLE:
+    if kernel not in TABLE or not runs:
         return []
     shares, expected, spread = [], [], []
     for scale, count in zip(SCALES, TABLE[kernel], strict=True):
@@ -262,6 +263,8 @@ def _between(runs: Runs) -> list[Claim]:
         ),
         ("edge-outside", "On targets above the hull the Gaussian kernel reaches zero loss more often", runs["outside"]),
     ):
+        if not chosen:
+            continue
         one, other = ([run for run in chosen if name(run.experiment) == kernel] for kernel in ("gaussian", "softmax"))
         shares = _share(one, Kind.ZERO), _share(other, Kind.ZERO)
         spread = _spread(*shares, lanes=kinds(one).size)
