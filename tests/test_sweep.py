@@ -117,7 +117,7 @@ def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, tmp_
     assert list((store.root / ".progress").glob("*/batch-0.safetensors"))
 
     seen = []
-    (continued,) = run([request], store=store, progress=lambda done, total: seen.append(done / total))
+    (continued,) = run([request], store=store, progress=lambda done, total, note: seen.append(done / total))
     assert seen[0] > 0.4
     assert continued["loss"].values.tobytes() == whole["loss"].values.tobytes()
     assert continued["gradient"].values.tobytes() == whole["gradient"].values.tobytes()

@@ -97,7 +97,7 @@ class CrossEntropy(AbstractLossFunction):
 
     def accuracy(self, outputs: Array, targets: Array) -> Float[Array, ""]:
         """The share of targets whose class has the largest output."""
-        return jnp.mean(jnp.argmax(outputs, axis=-1) == targets)
+        return jnp.mean(jnp.argmax(outputs, axis=-1) == targets, dtype=outputs.dtype)
 
     def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
         """Raise unless there is one vector of outputs, one a class, for each target."""

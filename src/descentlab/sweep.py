@@ -28,6 +28,7 @@ from safetensors.numpy import load, save
 
 from descentlab._describe import replace_at, structure
 from descentlab.experiment import Experiment, check
+from descentlab.probes import HeldOut, Loss
 from descentlab.store import Store, versions
 from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, trajectories
 from descentlab.trajectory import Trajectory, joined
@@ -45,8 +46,8 @@ SEGMENT_SECONDS = 1.0
 SIGNAL_SECONDS = 0.2
 """Ctrl-C is noticed within this time."""
 
-Progress = Callable[[int, int], None]
-"""Called with lane-steps done and lane-steps in all."""
+Progress = Callable[[int, int, str], None]
+"""Called with lane-steps done, lane-steps in all, and what was recorded last, in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +135,23 @@ class _Work:
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     guard: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
-    def advance(self, steps: int) -> None:
+    def advance(self, steps: int, note: str = "") -> None:
         with self.guard:
             self.done += steps
             if self.progress is not None:
-                self.progress(self.done, self.total)
+                self.progress(self.done, self.total, note)
+
+
+def _latest(experiment: Experiment, carry: Carry) -> str:
+    """Loss and held-out accuracy where they were last recorded, the mean over the lanes of a batch."""
+    said = []
+    for name, probe in experiment.probes.items():
+        if isinstance(probe, Loss | HeldOut):
+            label, part = ("accuracy", np.s_[:, :, 1]) if isinstance(probe, HeldOut) else ("loss", np.s_[:])
+            values = np.asarray(carry.records[name])[part]
+            known = np.flatnonzero(np.isfinite(values).any(axis=0))
+            said += [f"{label} {np.nanmean(values[:, known[-1]]):.3g}"] if known.size else []
+    return ", ".join(said)
 
 
 def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
@@ -217,7 +230,7 @@ def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[T
         clock = time.monotonic()
         carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
         pace = (time.monotonic() - clock) / (until - step)
-        work.advance((until - step) * len(batch))
+        work.advance((until - step) * len(batch), _latest(lanes.first, carry))
         length = max(length, min(16 * length, int(SEGMENT_SECONDS / pace)))
         step = until
         stopping = work.stop.is_set() and step < stop

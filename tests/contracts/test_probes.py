@@ -10,7 +10,7 @@ import pytest
 
 from descentlab.experiment import stored
 from descentlab.point import evaluate
-from descentlab.probes import AbstractProbe, HeldOut
+from descentlab.probes import AbstractProbe, HeldOut, LayerAttention
 from descentlab.schedule import At
 from support import members
 from support.problems import CLASSIFYING, SMALL, started
@@ -21,7 +21,7 @@ each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=mem
 
 @each
 def test_a_value_has_one_shape_at_every_point_and_labels_for_its_last_axis(probe):
-    experiment = CLASSIFYING if isinstance(probe, HeldOut) else SMALL
+    experiment = CLASSIFYING if isinstance(probe, HeldOut | LayerAttention) else SMALL
     objective, start = started(experiment)
     held = stored(experiment)
 

@@ -81,6 +81,7 @@ EXAMPLES = {
     optim.Cosine: [optim.Cosine(60, 5)],
     optim.GradientFlow: [optim.GradientFlow(0.5, 1e-6)],
     probes.AttentionShape: [probes.AttentionShape()],
+    probes.LayerAttention: [probes.LayerAttention(examples=2)],
     probes.Distance: [probes.Distance()],
     probes.GradientNorm: [probes.GradientNorm()],
     probes.PLRatio: [probes.PLRatio()],

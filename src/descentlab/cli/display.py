@@ -45,11 +45,12 @@ class Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
         )
-        self._task = self._bar.add_task(text, total=None)
+        self._task = self._bar.add_task(text, total=None, note="")
         self._begun = self._said = time.monotonic()
         self._first: tuple[float, int] | None = None
         self._timer = threading.Timer(QUIET_SECONDS, self._bar.start)
@@ -66,20 +67,22 @@ class Bar:
             self._timer.join(1.0)
             self._bar.stop()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how far the work is."""
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Tell how far the work is, and what is known of it."""
         done = min(done, total)
-        self._bar.update(self._task, completed=done, total=total)
         now = time.monotonic()
         if self._first is None:
             self._first = (now, done)
+        begun, before = self._first
+        pace = (done - before) / max(now - begun, 1e-9)
+        note = ", ".join(part for part in (f"{pace:.3g} steps/s" if pace > 0 else "", note) if part)
+        self._bar.update(self._task, completed=done, total=total, note=note)
         if self._console.is_terminal or now - self._said < LINE_SECONDS:
             return
         self._said = now
-        begun, before = self._first
-        pace = (done - before) / max(now - begun, 1e-9)
         left = f", about {(total - done) / pace:.0f} s left" if pace > 0 else ""
-        print(f"{self.text}: {100 * done / max(total, 1):.0f}%{left}", file=sys.stderr, flush=True)
+        said = f", {note}" if note else ""
+        print(f"{self.text}: {100 * done / max(total, 1):.0f}%{said}{left}", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""

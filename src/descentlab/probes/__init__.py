@@ -1,6 +1,7 @@
 """Probes: what a run records."""
 
 from descentlab.probes.attention import AttentionShape as AttentionShape
+from descentlab.probes.attention import LayerAttention as LayerAttention
 from descentlab.probes.base import AbstractProbe as AbstractProbe
 from descentlab.probes.gradient import Distance as Distance
 from descentlab.probes.gradient import GradientNorm as GradientNorm

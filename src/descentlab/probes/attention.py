@@ -3,12 +3,23 @@
 import jax
 import jax.numpy as jnp
 
+from descentlab._check import positive
 from descentlab._types import Array, PyTree
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
 
 __all__ = ["AttentionShape"]
+
+
+__all__ = ["AttentionShape", "LayerAttention"]
+
+
+def _entropies(weights: Array) -> Array:
+    """The entropy, in nats, of every row divided by the sum of its absolute values."""
+    sizes = jnp.abs(weights)
+    shares = sizes / jnp.maximum(sizes.sum(axis=-1, keepdims=True), jnp.finfo(sizes.dtype).tiny)
+    return jax.scipy.special.entr(shares).sum(axis=-1)
 
 
 class AttentionShape(AbstractProbe):
@@ -26,11 +37,46 @@ class AttentionShape(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """Entropy and row sum."""
         weights = jax.vmap(point.objective.model(point.params).weights)(point.objective.inputs)
-        sizes = jnp.abs(weights)
-        shares = sizes / jnp.maximum(sizes.sum(axis=-1, keepdims=True), jnp.finfo(sizes.dtype).tiny)
-        return jnp.stack([jax.scipy.special.entr(shares).sum(axis=-1).mean(), weights.sum(axis=-1).mean()])
+        return jnp.stack([_entropies(weights).mean(), weights.sum(axis=-1).mean()])
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
         del params
         return ("entropy", "row_sum")
+
+
+class LayerAttention(AbstractProbe):
+    r"""Mean entropy of the attention rows and mean row sum in each layer of a Transformer.
+
+    The mean is over examples, heads and real tokens. Entropy, in nats, and row sum are those of `AttentionShape`.
+
+    Args:
+        when: the steps at which it is recorded.
+        examples: of the batch, how many are looked at.
+
+    Raises:
+        ValueError: if `examples` is not above 0.
+    """
+
+    when: AbstractSchedule = LogSpaced(10)
+    examples: int = 8
+
+    def __check_init__(self):
+        positive(self, "examples")
+
+    def __call__(self, point: Point) -> Array:
+        """Entropy and row sum, axes layer and these two."""
+        model = point.objective.model(point.params)
+
+        def of(example: Array) -> Array:
+            weights = model.weights(example)
+            real = example > 0 if jnp.issubdtype(example.dtype, jnp.integer) else jnp.ones(weights.shape[-1], bool)
+            numbers = jnp.stack([_entropies(weights), weights.sum(axis=-1)], axis=-1).mean(axis=1)
+            return jnp.sum(jnp.where(real[None, :, None], numbers, 0), axis=1) / real.sum()
+
+        return jax.lax.map(of, point.objective.inputs[: self.examples]).mean(axis=0)
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """None: the last axis is entropy and row sum, the one before counts layers."""
+        del params
+        return ()

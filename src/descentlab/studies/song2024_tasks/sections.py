@@ -1,0 +1,205 @@
+"""What is claimed of the runs of a task, and how they are drawn."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from scipy import stats
+
+from descentlab._describe import value_at
+from descentlab.estimate import Estimate
+from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.style import kernel_color
+from descentlab.studies.song2024_tasks.experiments import name, requests
+from descentlab.study import Run, Runs, Section
+from descentlab.theory.claim import About, Claim, at_least, not_applicable
+
+PAPER = "Song et al. 2024, section 6"
+ANCHOR = {"text": {"softmax": 61.95, "gaussian": 60.22}, "pathfinder": {"softmax": 65.26, "gaussian": 70.73}}
+"""Test accuracy in per cent after 50,000 steps of AdamW, mean of three runs (Chen et al. 2021, table 1)."""
+
+CHANCE = 0.5
+
+
+def of_seeds(values: np.ndarray) -> Estimate:
+    """The mean over seeds with the half-width of its 95 % interval (Student's t)."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.size < 2:
+        return Estimate(values.mean(), np.inf)
+    width = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+    return Estimate(values.mean(), width)
+
+
+def test_accuracy(run: Run) -> np.ndarray:
+    """The accuracy of each seed on the test part, after the last step."""
+    return run.trajectory["test"]["accuracy"][:, -1]
+
+
+def mean_loss(run: Run) -> np.ndarray:
+    """The development loss of each seed averaged over training, in nats: the smaller, the faster."""
+    return run.trajectory["development"]["loss"].mean(axis=1)
+
+
+def chosen(runs: Sequence[Run]) -> dict[str, Run]:
+    """For each kernel the run whose rate and scale were best on development data at the end."""
+    best: dict[str, Run] = {}
+    for run in runs:
+        kernel = name(run.experiment)
+        if kernel not in best or _development(run) > _development(best[kernel]):
+            best[kernel] = run
+    return best
+
+
+def _development(run: Run) -> float:
+    accuracy = run.trajectory["development"]["accuracy"][:, -1]
+    return float(np.where(np.isfinite(accuracy), accuracy, 0).mean())
+
+
+def _setting(run: Run) -> str:
+    rate, scale = (value_at(run.experiment, path) for path in ("optimizer.rule.lr", "model.query.scale"))
+    return f"rate {rate:g}, query and key start at scale {scale:g}"
+
+
+def claims(task: str, runs: Runs) -> list[Claim]:
+    """All claims of a task, one group an optimizer."""
+    found = []
+    for kind, family in runs.items():
+        best = chosen(family)
+        for kernel, run in best.items():
+            found += [learns(task, kind, kernel, run), unstuck(task, kind, kernel, run)]
+        found += [rows(task, kind, kernel, run) for kernel, run in best.items() if kernel == "gaussian"]
+        if {"softmax", "gaussian"} <= set(best):
+            found += [better(task, kind, best), faster(task, kind, best)]
+    return found
+
+
+def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
+    """Whether held-out accuracy exceeds chance."""
+    accuracy = of_seeds(test_accuracy(run))
+    about = About(
+        f"{task}-{kind}-learns-{kernel}",
+        f"On {task} with {kind}, accuracy on held-out data exceeds chance (lower end of the 95 % interval over seeds)",
+        "measured",
+        kernel,
+        f"Test accuracy {100 * accuracy.value:.1f} ± {100 * accuracy.error:.1f} %, {_setting(run)}. Chen et al. (2021) "
+        f"report {ANCHOR[task].get(kernel, float('nan'))} % after 50,000 steps of AdamW.",
+    )
+    return at_least(about, accuracy.value, CHANCE, uncertainty=accuracy.error)
+
+
+def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
+    """Whether every seed leaves the neighbourhood of chance on development data."""
+    record = run.trajectory["development"]
+    looked = getattr(value_at(run.experiment, "probes.development"), "examples") or 5000
+    best = np.nanmax(record["accuracy"], axis=1)
+    edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
+    about = About(
+        f"{task}-{kind}-unstuck-{kernel}",
+        f"On {task} with {kind}, no run is stuck: development accuracy leaves chance by three standard errors",
+        PAPER,
+        kernel,
+        f"{int((best <= edge).sum())} of {best.size} seeds are stuck; best development accuracy "
+        f"{100 * best.min():.1f} to {100 * best.max():.1f} %, edge {100 * edge:.1f} %.",
+    )
+    return at_least(about, float((best > edge).mean()), 1.0)
+
+
+def rows(task: str, kind: str, kernel: str, run: Run) -> Claim:
+    """Whether the rows of the kernel sum to much more than those of softmax at the start."""
+    attention = run.trajectory["attention"].values
+    first, last = attention[:, 0].mean(axis=0), attention[:, -1].mean(axis=0)
+    spread = attention[:, 0, :, 1].std(axis=0, ddof=1) if attention.shape[0] > 1 else np.inf
+    about = About(
+        f"{task}-{kind}-rows-{kernel}",
+        f"On {task}, rows of the {kernel} kernel sum to at least 10 in every layer at the start, those of softmax to 1",
+        "docs/studies/song2024_tasks.md",
+        kernel,
+        f"Row sums by layer {_listed(first[:, 1])} at the start, {_listed(last[:, 1])} at the end ({kind}); entropies "
+        f"{_listed(first[:, 0])} and {_listed(last[:, 0])} nats.",
+    )
+    return at_least(about, first[:, 1], 10.0, uncertainty=2 * spread)
+
+
+def _listed(numbers: np.ndarray) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)
+
+
+def better(task: str, kind: str, best: dict[str, Run]) -> Claim:
+    """Whether the Gaussian kernel ends with the higher test accuracy."""
+    about = About(
+        f"{task}-{kind}-better",
+        f"On {task} with {kind}, the Gaussian kernel reaches a higher test accuracy than softmax (difference above 0)",
+        f"{PAPER}, figures 2 and 3",
+        None,
+        f"Gaussian: {_setting(best['gaussian'])}; softmax: {_setting(best['softmax'])}. Chen et al. (2021) find a "
+        f"difference of {(ANCHOR[task]['gaussian'] - ANCHOR[task]['softmax']) / 100:+.4f}.",
+    )
+    return _difference(about, test_accuracy(best["gaussian"]), test_accuracy(best["softmax"]))
+
+
+def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
+    """Whether the Gaussian kernel learns faster."""
+    about = About(
+        f"{task}-{kind}-faster",
+        f"On {task} with {kind}, the Gaussian kernel learns faster: the development loss averaged over training is lower "
+        "than that of softmax (difference above 0, in nats)",
+        f"{PAPER}, figures 2 and 3",
+    )
+    return _difference(about, mean_loss(best["softmax"]), mean_loss(best["gaussian"]))
+
+
+def _difference(about: About, one: np.ndarray, other: np.ndarray) -> Claim:
+    """The claim that `one` exceeds `other`, the seeds paired: the same seed draws the same batches."""
+    difference = of_seeds(one - other)
+    if not np.isfinite(difference.error):
+        return not_applicable(about, "one seed leaves no uncertainty to compare with")
+    return at_least(about, difference.value, 0.0, uncertainty=difference.error)
+
+
+def accuracy(runs: Runs) -> go.Figure:
+    """Accuracy on development data.
+
+    Median and range over seeds, for each kernel the rate and initial scale that were best on development data.
+    """
+    return _curves(runs, "accuracy", "accuracy on development data")
+
+
+def loss(runs: Runs) -> go.Figure:
+    """Loss on development data.
+
+    Median and range over seeds; chance is ln 2 = 0.693 nats.
+    """
+    return add_level(_curves(runs, "loss", "development loss / nats"), np.log(2), "chance")
+
+
+def _curves(runs: Runs, what: str, label: str) -> go.Figure:
+    figure = lines(label.capitalize(), Axis("step"), Axis(label))
+    for kind, family in runs.items():
+        for kernel, run in chosen(family).items():
+            record = run.trajectory["development"]
+            color = kernel_color(kernel) if len(runs) == 1 else None
+            add_band(figure, record.steps, record[what], f"{kernel}, {kind}", color=color, quantiles=(0.0, 1.0))
+    return figure
+
+
+def attention(runs: Runs) -> go.Figure:
+    """Row sums of the attention matrices.
+
+    The mean over heads and real tokens of a few training examples; softmax rows sum to one.
+    """
+    figure = lines("Row sums", Axis("step"), Axis("mean row sum", "log"))
+    for kind, family in runs.items():
+        for kernel, run in chosen(family).items():
+            record = run.trajectory["attention"]
+            for layer in range(record.values.shape[2]):
+                label = f"{kernel}, {kind}, layer {layer + 1}"
+                add_band(figure, record.steps, record.values[:, :, layer, 1], label, quantiles=(0.0, 1.0))
+    return figure
+
+
+def section(task: str) -> Section:
+    """The section of one task."""
+    return Section(
+        task, functools.partial(requests, task), functools.partial(claims, task), (accuracy, loss, attention)
+    )
