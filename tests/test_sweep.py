@@ -107,7 +107,7 @@ def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, tmp_
     request = Request(experiment, (0, 1, 2))
     (whole,) = run([request], store=Store(tmp_path / "other"))
 
-    def broken(done: int, total: int) -> None:
+    def broken(done: int, total: int, note: str) -> None:
         if done > total // 2:
             raise Stop
 
