@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 
 from descentlab.data import FullBatch, Minibatch
-from descentlab.experiment import Experiment, check, start, stored
-from descentlab.models import Classify, EachToken, Transformer
+from descentlab.experiment import Experiment, check, stored
+from descentlab.models import EachToken, Transformer
 from descentlab.objective import CrossEntropy, SquaredError
 from descentlab.optim import Adam
-from descentlab.point import evaluate
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
 from descentlab.tasks import TokenRegression
-from descentlab.train import prepare, train
-from descentlab.train import Lanes
+from descentlab.train import Lanes, prepare, train
 from support.problems import CLASSIFYING, SMALL, run, started
 
 pytestmark = pytest.mark.usefixtures("float64")

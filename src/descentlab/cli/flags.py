@@ -23,6 +23,7 @@ from descentlab._check import nearest
 from descentlab._describe import replace_at, value_at
 from descentlab.cli.discovery import UsageError
 from descentlab.datasets import own_text
+from descentlab.experiment import Experiment
 from descentlab.given import Given
 
 __all__ = ["parse", "read_given"]
@@ -38,6 +39,8 @@ class HasExperiment(Protocol):
 
 
 Options = TypeVar("Options", bound=HasExperiment)
+
+Kinds = tuple[type[eqx.Module], ...]
 
 _REGISTRY = tyro.constructors.ConstructorRegistry()
 
@@ -91,6 +94,24 @@ def _given_rule(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.
     )
 
 
+@_REGISTRY.primitive_rule
+def _origin_rule(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """How tyro reads an experiment within an experiment: not at all, since studies and Python give it whole."""
+    if set(typing.get_args(info.type)) != {Experiment, types.NoneType}:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="(in Python)",
+        instance_from_str=_no_origin,
+        is_instance=lambda value: value is None or isinstance(value, Experiment),
+        str_from_instance=lambda origin: ["None" if origin is None else origin.digest],
+    )
+
+
+def _no_origin(words: list[str]) -> Experiment:
+    raise UsageError(f"an origin is an experiment; give it in Python (Experiment(origin=...)), not as {words[0]!r}")
+
+
 def parse(options: Options, arguments: Sequence[str], *, prog: str, description: str) -> tuple[Options, dict[str, Any]]:
     """Options and overrides from the command line.
 
@@ -123,6 +144,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
         prog=prog,
         description=f"{description}\n\n{_class_help(definition, own)}",
         registry=_REGISTRY,
+        config=(tyro.conf.AvoidSubcommands,),
     )
     paths = [path for path in [*chosen, *_flags(rest)] if path not in own and _has(definition, path)]
     inner = {path for path in paths for outer in chosen if path.startswith(f"{outer}.")}
@@ -151,9 +173,9 @@ def _choose(definition: Any, arguments: list[str], own: Sequence[str]) -> tuple[
     given = _flags(arguments)
     chosen: list[str] = []
     for path in sorted(given, key=lambda path: path.count(".")):
-        kind = None if path in own else _declared(definition, path)
-        if kind is not None:
-            definition = replace_at(definition, path, _make(kind, path, given))
+        kinds = () if path in own else _declared(definition, path)
+        if kinds:
+            definition = replace_at(definition, path, _make(kinds, path, given))
             chosen.append(path)
     rest, skip = [], False
     for word in arguments:
@@ -175,19 +197,16 @@ def _has(definition: Any, path: str) -> bool:
     return True
 
 
-def _classes_in(annotation: Any) -> type[eqx.Module] | None:
-    """The definition type that an annotation names, alone or as an alternative to `None`."""
+def _classes_in(annotation: Any) -> Kinds:
+    """The definition types that an annotation names, alone or as alternatives."""
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    for option in options:
-        if isinstance(option, type) and issubclass(option, eqx.Module) and option is not Given:
-            return option
-    return None
+    return tuple(o for o in options if isinstance(o, type) and issubclass(o, eqx.Module) and o is not Given)
 
 
-def _declared(definition: Any, path: str) -> type[eqx.Module] | None:
-    """The definition type of the field at a path, or `None` where the field holds something else or is not there."""
+def _declared(definition: Any, path: str) -> Kinds:
+    """The definition types of the field at a path; none where the field holds something else or is not there."""
     if not _has(definition, path):
-        return None
+        return ()
     outer, _, name = path.rpartition(".")
     owner = value_at(definition, outer) if outer else definition
     if isinstance(owner, Mapping):
@@ -197,13 +216,13 @@ def _declared(definition: Any, path: str) -> type[eqx.Module] | None:
     return _classes_in(typing.get_type_hints(type(owner))[name])
 
 
-def _final(kind: type[eqx.Module]) -> dict[str, type[eqx.Module]]:
-    """The classes that a field of this type may hold, by their name on the command line."""
-    package = kind.__module__.rpartition(".")[0]
-    if package.startswith("descentlab."):
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            importlib.import_module(f"{package}.{module.name}")
-    return {_spelled(one.__name__): one for one in _below(kind)}
+def _final(kinds: Kinds) -> dict[str, type[eqx.Module]]:
+    """The classes that a field of these types may hold, by their name on the command line."""
+    for package in {kind.__module__.rpartition(".")[0] for kind in kinds}:
+        if package.startswith("descentlab."):
+            for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                importlib.import_module(f"{package}.{module.name}")
+    return {_spelled(one.__name__): one for kind in kinds for one in _below(kind)}
 
 
 def _below(kind: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
@@ -220,8 +239,8 @@ def _spelled(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "-", name).lower()
 
 
-def _match(kind: type[eqx.Module], name: str | None, path: str) -> type[eqx.Module]:
-    flag, known = _flag(path), _final(kind)
+def _match(kinds: Kinds, name: str | None, path: str) -> type[eqx.Module]:
+    flag, known = _flag(path), _final(kinds)
     if name is None:
         raise UsageError(f"wanted the name of a class after {flag}, got nothing; known are: {', '.join(known)}")
     plain = {one.replace("-", ""): found for one, found in known.items()}
@@ -231,18 +250,18 @@ def _match(kind: type[eqx.Module], name: str | None, path: str) -> type[eqx.Modu
     return found
 
 
-def _make(kind: type[eqx.Module], path: str, given: Mapping[str, str | None]) -> Any:
+def _make(kinds: Kinds, path: str, given: Mapping[str, str | None]) -> Any:
     """A definition of the class named at a path, with its defaults; fields without one must be given."""
-    found = _match(kind, given.get(path), path)
+    found = _match(kinds, given.get(path), path)
     values = {}
     for field in dataclasses.fields(found):
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
             continue
         inner, annotation = f"{path}.{field.name}", typing.get_type_hints(found)[field.name]
         word, nested = given.get(inner), _classes_in(annotation)
-        if word is None or (nested is None and annotation is not Given):
+        if word is None or (not nested and annotation is not Given):
             raise UsageError(f"{found.__name__} needs {field.name}; add {_flag(inner)} VALUE")
-        values[field.name] = read_given(word) if nested is None else _make(nested, inner, given)
+        values[field.name] = read_given(word) if not nested else _make(nested, inner, given)
     return found(**values)
 
 
@@ -263,8 +282,8 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
             thing = "probe" if isinstance(owner, Mapping) else "field"
             where = ".".join(parts[:i])
             told = f"{_flag(path)}: {type(owner).__name__ if thing == 'field' else where} has no {thing} {name!r}"
-            kind = _declared(definition, where) if where else None
-            others = sorted(set(_final(kind)) - {_spelled(type(owner).__name__)}) if kind and thing == "field" else []
+            kinds = _declared(definition, where) if where and thing == "field" else ()
+            others = sorted(set(_final(kinds)) - {_spelled(type(owner).__name__)})
             other = f"; or choose another class: {_flag(where)} {'|'.join(others)}" if others else ""
             raise UsageError(f"{told}; {nearest(name, names) if names else 'it has none'}{other}")
         owner = owner[name] if isinstance(owner, Mapping) else getattr(owner, name)
@@ -292,8 +311,7 @@ def _class_help(definition: Any, own: Sequence[str]) -> str:
         "Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"
     ]
     for path in _paths(definition):
-        kind = None if path in own else _declared(definition, path)
-        names = _final(kind) if kind is not None else {}
+        names = _final(() if path in own else _declared(definition, path))
         if len(names) > 1 and not path.startswith("probes."):
             now = _spelled(type(value_at(definition, path)).__name__)
             lines.append(f"  {_flag(path)} {{{','.join(names)}}} (default: {now})")

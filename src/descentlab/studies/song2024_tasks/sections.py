@@ -26,7 +26,7 @@ def of_seeds(values: np.ndarray) -> Estimate:
     """The mean over seeds with the half-width of its 95 % interval (Student's t)."""
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
-        return Estimate(values.mean(), np.inf)
+        return Estimate(values.mean(), values.mean() * np.inf)
     width = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
     return Estimate(values.mean(), width)
 
@@ -91,7 +91,7 @@ def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
 def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether every seed leaves the neighbourhood of chance on development data."""
     record = run.trajectory["development"]
-    looked = getattr(value_at(run.experiment, "probes.development"), "examples") or 5000
+    looked = value_at(run.experiment, "probes.development").examples or 5000
     best = np.nanmax(record["accuracy"], axis=1)
     edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
     about = About(
@@ -142,8 +142,8 @@ def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
     """Whether the Gaussian kernel learns faster."""
     about = About(
         f"{task}-{kind}-faster",
-        f"On {task} with {kind}, the Gaussian kernel learns faster: the development loss averaged over training is lower "
-        "than that of softmax (difference above 0, in nats)",
+        f"On {task} with {kind}, the Gaussian kernel learns faster: the development loss averaged over training is "
+        "lower than that of softmax (difference above 0, in nats)",
         f"{PAPER}, figures 2 and 3",
     )
     return _difference(about, mean_loss(best["softmax"]), mean_loss(best["gaussian"]))
