@@ -56,12 +56,13 @@ def derive(task: str, runs: Runs, size: Size, progress: Progress | None) -> Foun
         return Found({}, missing(task, size))
     plan = PLANS[size, task]
     before = runs["stage one"][0].trajectory
+    told = None if progress is None else lambda done, total: progress(done, total, "")
     found = {}
     for mode in runs:
         if mode != "stage one":
             lanes = {name(run.experiment): _finished(run) for run in runs[mode]}
             seen = {kernel: legs(run, kernel, before=before, samples=plan.samples) for kernel, run in lanes.items()}
-            found[mode] = survey(seen, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=progress)
+            found[mode] = survey(seen, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=told)
     return Found(found)
 
 
