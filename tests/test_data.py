@@ -10,7 +10,7 @@ import pytest
 
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, check, stored
-from descentlab.models import EachToken, Transformer
+from descentlab.models import Classify, EachToken, Transformer
 from descentlab.objective import CrossEntropy, SquaredError
 from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
@@ -140,9 +140,19 @@ def test_dropout_draws_at_every_step_and_not_on_held_out_examples():
 
 def test_least_squares_is_asked_for_where_a_residual_is_needed():
     with pytest.raises(TypeError, match="only least squares has a residual, this task has CrossEntropy"):
-        check(dataclasses.replace(CLASSIFYING, probes={"gram": GramSpectrum()})) or prepare(
-            Lanes((dataclasses.replace(CLASSIFYING, probes={"gram": GramSpectrum()}),), (0,))
-        )
+        prepare(Lanes((dataclasses.replace(CLASSIFYING, probes={"gram": GramSpectrum()}),), (0,)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vocabulary": 4}, "Transformer.vocabulary must be at least 5 for this data set, got 4"),
+        ({"readout": Classify(1, 3)}, "this data set has 2 classes, the read-out 1"),
+    ],
+)
+def test_tokens_and_classes_without_a_place_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        check(dataclasses.replace(CLASSIFYING, model=dataclasses.replace(CLASSIFYING.model, **fields)))
 
 
 def test_held_out_examples_need_a_data_set():

@@ -13,17 +13,11 @@ def coverage(t, freedom):
     return 1 - betainc(freedom / 2, 0.5, freedom / (freedom + jnp.asarray(t) ** 2))
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 12, 31])
+@pytest.mark.parametrize("count", [2, 3, 5, 12, 31, 200])
 def test_the_quantiles_are_those_of_student(float64, count):
     numbers = np.random.default_rng(count).normal(size=count)
     t = mean_interval(numbers).error / (numbers.std(ddof=1) / np.sqrt(count))
     np.testing.assert_allclose(coverage(t, count - 1.0), 0.95, atol=1e-5)
-
-
-def test_many_numbers_get_an_interval_that_is_not_too_narrow(float64):
-    numbers = np.random.default_rng(0).normal(size=200)
-    t = mean_interval(numbers).error / (numbers.std(ddof=1) / np.sqrt(200))
-    assert 0.95 < coverage(t, 199.0) < 0.96
 
 
 def test_the_interval_contains_the_mean_as_often_as_it_says():

@@ -4,17 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 from descentlab._types import ArrayLike
 
 __all__ = ["Estimate", "mean_interval"]
-
-_STUDENT = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
-    2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484,
-    2.0452, 2.0423,
-)  # fmt: skip
-"""Half-widths of the 95 % interval of Student's distribution with 1 to 30 degrees of freedom."""
 
 
 class Estimate(NamedTuple):
@@ -32,7 +26,7 @@ class Estimate(NamedTuple):
 def mean_interval(values: ArrayLike | Sequence[float]) -> Estimate:
     r"""The mean of independent numbers; the error is the half-width of its 95 % interval, $t\,s/\sqrt n$.
 
-    Beyond 31 numbers the quantile t of 31 is taken, which is a little wide. A single number has an infinite error.
+    The factor t is a quantile of Student's distribution. A single number has an infinite error.
 
     Args:
         values: one number a seed.
@@ -50,5 +44,5 @@ def mean_interval(values: ArrayLike | Sequence[float]) -> Estimate:
     mean = float(numbers.mean())
     if numbers.size == 1:
         return Estimate(mean, np.inf)
-    quantile = _STUDENT[min(numbers.size - 1, len(_STUDENT)) - 1]
+    quantile = scipy.stats.t.ppf(0.975, numbers.size - 1)
     return Estimate(mean, float(quantile * numbers.std(ddof=1) / np.sqrt(numbers.size)))

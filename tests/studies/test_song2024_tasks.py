@@ -13,7 +13,7 @@ from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.song2024_tasks import study
 from descentlab.studies.song2024_tasks.experiments import BASE, RATES, SCALES, name, requests, with_kernel
-from descentlab.studies.song2024_tasks.sections import chosen, claims, of_seeds
+from descentlab.studies.song2024_tasks.sections import chosen, claims
 from descentlab.study import Run, Size, run_study
 from descentlab.study import requests as wanted_of
 from descentlab.trajectory import Series, Trajectory
@@ -126,10 +126,3 @@ def test_the_rate_is_chosen_by_development_accuracy_never_by_the_test():
     series["test"] = dataclasses.replace(series["test"], values=values)
     bad = dataclasses.replace(bad, trajectory=dataclasses.replace(bad.trajectory, series=series))
     assert chosen([bad, good])["softmax"] is good
-
-
-def test_the_interval_of_the_mean_covers_at_its_rate():
-    random = np.random.default_rng(0)
-    draws = [of_seeds(random.normal(size=4)) for _ in range(4000)]
-    covered = np.mean([abs(one.value) <= one.error for one in draws])
-    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 4000)

@@ -47,8 +47,16 @@ class AbstractNormalization(eqx.Module):
         """The normalisation before the read-out at its start, or `None`."""
 
     @abstractmethod
+    def before(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What a branch sees of the tokens."""
+
+    @abstractmethod
+    def after(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What the next branch gets of the tokens."""
+
     def join(self, norm: LayerNorm | None, tokens: Array, branch: Branch, skip: Array | float) -> Array:
         """The tokens after a branch: `skip` times what comes in, plus what the branch makes of it."""
+        return self.after(norm, skip * tokens + branch(self.before(norm, tokens)))
 
 
 def _fresh(width: int) -> LayerNorm:
@@ -66,10 +74,15 @@ class NoNorm(AbstractNormalization):
         """None."""
         del width
 
-    def join(self, norm: LayerNorm | None, tokens: Array, branch: Branch, skip: Array | float) -> Array:
-        """The tokens after a branch."""
+    def before(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What a branch sees of the tokens."""
         del norm
-        return skip * tokens + branch(tokens)
+        return tokens
+
+    def after(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What the next branch gets of the tokens."""
+        del norm
+        return tokens
 
 
 class PreNorm(AbstractNormalization):
@@ -83,10 +96,15 @@ class PreNorm(AbstractNormalization):
         """One."""
         return _fresh(width)
 
-    def join(self, norm: LayerNorm | None, tokens: Array, branch: Branch, skip: Array | float) -> Array:
-        """The tokens after a branch."""
+    def before(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What a branch sees of the tokens."""
         assert norm is not None
-        return skip * tokens + branch(norm(tokens))
+        return norm(tokens)
+
+    def after(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What the next branch gets of the tokens."""
+        del norm
+        return tokens
 
 
 class PostNorm(AbstractNormalization):
@@ -100,7 +118,12 @@ class PostNorm(AbstractNormalization):
         """None."""
         del width
 
-    def join(self, norm: LayerNorm | None, tokens: Array, branch: Branch, skip: Array | float) -> Array:
-        """The tokens after a branch."""
+    def before(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What a branch sees of the tokens."""
+        del norm
+        return tokens
+
+    def after(self, norm: LayerNorm | None, tokens: Array) -> Array:
+        """What the next branch gets of the tokens."""
         assert norm is not None
-        return norm(skip * tokens + branch(tokens))
+        return norm(tokens)

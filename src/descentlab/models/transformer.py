@@ -139,8 +139,7 @@ class Encoder(eqx.Module):
         mask = _mask(example)
         tokens, found = self._embedded(example), []
         for layer in self.layers:
-            first = layer.norm
-            seen = tokens if first is None or not isinstance(self.normalization, PreNorm) else first(tokens)
+            seen = self.normalization.before(layer.norm, tokens)
             queries, keys = layer.projected(seen, "query"), layer.projected(seen, "key")
             allowed = self._allowed(mask, tokens.shape[0])
             each = jax.vmap(lambda q, k, allowed=allowed: self.attention.weights(q, k, allowed), in_axes=1)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from scipy import stats
 
 from descentlab._describe import value_at
-from descentlab.estimate import Estimate
+from descentlab.estimate import mean_interval
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.style import kernel_color
 from descentlab.studies.song2024_tasks.experiments import name, requests
@@ -20,15 +19,6 @@ ANCHOR = {"text": {"softmax": 61.95, "gaussian": 60.22}, "pathfinder": {"softmax
 """Test accuracy in per cent after 50,000 steps of AdamW, mean of three runs (Chen et al. 2021, table 1)."""
 
 CHANCE = 0.5
-
-
-def of_seeds(values: np.ndarray) -> Estimate:
-    """The mean over seeds with the half-width of its 95 % interval (Student's t)."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.size < 2:
-        return Estimate(values.mean(), values.mean() * np.inf)
-    width = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-    return Estimate(values.mean(), width)
 
 
 def test_accuracy(run: Run) -> np.ndarray:
@@ -76,7 +66,7 @@ def claims(task: str, runs: Runs) -> list[Claim]:
 
 def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether held-out accuracy exceeds chance."""
-    accuracy = of_seeds(test_accuracy(run))
+    accuracy = mean_interval(test_accuracy(run))
     about = About(
         f"{task}-{kind}-learns-{kernel}",
         f"On {task} with {kind}, accuracy on held-out data exceeds chance (lower end of the 95 % interval over seeds)",
@@ -151,7 +141,7 @@ def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
 
 def _difference(about: About, one: np.ndarray, other: np.ndarray) -> Claim:
     """The claim that `one` exceeds `other`, the seeds paired: the same seed draws the same batches."""
-    difference = of_seeds(one - other)
+    difference = mean_interval(one - other)
     if not np.isfinite(difference.error):
         return not_applicable(about, "one seed leaves no uncertainty to compare with")
     return at_least(about, difference.value, 0.0, uncertainty=difference.error)
