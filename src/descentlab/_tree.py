@@ -15,7 +15,7 @@ from jax.tree_util import tree_flatten_with_path
 from descentlab._check import nearest
 from descentlab._types import Array, PyTree
 
-__all__ = ["block_names", "blocks", "named", "norm_squared", "split", "with_named"]
+__all__ = ["array_names", "block_names", "blocks", "chosen", "named", "norm_squared", "of_block", "split", "with_named"]
 
 
 def _name(path: tuple) -> str:
@@ -43,6 +43,50 @@ def named(tree: PyTree) -> dict[str, Array | np.ndarray]:
         numbered = {f"{name}.{i}": array for i, array in enumerate(arrays)}
         found |= numbered if len(arrays) > 1 else {name: arrays[0]}
     return found
+
+
+def array_names(tree: PyTree) -> list[str]:
+    """The names that `named` gives, in tree order."""
+    counts = {name: len(arrays) for name, arrays in blocks(tree).items()}
+    seen = dict.fromkeys(counts, -1)
+    found = []
+    for path, leaf in tree_flatten_with_path(tree)[0]:
+        if _is_parameter(leaf):
+            name = _name(path)
+            seen[name] += 1
+            found.append(f"{name}.{seen[name]}" if counts[name] > 1 else name)
+    return found
+
+
+def of_block(array: str, name: str) -> bool:
+    """Whether an array is meant by a name: its own, or that of its block."""
+    return name in (array, array.partition(".")[0])
+
+
+def chosen(tree: PyTree, names: Sequence[str]) -> tuple[PyTree, PyTree]:
+    """Two trees of the same shape: the arrays meant by any of the names, and everything else.
+
+    Args:
+        tree: a model or a part of one.
+        names: of blocks, such as `query`, or of single arrays of one, such as `query.0`.
+
+    Raises:
+        ValueError: if nothing has one of the names.
+    """
+    every = array_names(tree)
+    known = list(dict.fromkeys([*(one.partition(".")[0] for one in every), *every]))
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no block {name!r} here; {nearest(name, known)}")
+    arrays = iter(every)
+
+    def is_meant(leaf: PyTree) -> bool:
+        if not _is_parameter(leaf):
+            return False
+        array = next(arrays)
+        return any(of_block(array, name) for name in names)
+
+    return eqx.partition(tree, jax.tree.map(is_meant, tree))
 
 
 def with_named(model: PyTree, arrays: Mapping[str, Array | np.ndarray]) -> PyTree:

@@ -158,7 +158,11 @@ class Objective(eqx.Module):
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
         """The loss f."""
-        return self.loss_function(self.outputs(params), self.targets)
+        return self.compared(self.outputs(params))
+
+    def compared(self, outputs: Float[Array, "batch ..."]) -> Float[Array, ""]:
+        """The loss of given outputs."""
+        return self.loss_function(outputs, self.targets)
 
     def jacobian(self, params: PyTree) -> Float[Array, "row param"]:
         """J, its columns the trained parameters in tree order.

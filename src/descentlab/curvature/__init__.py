@@ -1,4 +1,4 @@
-"""Curvature of the objective: the Gram matrix of the trained blocks, and the Hessian."""
+"""Curvature of an objective: its Hessian by blocks, the Gram matrix of its trained blocks, spectra and traces."""
 
 from descentlab.curvature.gram import GramExtremes as GramExtremes
 from descentlab.curvature.gram import dense_extremes as dense_extremes
@@ -7,3 +7,14 @@ from descentlab.curvature.gram import lanczos_extremes as lanczos_extremes
 from descentlab.curvature.gram import largest_eigenvalue as largest_eigenvalue
 from descentlab.curvature.hessian import hessian_product as hessian_product
 from descentlab.curvature.hessian import sharpness as sharpness
+from descentlab.curvature.operators import AbstractCurvature as AbstractCurvature
+from descentlab.curvature.operators import Block as Block
+from descentlab.curvature.operators import EmpiricalFisher as EmpiricalFisher
+from descentlab.curvature.operators import Functional as Functional
+from descentlab.curvature.operators import GaussNewton as GaussNewton
+from descentlab.curvature.operators import Hessian as Hessian
+from descentlab.curvature.operators import Operator as Operator
+from descentlab.curvature.operators import dense as dense
+from descentlab.curvature.traces import diagonal as diagonal
+from descentlab.curvature.traces import frobenius_squared as frobenius_squared
+from descentlab.curvature.traces import trace as trace
