@@ -11,7 +11,7 @@ order.
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -45,6 +45,7 @@ Product = Callable[[Array], Array]
 TreeProduct = Callable[[PyTree], PyTree]
 
 
+@runtime_checkable
 class Operator(Protocol):
     """A real matrix known by its products. All algorithms of this folder ask no more of a matrix."""
 
@@ -189,8 +190,9 @@ class Hessian(AbstractCurvature):
 class GaussNewton(AbstractCurvature):
     r"""The Gauss-Newton part, $H_o = J_F^\top (\partial^2 \ell / \partial F^2) J_F$.
 
-    It is positive semidefinite where $\ell$ is convex. It is the Fisher matrix too, for cross-entropy and, with unit variance, for least squares: there the second
-    derivative of the loss with respect to the outputs does not depend on the targets.
+    It is positive semidefinite where $\ell$ is convex. It is the Fisher matrix too, for cross-entropy and, with unit
+    variance, for least squares: there the second derivative of the loss with respect to the outputs does not depend on
+    the targets.
 
     Args:
         objective: whose loss.
