@@ -146,8 +146,8 @@ def test_least_squares_is_asked_for_where_a_residual_is_needed():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"vocabulary": 4}, "Transformer.vocabulary must be at least 5 for this data set, got 4"),
-        ({"readout": Classify(1, 3)}, "this data set has 2 classes, the read-out 1"),
+        ({"vocabulary": 4}, "Transformer.vocabulary must be at least 5 for this task, got 4"),
+        ({"readout": Classify(1, 3)}, "this task has 2 classes, the read-out 1"),
     ],
 )
 def test_tokens_and_classes_without_a_place_are_refused(fields, message):

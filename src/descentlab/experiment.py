@@ -12,7 +12,7 @@ from descentlab._describe import digest
 from descentlab._tree import block_names, named, split, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.data import AbstractData, FullBatch
-from descentlab.models import AbstractArchitecture, AttentionLayer, Transformer
+from descentlab.models import AbstractArchitecture, AttentionLayer, LinearNetwork, Transformer
 from descentlab.objective import Examples, Objective, Splits
 from descentlab.optim import GD, AbstractOptimizer
 from descentlab.probes import AbstractProbe, GradientNorm, Loss
@@ -105,8 +105,7 @@ def start(
         examples = Examples(inputs, experiment.task.targets(inputs, model, key=data_key))
     outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
     experiment.task.loss_function.check(outputs.shape, examples.targets.shape)
-    if isinstance(experiment.task, Classification):
-        _covers(experiment.model, experiment.task, outputs.shape[-1])
+    _covers(experiment.model, experiment.task, outputs.shape[-1])
     if experiment.origin is not None:
         before = experiment.origin.model.init(examples.inputs[0], key=model_key)
         model = with_named(model, named(before) if end is None else end)
@@ -129,17 +128,18 @@ def _some(stored: Splits | None, count: int, *, key: PRNGKeyArray) -> Examples:
     return Examples(jnp.asarray(stored.train.inputs)[chosen], jnp.asarray(stored.train.targets)[chosen])
 
 
-def _covers(model: AbstractArchitecture, task: Classification, outputs: int) -> None:
-    """Raise where a data set has tokens or classes that the model has no place for; compiled programs would clamp them.
+def _covers(model: AbstractArchitecture, task: AbstractTask | Classification, outputs: int) -> None:
+    """Raise where a task has tokens or classes that the model has no place for; compiled programs would clamp them.
 
     Raises:
         ValueError: if it has.
     """
-    tokens, classes = task.dataset.vocabulary, len(task.dataset.classes)
-    if isinstance(model, Transformer) and tokens is not None and model.vocabulary < tokens:
-        raise ValueError(f"Transformer.vocabulary must be at least {tokens} for this data set, got {model.vocabulary}")
-    if outputs < classes:
-        raise ValueError(f"this data set has {classes} classes, the read-out {outputs}; choose Classify({classes})")
+    tokens, classes = task.vocabulary, task.classes
+    if isinstance(model, LinearNetwork | Transformer) and tokens is not None and model.vocabulary < tokens:
+        name = type(model).__name__
+        raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")
+    if classes is not None and outputs < classes:
+        raise ValueError(f"this task has {classes} classes, the read-out {outputs}; choose Classify({classes})")
 
 
 def check(experiment: Experiment) -> None:

@@ -104,7 +104,7 @@ class CrossEntropy(AbstractLossFunction):
         if outputs[:-1] != targets or not outputs[len(targets) :]:
             raise ValueError(
                 f"outputs must have the shape {(*targets, 'classes')} for targets of shape {targets}, got {outputs}; "
-                "choose the read-out Classify for one class a sequence, NextToken for one a token"
+                "choose the read-out Classify for one class a sequence, EachToken for one a token or place"
             )
 
 

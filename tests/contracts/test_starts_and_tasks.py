@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from descentlab.models import AbstractArchitecture, AbstractInit, AbstractReadout, AttentionLayer
-from descentlab.tasks import AbstractByteTarget, AbstractTarget, AbstractTask, AbstractTokens
+from descentlab.tasks import AbstractAnswer, AbstractByteTarget, AbstractTarget, AbstractTask, AbstractTokens
 from support import members
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -47,15 +47,28 @@ def test_a_task_is_determined_by_its_key(member, dtype):
     with jax.enable_x64(dtype == "float64"):
         key = jax.random.key(5)
         inputs = member.inputs(2, key=key)
-        model = AttentionLayer(heads=2, head_dim=2).init(inputs[0], key=jax.random.key(0))
+        model = AttentionLayer(heads=2, head_dim=2).init(jnp.ones((3, 4)), key=jax.random.key(0))
         targets = member.targets(inputs, model, key=key)
-        assert inputs.shape == (2, 3, 4)
         assert targets.shape[0] == 2
-        assert inputs.dtype == targets.dtype == dtype
-        assert np.all(np.isfinite(inputs))
-        assert np.all(np.isfinite(targets))
+        for array, discrete, below in ((inputs, 2, member.vocabulary), (targets, targets.ndim, member.classes)):
+            if np.issubdtype(array.dtype, np.integer):
+                assert array.ndim == discrete
+                assert np.all(np.asarray(array) < below)
+            else:
+                assert array.dtype == dtype
+                assert np.all(np.isfinite(array))
+        assert np.all(np.asarray(inputs) > 0) if member.vocabulary else inputs.shape == (2, 3, 4)
         assert np.array_equal(inputs, member.inputs(2, key=key))
         assert np.array_equal(targets, member.targets(inputs, model, key=key))
+
+
+@over(AbstractAnswer)
+def test_an_answer_has_one_target_a_place_that_its_loss_compares(member):
+    symbols = jnp.arange(24).reshape(2, 12) % 12
+    targets = member(symbols, slice(-5, -1))
+    assert targets.shape[:2] == (2, 4)
+    member.loss_function.check((2, 4, 12), targets.shape)
+    assert np.isfinite(member.loss_function(jnp.ones((2, 4, 12)), targets))
 
 
 @over(AbstractTarget)

@@ -44,11 +44,12 @@ EXAMPLES = {
             readout=models.EachToken(2),
         ),
     ],
+    models.LinearNetwork: [models.LinearNetwork(width=5, outputs=2), models.LinearNetwork(1, 4, 3, places=(-2, -1))],
     models.NoNorm: [models.NoNorm()],
     models.PreNorm: [models.PreNorm()],
     models.PostNorm: [models.PostNorm()],
     models.Classify: [models.Classify(3, 5)],
-    models.EachToken: [models.EachToken(3)],
+    models.EachToken: [models.EachToken(3), models.EachToken(3, places=(-2, -1))],
     models.GELU: [models.GELU()],
     models.Rectifier: [models.Rectifier()],
     models.Identity: [models.Identity()],
@@ -62,6 +63,9 @@ EXAMPLES = {
     tasks.Arrays: [
         tasks.Arrays(Given("inputs", np.arange(24.0).reshape(2, 3, 4) / 24), Given("targets", np.ones((2, 3))))
     ],
+    tasks.Addition: [tasks.Addition(), tasks.Addition(2, tasks.SamePlaces())],
+    tasks.NextDigits: [tasks.NextDigits()],
+    tasks.SamePlaces: [tasks.SamePlaces()],
     tasks.UnitNorm: [tasks.UnitNorm()],
     tasks.GaussianTokens: [tasks.GaussianTokens(0.5)],
     tasks.Noise: [tasks.Noise(0.5)],

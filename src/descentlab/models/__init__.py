@@ -12,6 +12,8 @@ from descentlab.models.initializers import Fixed as Fixed
 from descentlab.models.initializers import Normal as Normal
 from descentlab.models.initializers import Orthogonal as Orthogonal
 from descentlab.models.initializers import Zero as Zero
+from descentlab.models.linear_network import LinearNetwork as LinearNetwork
+from descentlab.models.linear_network import Matrices as Matrices
 from descentlab.models.normalization import AbstractNormalization as AbstractNormalization
 from descentlab.models.normalization import LayerNorm as LayerNorm
 from descentlab.models.normalization import NoNorm as NoNorm

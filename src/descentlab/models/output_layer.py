@@ -21,6 +21,11 @@ class AbstractOutputLayer(eqx.Module):
         """The read-out at its start."""
 
 
+def taken(tokens: Float[Array, "time width"], places: tuple[int, int] | None) -> Float[Array, "places width"]:
+    """The tokens between two places, or all."""
+    return tokens if places is None else tokens[slice(*places)]
+
+
 class _Classifier(eqx.Module):
     hidden: Float[Array, "width hidden"]
     hidden_bias: Float[Array, " hidden"]
@@ -71,13 +76,14 @@ class Classify(AbstractOutputLayer):
 class _Unembedding(eqx.Module):
     unembed: Float[Array, "width outputs"]
     unembed_bias: Float[Array, " outputs"]
+    places: tuple[int, int] | None = eqx.field(static=True)
 
     def __call__(
         self, tokens: Float[Array, "time width"], mask: Bool[Array, " time"] | None
-    ) -> Float[Array, "time outputs"]:
+    ) -> Float[Array, "places outputs"]:
         """One vector of outputs a token."""
         del mask
-        return tokens @ self.unembed + self.unembed_bias
+        return taken(tokens, self.places) @ self.unembed + self.unembed_bias
 
 
 class EachToken(AbstractOutputLayer):
@@ -86,6 +92,7 @@ class EachToken(AbstractOutputLayer):
     Args:
         outputs: its length.
         start: of the matrix; the bias starts at zero.
+        places: of the tokens that are read out, as the two bounds of a slice, such as (-7, -1); `None` takes all.
 
     Raises:
         ValueError: if `outputs` is not above 0.
@@ -93,10 +100,11 @@ class EachToken(AbstractOutputLayer):
 
     outputs: int = 1
     start: AbstractInit = FanIn()
+    places: tuple[int, int] | None = None
 
     def __check_init__(self):
         positive(self, "outputs")
 
     def init(self, width: int, *, key: PRNGKeyArray) -> PyTree:
         """The read-out at its start."""
-        return _Unembedding(self.start((width, self.outputs), key=key), jnp.zeros(self.outputs))
+        return _Unembedding(self.start((width, self.outputs), key=key), jnp.zeros(self.outputs), self.places)

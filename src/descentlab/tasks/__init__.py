@@ -1,5 +1,9 @@
 """Tasks, one file a family."""
 
+from descentlab.tasks.addition import AbstractAnswer as AbstractAnswer
+from descentlab.tasks.addition import Addition as Addition
+from descentlab.tasks.addition import NextDigits as NextDigits
+from descentlab.tasks.addition import SamePlaces as SamePlaces
 from descentlab.tasks.arrays import Arrays as Arrays
 from descentlab.tasks.base import AbstractTask as AbstractTask
 from descentlab.tasks.classification import Classification as Classification

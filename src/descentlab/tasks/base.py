@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import equinox as eqx
 
-from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.objective import AbstractLossFunction, SquaredError
 
 
@@ -20,12 +20,22 @@ class AbstractTask(eqx.Module):
         """How outputs are compared with targets: least squares, unless a task says otherwise."""
         return SquaredError()
 
+    @property
+    def vocabulary(self) -> int | None:
+        """Tokens are below this; `None` where they are vectors."""
+        return None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes targets have; `None` where they are numbers."""
+        return None
+
     @abstractmethod
-    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
-        """The inputs of `count` examples."""
+    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"] | Int[Array, "batch time"]:
+        """The inputs of `count` examples, token vectors or token numbers; number 0 is padding."""
 
     @abstractmethod
     def targets(
-        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
-    ) -> Float[Array, "batch ..."]:
+        self, inputs: Float[Array, "batch time dim"] | Int[Array, "batch time"], model: PyTree, *, key: PRNGKeyArray
+    ) -> Float[Array, "batch ..."] | Int[Array, "batch ..."]:
         """What the model should return for each input; may depend on the model at its start."""

@@ -22,6 +22,16 @@ class Classification(eqx.Module):
         """How outputs are compared with targets."""
         return CrossEntropy()
 
+    @property
+    def vocabulary(self) -> int | None:
+        """Tokens are below this; `None` where they are vectors."""
+        return self.dataset.vocabulary
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.dataset.classes)
+
     def load(self) -> Splits:
         """The examples as NumPy arrays.
 
