@@ -1,5 +1,11 @@
 """Curvature of an objective: its Hessian by blocks, the Gram matrix of its trained blocks, spectra and traces."""
 
+from descentlab.curvature.density import SpectralDensity as SpectralDensity
+from descentlab.curvature.density import spectral_density as spectral_density
+from descentlab.curvature.eigen import Eigenpairs as Eigenpairs
+from descentlab.curvature.eigen import Krylov as Krylov
+from descentlab.curvature.eigen import eigenpairs as eigenpairs
+from descentlab.curvature.gram import Gram as Gram
 from descentlab.curvature.gram import GramExtremes as GramExtremes
 from descentlab.curvature.gram import dense_extremes as dense_extremes
 from descentlab.curvature.gram import gram_product as gram_product

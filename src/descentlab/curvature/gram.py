@@ -1,18 +1,20 @@
 """The Gram matrix K = J J^T of the trained blocks and its extreme eigenvalues."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from descentlab._types import Array, Float, PyTree
 from descentlab.curvature.lanczos import extreme_pairs
+from descentlab.curvature.operators import MEMORY, Product
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
 
-__all__ = ["GramExtremes", "dense_extremes", "gram_product", "lanczos_extremes", "largest_eigenvalue"]
+__all__ = ["Gram", "GramExtremes", "dense_extremes", "gram_product", "lanczos_extremes", "largest_eigenvalue"]
 
 DENSE_ROWS = 512
 """Up to this many rows a Gram matrix is formed and diagonalised; beyond, it is known by its products."""
@@ -28,6 +30,105 @@ class GramExtremes(NamedTuple):
 
     smallest: Estimate
     largest: Estimate
+
+
+class Gram(eqx.Module):
+    r"""The Gram matrix (neural tangent kernel) of the outputs, $K = J J^\top$.
+
+    Here $J = N^{-1/2}\, \partial F / \partial\theta$, for least squares the Jacobian of the residual. Rows are outputs,
+    samples outermost.
+
+    Args:
+        objective: whose model and examples.
+        params: where.
+
+    References:
+        Jacot, Gabriel, Hongler (2018), arXiv:1806.07572.
+    """
+
+    objective: Objective
+    params: PyTree
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, as many as outputs of all samples."""
+        rows = eqx.filter_eval_shape(self.objective.outputs, self.params).size
+        return rows, rows
+
+    @property
+    def dtype(self) -> Any:
+        """Of the parameters."""
+        return jnp.result_type(*jax.tree.leaves(self.params))
+
+    def linear(self) -> Product:
+        """The map v -> K v, one backward and one forward pass a product."""
+        outputs, push = jax.linearize(self.objective.outputs, self.params)
+        pull = jax.linear_transpose(push, self.params)
+        count = self.objective.inputs.shape[0]
+        return lambda vector: push(pull(vector.reshape(outputs.shape))[0]).ravel() / count
+
+    def dense(self, *, memory: int = MEMORY) -> np.ndarray:
+        """The matrix, from the Jacobians of a few samples at a time, as many as the memory holds.
+
+        Only pairs of samples below the diagonal are multiplied.
+
+        Args:
+            memory: bytes that the matrix and the Jacobians in use may take.
+
+        Raises:
+            ValueError: if the matrix and the Jacobians of two samples would take more.
+        """
+        rows, count = self.shape[0], self.objective.inputs.shape[0]
+        width = np.dtype(self.dtype).itemsize
+        outputs, size = rows // count, sum(leaf.size for leaf in jax.tree.leaves(self.params))
+        # Two Jacobians are held at once, and making one takes as much again.
+        sample = 3 * outputs * size * width
+        some = (memory - rows**2 * width) // sample
+        if some < 1:
+            # The largest N with (N o)^2 w + 3 o P w <= memory.
+            most = int(max(0.0, (memory - sample) / width) ** 0.5 / outputs)
+            raise ValueError(
+                f"the Gram matrix of {count} samples with {outputs} outputs each takes "
+                f"{(rows**2 * width + sample) / 2**30:.3g} GiB, and {memory / 2**30:.3g} GiB are allowed, enough for "
+                f"{most} samples; take fewer, or ask for its largest eigenvalues, which need products only"
+            )
+        some = min(int(some), count)
+        starts = [min(first, count - some) for first in range(0, count, some)]
+        matrix = np.empty((rows, rows), dtype=self.dtype)
+        for index, first in enumerate(starts):
+            mine = _jacobian(self, first, some)
+            for other in starts[: index + 1]:
+                part = np.asarray(_product(mine, mine if other == first else _jacobian(self, other, some)))
+                here, there = (slice(one * outputs, (one + some) * outputs) for one in (first, other))
+                matrix[here, there] = part
+                matrix[there, here] = part.T
+        return matrix
+
+    def extremes(self, *, memory: int = MEMORY) -> "GramExtremes":
+        r"""Smallest and largest eigenvalue from the dense spectrum, the error that of the eigensolver; see `dense`.
+
+        Args:
+            memory: bytes that the matrix and the Jacobians in use may take.
+
+        Raises:
+            ValueError: if that would take more.
+        """
+        values = np.linalg.eigvalsh(self.dense(memory=memory))
+        error = float(values.size * np.finfo(values.dtype).eps * values[-1])
+        return GramExtremes(Estimate(float(values[0]), error), Estimate(float(values[-1]), error))
+
+
+@eqx.filter_jit
+def _jacobian(gram: Gram, first: Array | int, some: int) -> Array:
+    """The rows of J that belong to some samples."""
+    objective, count = gram.objective, gram.objective.inputs.shape[0]
+    part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, some), objective.examples)
+    return objective.on(part).jacobian(gram.params) * (some / count) ** 0.5
+
+
+@jax.jit
+def _product(one: Array, other: Array) -> Array:
+    return one @ other.T
 
 
 def gram_product(objective: Objective, params: PyTree) -> Callable[[Array], Array]:
