@@ -21,6 +21,8 @@ class Point(eqx.Module):
         start: the trained blocks at step 0.
         step_size: of the update that led here; NaN at step 0.
         stored: the data set of the task, where it has one; its development and test parts are held out.
+        change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
+        rate: its step size.
     """
 
     step: Int[Array, ""]
@@ -31,6 +33,8 @@ class Point(eqx.Module):
     start: PyTree
     step_size: Float[Array, ""]
     stored: Splits | None = None
+    change: PyTree | None = None
+    rate: Float[Array, ""] | None = None
 
 
 def evaluate(

@@ -115,6 +115,7 @@ class Carry(eqx.Module):
         state: the optimizer's.
         step_size: of the last update.
         records: one buffer a probe.
+        memory: what each probe keeps between looks.
         status: a `Status`.
         ended: step at which the lane stopped, -1 while it goes on.
     """
@@ -123,6 +124,7 @@ class Carry(eqx.Module):
     state: PyTree
     step_size: Array
     records: dict[str, Array]
+    memory: dict[str, PyTree]
     status: Int[Array, ""]
     ended: Int[Array, ""]
 
@@ -141,47 +143,51 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
     params = lane.start
     point = _point(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
-    records = {}
+    point = dataclasses.replace(point, change=params, rate=nothing)  # only their shapes matter here
+    records, memory = {}, {}
     for name, probe in experiment.probes.items():
         value = eqx.filter_eval_shape(probe, point)
+        memory[name] = probe.begin(point)
         count = probe.when.steps(experiment.steps).shape[0]
         records[name] = jnp.full((count, *value.shape), jnp.nan, dtype=value.dtype)
     state = experiment.optimizer.init(point)
     still = jnp.asarray(-1, jnp.int32)
-    return Carry(params, state, nothing, records, jnp.asarray(0, jnp.int32), still)
+    return Carry(params, state, nothing, records, memory, jnp.asarray(0, jnp.int32), still)
 
 
-def _record(experiment: Experiment, point: Point, records: dict[str, Array]) -> dict[str, Array]:
+def _record(experiment: Experiment, point: Point, carry: Carry) -> tuple[dict[str, Array], dict[str, PyTree]]:
     """Each probe writes its value in its buffer, at the steps of its schedule and at no others."""
-    written = {}
+    records, memory = dict(carry.records), dict(carry.memory)
     for name, probe in experiment.probes.items():
         steps = probe.when.steps(experiment.steps)
 
-        def write(buffer: Array, place: Array, probe: PyTree = probe) -> Array:
-            return jax.lax.dynamic_update_index_in_dim(buffer, probe(point), place, axis=0)
+        def write(buffer: Array, kept: PyTree, place: Array, probe: PyTree = probe) -> tuple[Array, PyTree]:
+            value, kept = probe.look(point, kept)
+            return jax.lax.dynamic_update_index_in_dim(buffer, value, place, axis=0), kept
 
-        def skip(buffer: Array, place: Array) -> Array:
+        def skip(buffer: Array, kept: PyTree, place: Array) -> tuple[Array, PyTree]:
             del place
-            return buffer
+            return buffer, kept
 
         if steps.shape[0] == 0:
-            written[name] = records[name]
             continue
         if steps.shape[0] == experiment.steps + 1:
-            written[name] = write(records[name], point.step)
+            records[name], memory[name] = write(records[name], memory[name], point.step)
             continue
         places = np.full(experiment.steps + 1, -1, dtype=np.int32)
         places[steps] = np.arange(steps.shape[0])
         place = jnp.asarray(places)[point.step]
-        written[name] = jax.lax.cond(place >= 0, write, skip, records[name], place)
-    return written
+        records[name], memory[name] = jax.lax.cond(place >= 0, write, skip, records[name], memory[name], place)
+    return records, memory
 
 
 def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> Carry:
     """Record the point of one step, then move on from it, unless it is the last or the lane has ended."""
     point = _point(experiment, lane, held, step, (carry.params, carry.step_size))
-    records = _record(experiment, point, carry.records)
     update = experiment.optimizer.step(point, carry.state)
+    change = jax.tree.map(jnp.subtract, update.params, carry.params)
+    seen = dataclasses.replace(point, change=change, rate=update.step_size)
+    records, memory = _record(experiment, seen, carry)
     finite = jnp.isfinite(point.loss)
     running = carry.ended < 0
     now = jnp.where(finite, jnp.where(update.accurate, Status.FINISHED, Status.INACCURATE), Status.DIVERGED)
@@ -199,6 +205,7 @@ def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Arra
         state=choose(update.state, carry.state),
         step_size=choose(update.step_size, carry.step_size),
         records=records,
+        memory=memory,
         status=status,
         ended=ended,
     )

@@ -27,7 +27,9 @@ def test_a_value_has_one_shape_at_every_point_and_labels_for_its_last_axis(probe
 
     def value(scale):
         params = jax.tree.map(lambda leaf: scale * leaf, start)
-        return probe(evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1), held))
+        point = evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1), held)
+        change = jax.tree.map(lambda leaf: -0.1 * leaf, point.gradient)
+        return probe(dataclasses.replace(point, change=change, rate=jnp.asarray(0.1)))
 
     scales = jnp.asarray([1.0, 0.5, -2.0])
     mapped = eqx.filter_jit(jax.vmap(value), compiler_options={"xla_backend_optimization_level": 0})

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 import descentlab
-from descentlab import attention, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
+from descentlab import attention, curvature, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
 from descentlab.theory import endings, query_block, theorem_b, theorem_c
@@ -96,6 +96,8 @@ EXAMPLES = {
     probes.FeatureSpectrum: [probes.FeatureSpectrum()],
     probes.GramSpectrum: [probes.GramSpectrum()],
     probes.ModalSpectrum: [probes.ModalSpectrum()],
+    probes.Sharpness: [probes.Sharpness(bottom=1, method=curvature.Krylov(1e-3, 200))],
+    probes.CriticalSharpness: [probes.CriticalSharpness()],
     probes.TokenRank: [probes.TokenRank()],
     theorem_b.TheoremB: [theorem_b.TheoremB()],
     theorem_b.LipschitzSearch: [theorem_b.LipschitzSearch(points=1, rounds=1)],
@@ -116,8 +118,11 @@ EXAMPLES = {
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],
 }
 
-OTHERS = [experiment.Experiment(), TEXT, tasks.Classification(Counting())]
+OTHERS = [experiment.Experiment(), TEXT, curvature.Krylov(), tasks.Classification(Counting())]
 """Definitions that are members of no interface."""
+
+MATRICES = curvature.AbstractCurvature
+"""An interface whose members are no definitions."""
 
 
 def _modules():

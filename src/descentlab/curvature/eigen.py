@@ -24,6 +24,9 @@ __all__ = ["Eigenpairs", "Krylov", "eigenpairs"]
 STRIDE = 5
 """Products between two looks at the Ritz pairs."""
 
+RANDOM_PART = 0.01
+"""Norm of the random part of a start that is given."""
+
 FLOOR = 16.0
 """A residual below this times the machine precision times the norm of the matrix is rounding."""
 
@@ -89,7 +92,7 @@ def eigenpairs(
         top: number of largest eigenvalues.
         bottom: number of smallest (most negative) ones.
         method: tolerance and limits; those of `Krylov()` without.
-        start: vectors near the wanted ones, such as those of the last point of a run; random without.
+        start: vectors near the wanted ones, such as those at the last point of a run; random without.
         key: of random vectors; a fixed one without.
 
     Raises:
@@ -168,8 +171,6 @@ class _State(NamedTuple):
         since: those since a fresh vector was let in.
         round: how many were.
         reference: the wanted values before the last one.
-        values: the wanted Ritz values now.
-        settled: whether all of them have converged.
         done: whether the search is over.
     """
 
@@ -182,8 +183,6 @@ class _State(NamedTuple):
     since: Array
     round: Array
     reference: Array
-    values: Array
-    settled: Array
     done: Array
 
 
@@ -222,7 +221,7 @@ def _search(operator: Any, ends: _Ends, method: Krylov, start: Array | None, key
         state = jax.lax.fori_loop(0, count, lambda _, old: _expanded(product, old, key), state)
         return _judged(state, ends, method, key)
 
-    state = jax.lax.while_loop(goes_on, advance, _begun(operator, product, ends, start, key))
+    state = jax.lax.while_loop(goes_on, advance, _begun(operator, ends, start, key))
     ritz = _ritz(state, *_places(state.filled, ends.top, ends.bottom))
     vectors = ritz.coefficients @ state.vectors
     vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
@@ -234,42 +233,28 @@ def _search(operator: Any, ends: _Ends, method: Krylov, start: Array | None, key
     return Eigenpairs(Estimate(ritz.values, residuals), vectors, converged, state.done & method.verify, products)
 
 
-def _begun(operator: Any, product: Product, ends: _Ends, start: Array | None, key: PRNGKeyArray) -> _State:
-    """The basis before the first step: the start vectors, made orthonormal."""
+def _begun(operator: Any, ends: _Ends, start: Array | None, key: PRNGKeyArray) -> _State:
+    """The empty basis, and its first vector: a random one, or what the start vectors have in equal shares."""
     rows, dtype = operator.shape[0], operator.dtype
     zero = jnp.asarray(0, jnp.int32)
     nothing = jnp.zeros((ends.basis, rows), dtype)
-    fresh = jax.random.normal(key, (rows,), dtype)
-    state = _State(
+    first = jax.random.normal(key, (rows,), dtype)
+    first = first / jnp.linalg.norm(first)
+    if start is not None:
+        # A random part, small, so that nothing is overlooked for ever.
+        first = jnp.sum(start, axis=0) / start.shape[0] ** 0.5 + RANDOM_PART * first
+    return _State(
         vectors=nothing,
         images=nothing,
         projected=jnp.zeros((ends.basis, ends.basis), dtype),
         filled=zero,
-        coming=fresh / jnp.linalg.norm(fresh),
+        coming=first / jnp.linalg.norm(first),
         products=zero,
         since=zero,
         round=zero,
         reference=jnp.zeros(ends.wanted, dtype),
-        values=jnp.zeros(ends.wanted, dtype),
-        settled=jnp.asarray(False),
         done=jnp.asarray(False),
     )
-    if start is None:
-        return state
-    count = min(start.shape[0], ends.wanted)
-    first = jnp.linalg.qr(start[:count].T)[0].T
-    images = jax.lax.map(product, first)
-    state = state._replace(
-        vectors=state.vectors.at[:count].set(first),
-        images=state.images.at[:count].set(images),
-        projected=state.projected.at[:count, :count].set(first @ images.T),
-        filled=jnp.asarray(count, jnp.int32),
-        products=jnp.asarray(count, jnp.int32),
-    )
-    # What is missing of the start vectors is where to look; a random part lets nothing be overlooked for ever.
-    missing = jnp.sum(images - (first @ images.T) @ first, axis=0)
-    random = 0.1 * jnp.linalg.norm(missing) * state.coming
-    return state._replace(coming=_orthogonal(state, missing + random, key))
 
 
 def _expanded(product: Product, state: _State, key: PRNGKeyArray) -> _State:
@@ -354,8 +339,6 @@ def _judged(state: _State, ends: _Ends, method: Krylov, key: PRNGKeyArray) -> _S
         since=jnp.where(again, 0, state.since),
         round=state.round + again,
         reference=jnp.where(again, values, state.reference),
-        values=values,
-        settled=settled,
         done=done,
     )
 

@@ -10,6 +10,8 @@ from descentlab.probes.held_out import HeldOut as HeldOut
 from descentlab.probes.loss import Loss as Loss
 from descentlab.probes.loss import StepSize as StepSize
 from descentlab.probes.parameters import Parameters as Parameters
+from descentlab.probes.sharpness import CriticalSharpness as CriticalSharpness
+from descentlab.probes.sharpness import Sharpness as Sharpness
 from descentlab.probes.spectra import FeatureSpectrum as FeatureSpectrum
 from descentlab.probes.spectra import GramSpectrum as GramSpectrum
 from descentlab.probes.spectra import ModalSpectrum as ModalSpectrum
