@@ -5,18 +5,22 @@ import jax.numpy as jnp
 
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention
+from descentlab.attention.base import AbstractAttention, products
 from descentlab.attention.softmax import masked_softmax
-
-
-def squared_distances(query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
-    """||q_k - k_j||^2 for every pair, through the products, so that nothing of size time x other x head is made."""
-    return jnp.sum(query**2, axis=-1)[:, None] + jnp.sum(key**2, axis=-1) - 2 * query @ key.T
 
 
 def bandwidth(c: Array | float | None, head_dim: int) -> Array | float:
     """The factor in the exponent: `c`, or 1/(2 sqrt(head_dim)) where `c` is `None`."""
     return 0.5 / head_dim**0.5 if c is None else c
+
+
+def exponents(
+    c: Array | float | None, query: Float[Array, "time head"], key: Float[Array, "other head"]
+) -> Float[Array, "time other"]:
+    """-c ||q_k - k_j||^2 for every pair, through the products, so that nothing of size time x other x head is made."""
+    factor = bandwidth(c, query.shape[-1])
+    lengths = [factor * jnp.sum(vectors**2, axis=-1) for vectors in (query, key)]
+    return products(2 * factor * query, key) - lengths[0][:, None] - lengths[1]
 
 
 class Gaussian(AbstractAttention):
@@ -51,8 +55,8 @@ class Gaussian(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        weights = jnp.exp(-bandwidth(self.c, query.shape[-1]) * squared_distances(query, key))
-        return weights if mask is None else jnp.where(mask, weights, 0.0)
+        logits = exponents(self.c, query, key)
+        return jnp.exp(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
 
 
 class NormalizedGaussian(AbstractAttention):
@@ -85,5 +89,4 @@ class NormalizedGaussian(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        logits = -bandwidth(self.c, query.shape[-1]) * squared_distances(query, key)
-        return masked_softmax(logits, mask)
+        return masked_softmax(exponents(self.c, query, key), mask)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention
+from descentlab.attention.base import AbstractAttention, products
 
 
 class Linear(AbstractAttention):
@@ -23,7 +23,7 @@ class Linear(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        weights = query @ key.T / jnp.sqrt(1.0 * query.shape[-1])
+        weights = products(query / jnp.sqrt(1.0 * query.shape[-1]), key)
         return weights if mask is None else jnp.where(mask, weights, 0.0)
 
 
@@ -48,7 +48,7 @@ class ReLU(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        weights = jax.nn.relu(query @ key.T / jnp.sqrt(1.0 * query.shape[-1]))
+        weights = jax.nn.relu(products(query / jnp.sqrt(1.0 * query.shape[-1]), key))
         if mask is None:
             return weights / key.shape[0]
         count = jnp.maximum(1, mask.sum(axis=-1, keepdims=True)).astype(weights.dtype)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention
+from descentlab.attention.base import AbstractAttention, products
 
 
 def masked_softmax(
@@ -76,4 +76,4 @@ class Softmax(AbstractAttention):
         return softmax_mean(self._logits(query, key), value, mask)
 
     def _logits(self, query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
-        return query @ key.T / (self.temperature * jnp.sqrt(1.0 * query.shape[-1]))
+        return products(query / (self.temperature * jnp.sqrt(1.0 * query.shape[-1])), key)
