@@ -22,20 +22,19 @@ DEEP = dataclasses.replace(
     model=Transformer(width=4, depth=2, heads=2, hidden=3, readout=EachToken(2)),
     trained=("query", "value", "up"),
 )
-EXPERIMENTS = [dataclasses.replace(SMALL, data=FullBatch(5)), DEEP, dataclasses.replace(CLASSIFYING, data=FullBatch(5))]
+FIVE = [dataclasses.replace(one, data=FullBatch(5)) for one in (SMALL, CLASSIFYING)]
 each = pytest.mark.parametrize("kind", members.members(members.MATRICES), ids=lambda kind: kind.__name__)
 
 
 @each
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=["layer", "deep", "classifier"])
+@pytest.mark.parametrize("experiment", FIVE, ids=["least squares", "cross-entropy"])
 def test_it_is_symmetric_and_the_same_in_batches(kind, experiment):
     objective, params = started(experiment)
     whole = np.asarray(kind(objective, params).dense())
     size = np.abs(whole).max()
     assert size > 0
     np.testing.assert_allclose(whole, whole.T, atol=1e-12 * size)
-    for batch in (1, 2, 5):
-        np.testing.assert_allclose(kind(objective, params, batch).dense(), whole, atol=1e-12 * size)
+    np.testing.assert_allclose(kind(objective, params, 2).dense(), whole, atol=1e-12 * size)
 
 
 @each
@@ -50,7 +49,13 @@ def test_a_block_is_the_part_of_the_matrix_that_its_names_say(kind):
     def rows(name):
         return np.flatnonzero([of_block(one, name) for one in names])
 
-    for pair in [("query", "value"), ("value.1", "query.0"), ("query.1", "query"), ("up", "up"), ("query.0", "query.0")]:
+    for pair in [
+        ("query", "value"),
+        ("value.1", "query.0"),
+        ("query.1", "query"),
+        ("up", "up"),
+        ("query.0", "query.0"),
+    ]:
         block = matrix[pair]
         expected = whole[np.ix_(rows(pair[0]), rows(pair[1]))]
         assert block.shape == expected.shape

@@ -8,7 +8,19 @@ import equinox as eqx
 import numpy as np
 
 import descentlab
-from descentlab import attention, curvature, data, datasets, experiment, models, objective, optim, probes, schedule, tasks
+from descentlab import (
+    attention,
+    curvature,
+    data,
+    datasets,
+    experiment,
+    models,
+    objective,
+    optim,
+    probes,
+    schedule,
+    tasks,
+)
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
 from descentlab.theory import endings, query_block, theorem_b, theorem_c

@@ -79,7 +79,7 @@ def spectral_density(
 
 
 @eqx.filter_jit
-def _density(operator: Any, keys: PRNGKeyArray, steps: int, width: float) -> SpectralDensity:
+def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDensity:
     product, rows = operator.linear(), operator.shape[0]
     lanczos = decomp.tridiag_sym(steps, custom_vjp=False)
 

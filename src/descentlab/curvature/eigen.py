@@ -60,8 +60,9 @@ class Eigenpairs(NamedTuple):
     Attributes:
         values: with their true residuals $\lVert A v - \lambda v \rVert$ as errors: an eigenvalue lies that close.
         vectors: unit eigenvectors, one a row.
-        converged: which residuals are within the tolerance. Others are no eigenvalues yet, only bounds: the largest
-            lies at or above its value, the smallest at or below it.
+        converged: which residuals, and those of all pairs further out, are within the tolerance; with verification none
+            before it is done. Others are no eigenvalues yet, only bounds: the i-th largest is at least the i-th value,
+            the i-th smallest at most.
         verified: whether a fresh start left all values as they were, so that none is missing, by a probability and not
             by a proof; a spectrum from a dense matrix needs none.
         products: made with the matrix.
@@ -228,7 +229,9 @@ def _search(operator: Any, ends: _Ends, method: Krylov, start: Array | None, key
     residuals = jnp.linalg.norm(jax.lax.map(product, vectors) - ritz.values[:, None] * vectors, axis=1)
     # Two vectors of one direction would be a copy of one eigenvalue.
     copies = jnp.abs(jnp.tril(vectors @ vectors.T, -1)).max(axis=1) > jnp.sqrt(jnp.finfo(vectors.dtype).eps)
-    converged = (residuals <= _allowed(state, ritz.values, method)) & ~copies
+    good = (residuals <= _allowed(state, ritz.values, method)) & ~copies & (state.done | (not method.verify))
+    # A pair has its place only if those further out have theirs.
+    converged = jnp.concatenate([jnp.cumprod(good[: ends.top]), jnp.cumprod(good[ends.top :])]) > 0
     products = state.products + ends.wanted
     return Eigenpairs(Estimate(ritz.values, residuals), vectors, converged, state.done & method.verify, products)
 

@@ -90,7 +90,7 @@ def _mean(operator: Operator, integrand: Callable, probes: int, key: PRNGKeyArra
 
 
 @eqx.filter_jit
-def _drawn(operator: Any, integrand: Callable, keys: PRNGKeyArray) -> Estimate:
+def _drawn(operator: Any, integrand: Callable, keys: Array) -> Estimate:
     """Mean and standard error over draws, by Welford's update."""
     product = operator.linear()
 
