@@ -91,6 +91,7 @@ EXAMPLES = {
     optim.Momentum: [optim.Momentum(0.02, 0.5)],
     optim.Armijo: [optim.Armijo()],
     optim.Adam: [optim.Adam(0.05), optim.Adam(0.05, weight_decay=0.01)],
+    optim.SignGD: [optim.SignGD(0.01)],
     optim.Scheduled: [optim.Scheduled(optim.GD(0.1), optim.OneCycle(60, 5))],
     optim.Clipped: [optim.Clipped(optim.GD(0.1), 0.5)],
     optim.OneCycle: [optim.OneCycle(60, 5)],

@@ -8,6 +8,7 @@ from descentlab.optim.gradient_descent import GD as GD
 from descentlab.optim.gradient_descent import GramGD as GramGD
 from descentlab.optim.gradient_descent import Momentum as Momentum
 from descentlab.optim.line_search import Armijo as Armijo
+from descentlab.optim.sign import SignGD as SignGD
 from descentlab.optim.wrappers import AbstractRamp as AbstractRamp
 from descentlab.optim.wrappers import Clipped as Clipped
 from descentlab.optim.wrappers import Cosine as Cosine
