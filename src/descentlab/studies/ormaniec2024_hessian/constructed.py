@@ -11,7 +11,7 @@ import numpy as np
 from descentlab._tree import split
 from descentlab._types import Array, Float
 from descentlab.attention import Gaussian, Linear, Softmax
-from descentlab.curvature import GaussNewton, Hessian
+from descentlab.curvature import AbstractCurvature, GaussNewton, Hessian
 from descentlab.models import LinearNetwork
 from descentlab.objective import Objective
 from descentlab.studies.ormaniec2024_hessian.heads import (
@@ -158,8 +158,7 @@ def _stack(layers: int) -> np.ndarray:
     each = [head, *(other for other, _ in others)]
     model = _Stack(*(tuple(getattr(one, name) for one in each) for name in BLOCKS))
     params, frozen = eqx.partition(model, eqx.is_array)
-    tokens = head.inputs[None]
-    return _diagonal([GaussNewton(Objective(frozen, scale * tokens, targets[None]), params) for scale in POWERS])
+    return _diagonal(GaussNewton(Objective(frozen, head.inputs[None], targets[None]), params))
 
 
 def _network(depth: int) -> np.ndarray:
@@ -167,13 +166,19 @@ def _network(depth: int) -> np.ndarray:
     head, targets = drawn(0)
     model = LinearNetwork(depth, WIDTH, WIDTH).init(head.inputs, key=jax.random.key(0))
     params, frozen = split(model, ("weight",))
-    tokens = head.inputs[None]
-    return _diagonal([Hessian(Objective(frozen, scale * tokens, targets[None]), params) for scale in POWERS])
+    return _diagonal(Hessian(Objective(frozen, head.inputs[None], targets[None]), params))
 
 
-def _diagonal(operators: list[GaussNewton] | list[Hessian]) -> np.ndarray:
+# As in `descentlab.train`: equinox passes further arguments on to `jax.jit`.
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
+def _dense(operator: AbstractCurvature, scale: Array) -> Array:
+    """The matrix, the tokens multiplied by a scale."""
+    return eqx.tree_at(lambda one: one.objective.inputs, operator, scale * operator.objective.inputs).dense()
+
+
+def _diagonal(operator: AbstractCurvature) -> np.ndarray:
     """Norms of diagonal blocks, axes block and scale."""
-    edges = np.cumsum([0, *operators[0].blocks.values()])
-    dense = [np.asarray(one.dense()) for one in operators]
+    edges = np.cumsum([0, *operator.blocks.values()])
+    dense = [np.asarray(_dense(operator, jnp.asarray(scale))) for scale in POWERS]
     places = [slice(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
     return np.array([[np.linalg.norm(matrix[at, at]) for matrix in dense] for at in places])

@@ -34,6 +34,7 @@ __all__ = [
     "eigenvalues",
     "matrices",
     "measured",
+    "quickly",
     "second_moment",
 ]
 
@@ -66,6 +67,9 @@ SCALES = np.concatenate([SMALL, WIDE])
 
 Parts = Mapping[str, np.ndarray]
 
+quickly = functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+"""Programs of small matrices: compiling them takes longer than running them."""
+
 
 def drawn(seed: int) -> tuple[Head, Array]:
     """A head with its tokens, and targets."""
@@ -75,7 +79,7 @@ def drawn(seed: int) -> tuple[Head, Array]:
     return Head(jnp.asarray(tokens), *(jnp.asarray(one) for one in weights)), jnp.asarray(targets)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@quickly
 def _closed(attention: AbstractAttention, head: Head, targets: Array) -> dict[str, Array]:
     return {part: joined(blocks) for part, blocks in attention_hessian(attention, head, targets)._asdict().items()}
 
@@ -99,13 +103,20 @@ class _OneHead(eqx.Module):
         return self.attention.weights(tokens @ self.query, tokens @ self.key) @ tokens @ self.value
 
 
-def automatic(attention: AbstractAttention, head: Head, targets: Array) -> Parts:
-    """The two parts of the Hessian of the package's objective, by automatic differentiation."""
+@quickly
+def _automatic(attention: AbstractAttention, head: Head, targets: Array) -> dict[str, Array]:
     model = _OneHead(head.query, head.key, head.value, attention)
     params, frozen = eqx.partition(model, lambda leaf: isinstance(leaf, Array) and leaf.ndim == 2)
     objective = Objective(frozen, head.inputs[None], targets[None])
-    parts = {"outer": GaussNewton, "functional": Functional}
-    return {part: np.asarray(operator(objective, params).dense()) for part, operator in parts.items()}
+    return {
+        "outer": GaussNewton(objective, params).dense(),
+        "functional": Functional(objective, params).dense(),
+    }
+
+
+def automatic(attention: AbstractAttention, head: Head, targets: Array) -> Parts:
+    """The two parts of the Hessian of the package's objective, by automatic differentiation."""
+    return {part: np.asarray(matrix) for part, matrix in _automatic(attention, head, targets).items()}
 
 
 def block(matrix: np.ndarray, pair: tuple[str, str]) -> np.ndarray:
@@ -119,7 +130,7 @@ def eigenvalues(matrix: np.ndarray) -> np.ndarray:
     return found / np.abs(found).max(axis=-1, keepdims=True)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@quickly
 def second_moment(attention: AbstractAttention, head: Head) -> Float[Array, "time dim dim"]:
     """$M_2$ of every row."""
     weights = attention.weights(head.inputs @ head.query, head.inputs @ head.key)
