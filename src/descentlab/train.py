@@ -231,7 +231,8 @@ def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: 
 def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: PyTree, together: int) -> Carry:
     floats, lane = varying
     segment = functools.partial(_segment, shared, bounds)
-    if together == carry.status.shape[0]:
+    # A mapped axis, even of one lane, makes the compiler transpose attention matrices, a third of an encoder's step.
+    if together == carry.status.shape[0] and shared[1] is None:
         return eqx.filter_vmap(segment)(floats, lane, carry)
     arrays, structure = eqx.partition((floats, lane, carry), eqx.is_array)
 
