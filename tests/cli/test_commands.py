@@ -1,10 +1,14 @@
 """`run`, `check`, `report`, `list`: what they print, write and refuse, in this process."""
 
+import io
 import json
+import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from descentlab import cli
 from descentlab.cli import commands, discovery
@@ -180,3 +184,14 @@ def test_a_number_is_shown_with_three_digits():
         "1.23e+06",
         "-1.25e-07",
     ]
+
+
+def test_a_terminal_of_eighty_columns_has_room_for_what_is_known_and_for_the_time_left():
+    bar = commands.display.Bar("song2024_tasks, quick size")
+    bar._first = (time.monotonic() - 10, 0)
+    for done in (100, 150, 195):
+        bar(done, 9006, "loss 0.521, accuracy 0.574")
+        time.sleep(0.02)
+    screen = Console(width=80, file=io.StringIO())
+    screen.print(bar._bar.get_renderable())
+    assert re.search(r"2% 19\.\d steps/s, loss 0\.521, accuracy 0\.574 \d\d:\d\d$", screen.file.getvalue().strip())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from descentlab.theory.claim import Claim, Verdict
@@ -46,7 +46,7 @@ class Bar:
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
             console=self._console,
             transient=True,
         )
