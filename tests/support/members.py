@@ -23,6 +23,7 @@ from descentlab import (
 )
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
+from descentlab.studies.ormaniec2024_hessian import norms
 from descentlab.theory import endings, query_block, theorem_b, theorem_c
 from support.counting import Counting
 
@@ -120,6 +121,7 @@ EXAMPLES = {
     data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],
     objective.SquaredError: [objective.SquaredError()],
     objective.CrossEntropy: [objective.CrossEntropy()],
+    norms.Growth: [norms.Growth(), norms.Growth(scales=(0.5, 1.0), draws=2)],
     marked.Marked: [marked.Marked(tokens=8, train=8, development=2, test=2)],
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],

@@ -1,0 +1,58 @@
+"""Norms against the scale of the embeddings."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.style import PALETTE
+from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales
+from descentlab.study import Run
+
+__all__ = ["SYMBOLS", "growth_chart"]
+
+SYMBOLS = {"outer": "H_o", "functional": "H_f", "hessian": "H"}
+"""Names of the parts in claims and figures."""
+
+_MARKERS = {"outer": "circle", "functional": "square", "hessian": "diamond"}
+
+LOWEST = 1e-20
+"""Norms below it are left out of figures: those of the Gaussian kernel have no lower end."""
+
+
+def growth_chart(title: str, run: Run, arrays: Sequence[str], exponents: Mapping[tuple[str, str], float]) -> go.Figure:
+    """The mean of each norm over seeds with its standard error, and dashed lines of given slopes.
+
+    Args:
+        title: what the figure shows.
+        run: whose norms.
+        arrays: which blocks.
+        exponents: slopes by array and part; their lines start at the smallest scale.
+    """
+    figure = lines(title, Axis("standard deviation of the embeddings", "log"), Axis("Frobenius norm", "log"))
+    x = scales(run)
+    for at, array in enumerate(arrays):
+        for part, symbol in SYMBOLS.items():
+            each = norms(run, part, array)
+            middle = each.mean(axis=0)
+            if not np.any(middle > LOWEST):
+                continue
+            error = each.std(axis=0, ddof=min(1, each.shape[0] - 1)) / np.sqrt(each.shape[0])
+            shown = middle > LOWEST
+            label = f"{symbol}, {array}"
+            figure.add_scatter(
+                x=x[shown],
+                y=middle[shown],
+                error_y={"array": error[shown], "width": 3, "thickness": 1},
+                mode="lines+markers",
+                name=label,
+                line={"width": 1.5, "color": PALETTE[at % len(PALETTE)]},
+                marker={"symbol": _MARKERS[part], "size": 7},
+                hovertemplate=f"<b>{label}</b><br>%{{x:.3g}}: %{{y:.4g}} ± %{{error_y.array:.2g}}<extra></extra>",
+            )
+            if (array, part) in exponents:
+                power = exponents[array, part]
+                line = middle[0] * (x / x[0]) ** power
+                add_line(figure, x, line, f"power {power:g}")
+    return figure

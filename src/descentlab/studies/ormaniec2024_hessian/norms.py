@@ -1,0 +1,87 @@
+"""Frobenius norms of the diagonal blocks of the Hessian and of its two parts, as functions of the scale of the data."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from descentlab._tree import array_names, block_names, chosen
+from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.curvature import Functional, GaussNewton
+from descentlab.objective import Objective
+from descentlab.point import Point
+from descentlab.probes import AbstractProbe
+from descentlab.schedule import AbstractSchedule, At
+
+__all__ = ["PARTS", "Growth", "block_norms", "scaled"]
+
+PARTS = ("outer", "functional", "hessian")
+"""H_o, H_f and their sum H in the names of records."""
+
+
+class Growth(AbstractProbe):
+    r"""$\lVert H(W, W) \rVert_F$ of every trained array W with its embeddings multiplied by each of several scales.
+
+    Embeddings drawn with standard deviation 1 and multiplied by $\sigma$ are embeddings drawn with $\sigma$. The norms
+    are square roots of Hutchinson means. Directions are drawn from the examples of a lane, so that they differ from
+    seed to seed, and the spread over seeds holds the error of the means too.
+
+    Args:
+        scales: the factors $\sigma$.
+        draws: products of a norm.
+        when: the steps at which they are recorded.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    draws: int = 20
+    when: AbstractSchedule = At((0,))
+
+    def __call__(self, point: Point) -> Array:
+        """The norms in the order of the labels."""
+        bits = jax.lax.bitcast_convert_type(point.objective.inputs.astype(jnp.float32), jnp.uint32)
+        key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits.ravel() * jnp.arange(bits.size, dtype=jnp.uint32)))
+
+        def at(scale: Array) -> Array:
+            return block_norms(*scaled(point.objective, point.params, scale), self.draws, key=key)
+
+        return jax.lax.map(at, jnp.asarray(self.scales, point.loss.dtype)).T.ravel()
+
+    def labels(self, params: PyTree) -> tuple[str, ...]:
+        """Part, array and number of the scale, such as `outer query.0 7`."""
+        places = range(len(self.scales))
+        return tuple(f"{part} {name} {at}" for part in PARTS for name in array_names(params) for at in places)
+
+
+def scaled(objective: Objective, params: PyTree, scale: Array | float) -> tuple[Objective, PyTree]:
+    """Objective and trained blocks with the embeddings of tokens and places multiplied by a number."""
+    frozen, params = (_scaled(tree, scale) for tree in (objective.frozen, params))
+    return dataclasses.replace(objective, frozen=frozen), params
+
+
+def _scaled(tree: PyTree, scale: Array | float) -> PyTree:
+    embeddings, rest = chosen(tree, [name for name in block_names(tree) if name in ("embed", "position")])
+    return eqx.combine(jax.tree.map(lambda a: scale * a, embeddings), rest)
+
+
+def block_norms(objective: Objective, params: PyTree, draws: int, *, key: PRNGKeyArray) -> Float[Array, " label"]:
+    """The norm of every diagonal block of H_o, then of H_f, then of H, estimated by so many products each.
+
+    H is the sum of the other two, so that all three share products. A block is the whole matrix with other rows and
+    columns set to zero: blocks then differ by an array and not by the program, which is compiled once for all layers.
+    """
+    outer, functional = GaussNewton(objective, params), Functional(objective, params)
+    products = outer.linear(), functional.linear()
+    sizes = list(outer.blocks.values())
+    masks = jnp.asarray(np.repeat(np.eye(len(sizes)), sizes, axis=1), outer.dtype)
+
+    def squares(drawn: tuple[Array, PRNGKeyArray]) -> Array:
+        mask, key = drawn
+        signs = mask * jax.random.rademacher(key, mask.shape, mask.dtype)
+        first, second = (mask * product(signs) for product in products)
+        return jnp.stack([part @ part for part in (first, second, first + second)])
+
+    every = jnp.repeat(masks, draws, axis=0), jnp.tile(jax.random.split(key, draws), len(sizes))
+    found = jax.lax.map(squares, every).reshape(len(sizes), draws, len(PARTS))
+    return jnp.sqrt(found.mean(axis=1)).T.ravel()

@@ -1,0 +1,67 @@
+"""What is read off recorded norms: slopes, means over seeds, and claims on them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from descentlab._describe import value_at
+from descentlab._types import ArrayLike
+from descentlab.estimate import Estimate, mean_interval
+from descentlab.study import Run
+from descentlab.theory.claim import About, Claim, close
+
+__all__ = ["labels", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
+
+
+def scales(run: Run) -> np.ndarray:
+    """The scales of the embeddings."""
+    return np.asarray(value_at(run.experiment, "probes.growth.scales"))
+
+
+def labels(run: Run, block: str) -> list[str]:
+    """The arrays of a block, first layer to last."""
+    found = [one.split()[1] for one in run.trajectory["growth"].labels if one.startswith("outer ")]
+    return [name for name in dict.fromkeys(found) if name.partition(".")[0] == block]
+
+
+def norms(run: Run, part: str, array: str) -> np.ndarray:
+    """Norms of one part of one block, axes seed and scale."""
+    record = run.trajectory["growth"]
+    first = record.labels.index(f"{part} {array} 0")
+    return record.values[:, 0, first : first + len(scales(run))]
+
+
+def small(run: Run) -> np.ndarray:
+    """Which scales are below 0.1."""
+    return scales(run) < 0.1
+
+
+def slope(run: Run, part: str, array: str, where: ArrayLike) -> Estimate:
+    """The slope of log norm against log scale by least squares: its mean over seeds with the 95 % interval.
+
+    NaN where a norm is zero.
+    """
+    chosen = np.asarray(where)
+    x, y = np.log(scales(run)[chosen]), norms(run, part, array)[:, chosen]
+    if not np.all(y > 0):
+        return Estimate(np.nan, np.inf)
+    return mean_interval(np.polyfit(x, np.log(y).T, 1)[0])
+
+
+def mean(run: Run, part: str, array: str) -> Estimate:
+    """The mean over seeds at every scale, and the half-width of its 95 % interval."""
+    each = [mean_interval(column) for column in norms(run, part, array).T]
+    values, errors = np.asarray(each, dtype=np.float64).T
+    return Estimate(values, errors)
+
+
+def slope_claim(about: About, found: Sequence[Estimate], expected: ArrayLike, tolerance: ArrayLike) -> Claim:
+    """The claim that every slope is the expected one."""
+    values, errors = np.asarray(found, dtype=np.float64).T
+    return close(about, values, expected, tolerance=tolerance, uncertainty=errors)
+
+
+def norms_at(run: Run, part: str, array: str) -> np.ndarray:
+    """Norms of one part of one block at the first scale, axes seed and look."""
+    record = run.trajectory["growth"]
+    return record.values[:, :, record.labels.index(f"{part} {array} 0")]
