@@ -132,12 +132,12 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
     found, source = [], f"{SOURCE}, figure 7"
     for run in runs:
         depth, every = depth_of(run), scales(run) > 0
-        power = 2 * 3**depth
+        power = 2.0 * 3**depth
         arrays = [array for block in ("value", "query") for array in labels(run, block)]
         slopes = [slope(run, "outer", array, every) for array in arrays]
         about = About(
             f"linear-outer-{depth}",
-            f"With {_layers(depth)} of linear attention H_o of value and query blocks has the power {power}, to 2 %",
+            f"With {_layers(depth)} of linear attention H_o of value and query blocks has the power {power:g}, to 2 %",
             source,
             "linear",
         )

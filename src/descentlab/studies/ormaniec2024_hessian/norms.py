@@ -15,7 +15,7 @@ from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.schedule import AbstractSchedule, At
 
-__all__ = ["PARTS", "Growth", "block_norms", "scaled"]
+__all__ = ["PARTS", "Growth", "block_norms", "key_of", "scaled"]
 
 PARTS = ("outer", "functional", "hessian")
 """H_o, H_f and their sum H in the names of records."""
@@ -40,8 +40,7 @@ class Growth(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The norms in the order of the labels."""
-        bits = jax.lax.bitcast_convert_type(point.objective.inputs.astype(jnp.float32), jnp.uint32)
-        key = jax.random.fold_in(jax.random.key(0), jnp.sum(bits.ravel() * jnp.arange(bits.size, dtype=jnp.uint32)))
+        key = key_of(point.objective.inputs)
 
         def at(scale: Array) -> Array:
             return block_norms(*scaled(point.objective, point.params, scale), self.draws, key=key)
@@ -52,6 +51,14 @@ class Growth(AbstractProbe):
         """Part, array and number of the scale, such as `outer query.0 7`."""
         places = range(len(self.scales))
         return tuple(f"{part} {name} {at}" for part in PARTS for name in array_names(params) for at in places)
+
+
+def key_of(inputs: Array) -> PRNGKeyArray:
+    """A random key that depends on all numbers of some examples."""
+    bits = jax.lax.bitcast_convert_type(inputs.astype(jnp.float32), jnp.uint32).ravel()
+    # The lower half of the bits of a small integer is zero.
+    mixed = (bits ^ (bits >> 16)) * jax.random.bits(jax.random.key(0), bits.shape, jnp.uint32)
+    return jax.random.fold_in(jax.random.key(1), jnp.sum(mixed, dtype=jnp.uint32))
 
 
 def scaled(objective: Objective, params: PyTree, scale: Array | float) -> tuple[Objective, PyTree]:
