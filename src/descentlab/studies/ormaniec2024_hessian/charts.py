@@ -51,8 +51,8 @@ def growth_chart(title: str, run: Run, arrays: Sequence[str], exponents: Mapping
                 marker={"symbol": _MARKERS[part], "size": 7},
                 hovertemplate=f"<b>{label}</b><br>%{{x:.3g}}: %{{y:.4g}} ± %{{error_y.array:.2g}}<extra></extra>",
             )
-            if (array, part) in exponents:
+            # H has the power of its larger part.
+            if part != "hessian" and (array, part) in exponents:
                 power = exponents[array, part]
-                line = middle[0] * (x / x[0]) ** power
-                add_line(figure, x, line, f"power {power:g}")
+                add_line(figure, x, middle[0] * (x / x[0]) ** power, f"power {power:g}")
     return figure

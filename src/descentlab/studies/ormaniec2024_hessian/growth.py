@@ -167,8 +167,8 @@ def gaussian(runs: Runs) -> go.Figure:
 def softmax_normed(runs: Runs) -> go.Figure:
     """Norms by block: softmax, pre-norm.
 
-    The scale counts only where embeddings are larger than what attention adds to them; there the norm before the
-    read-out divides by it.
+    The scale counts only where embeddings are larger than what attention adds to them; there the normalisations that
+    follow divide by it.
     """
     return _chart(NORMED, "softmax", runs)
 
@@ -176,7 +176,8 @@ def softmax_normed(runs: Runs) -> go.Figure:
 def gaussian_normed(runs: Runs) -> go.Figure:
     """Norms by block: Gaussian kernel, pre-norm.
 
-    Normalisation keeps queries and keys at one distance, whatever the scale.
+    Normalised queries and keys have one distance whatever the scale, and at this width a large one: attention adds
+    little to the tokens, so that the scale counts everywhere.
     """
     return _chart(NORMED, "gaussian", runs)
 

@@ -213,8 +213,8 @@ def _matrix(kernel: str, found: Mapping[str, Entries]) -> go.Figure:
 def softmax(found: Mapping[str, Entries]) -> go.Figure:
     """The Hessian with softmax attention.
 
-    Sizes of entries at the start, one layer of width 16 (seed 0; cells are geometric means of 4 x 4 entries). Query and
-    key blocks are dark: a move of the attention weights hardly bends the loss while inputs are small.
+    Sizes of entries at the start, one layer of width 16 (seed 0; cells are geometric means of 4 x 4 entries). Blocks of
+    query and key with each other are dark: moves of the attention weights hardly bend the loss.
     """
     return _matrix("softmax", found)
 
