@@ -12,13 +12,12 @@ import sys
 import time
 
 import common
+from encoder import Encoder, encoder, fill_encoder, tensor, torch_encoder
 
 SIDE = 51
 WANTED = {"layer": 10, "encoder": 1}
 TIMED = {"layer": SIDE, "encoder": 2}
 """Rows or points of the plane that are timed; the others take as long."""
-
-SAMPLES, LENGTH, WIDTH, HEADS, HEAD, HIDDEN, VOCABULARY = 512, 128, 64, 2, 32, 128, 257
 
 
 def layer(precision):
@@ -29,23 +28,6 @@ def layer(precision):
 
     lanes = common.lanes_of(common.SMALL, precision, 1)
     return start(lanes.first, key=jax.random.key(0))
-
-
-def encoder():
-    """Our loss of the encoder, and its parameters."""
-    import equinox as eqx
-    import jax
-    import numpy as np
-
-    from descentlab.models import Transformer
-    from descentlab.objective import CrossEntropy, Objective
-
-    random = np.random.default_rng(0)
-    tokens = random.integers(1, VOCABULARY, (SAMPLES, LENGTH)).astype(np.int32)
-    classes = random.integers(0, 2, SAMPLES).astype(np.int32)
-    model = Transformer(head_dim=HEAD, vocabulary=VOCABULARY).init(tokens[0], key=jax.random.key(0))
-    params, frozen = eqx.partition(model, eqx.is_inexact_array)
-    return Objective(frozen, jax.numpy.asarray(tokens), jax.numpy.asarray(classes), CrossEntropy()), params
 
 
 def torch_layer(size):
@@ -74,84 +56,9 @@ def torch_layer(size):
     return Layer()
 
 
-def torch_encoder():
-    """The encoder as a module, with PyTorch's fused attention; every token is real, so there is no mask."""
-    import torch
-
-    class Block(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            inner = HEADS * HEAD
-            self.query, self.key, self.value = (torch.nn.Linear(WIDTH, inner) for _ in range(3))
-            self.output = torch.nn.Linear(inner, WIDTH)
-            self.up, self.down = torch.nn.Linear(WIDTH, HIDDEN), torch.nn.Linear(HIDDEN, WIDTH)
-            self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(WIDTH) for _ in range(2))
-
-        def forward(self, tokens):
-            seen = self.norms[0](tokens)
-            shape = (*tokens.shape[:2], HEADS, HEAD)
-            parts = [one(seen).view(shape).transpose(1, 2) for one in (self.query, self.key, self.value)]
-            mixed = torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
-            tokens = tokens + self.output(mixed)
-            hidden = torch.nn.functional.gelu(self.up(self.norms[1](tokens)), approximate="tanh")
-            return tokens + self.down(hidden)
-
-    class Encoder(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed = torch.nn.Embedding(VOCABULARY, WIDTH)
-            self.position = torch.nn.Parameter(torch.empty(LENGTH, WIDTH))
-            self.layers = torch.nn.Sequential(Block(), Block())
-            self.norm = torch.nn.LayerNorm(WIDTH)
-            self.head = torch.nn.Sequential(torch.nn.Linear(WIDTH, 128), torch.nn.ReLU(), torch.nn.Linear(128, 2))
-
-        def forward(self, tokens):
-            return self.head(self.norm(self.layers(self.embed(tokens) + self.position)).mean(1))
-
-    return Encoder()
-
-
 def fill_layer(module, tree):
     """The tensors of our tree in the order of the module's parameters."""
     return [tensor(getattr(tree, name)) for name, _ in module.named_parameters()]
-
-
-def fill_encoder(module, tree):
-    """The same for the encoder, whose matrices PyTorch keeps transposed and merged."""
-
-    def of(name):
-        part, _, rest = name.partition(".")
-        if part == "head":
-            block = "hidden" if rest.startswith("0") else "classes"
-            return matrix(getattr(tree.readout, block if rest.endswith("weight") else f"{block}_bias"))
-        if part == "norm":
-            return tensor(tree.norm.scale if rest == "weight" else tree.norm.shift)
-        if part != "layers":
-            return tensor(getattr(tree, part))
-        number, block, *kind = rest.split(".")
-        own = tree.layers[int(number)]
-        if block == "norms":
-            norm = (own.norm, own.fed.norm)[int(kind[0])]
-            return tensor(norm.scale if kind[1] == "weight" else norm.shift)
-        home = own.fed if block in ("up", "down") else own
-        array = getattr(home, block if kind[0] == "weight" else f"{block}_bias")
-        if array.ndim == 3:
-            merged = array.transpose(1, 0, 2).reshape(WIDTH, -1) if block != "output" else array.reshape(-1, WIDTH)
-            return matrix(merged)
-        return matrix(array) if kind[0] == "weight" else tensor(array.reshape(-1))
-
-    return [of(name) for name, _ in module.named_parameters()]
-
-
-def tensor(array):
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.array(array))
-
-
-def matrix(array):
-    return tensor(array).T.contiguous() if array.ndim == 2 else tensor(array)
 
 
 def torch_plane(module, trees, loss, points):
@@ -183,7 +90,7 @@ def measure(what, precision, seconds):
     grid = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
     points = grid[: TIMED[what] * (SIDE if what == "layer" else 1)]
     with jax.enable_x64(precision == "float64"):
-        objective, params = layer(precision) if what == "layer" else encoder()
+        objective, params = layer(precision) if what == "layer" else encoder(Encoder())
         plane = random_plane(params, key=jax.random.key(1))
 
         def ours():
@@ -197,10 +104,11 @@ def measure(what, precision, seconds):
             import torch
 
             torch.set_default_dtype(getattr(torch, precision))
-            module, fill = (
-                (torch_layer(common.SMALL), fill_layer) if what == "layer" else (torch_encoder(), fill_encoder)
-            )
-            trees = [fill(module, tree) for tree in (plane.center, *plane.directions)]
+            module = torch_layer(common.SMALL) if what == "layer" else torch_encoder(Encoder())
+            trees = [
+                fill_layer(module, tree) if what == "layer" else fill_encoder(module, tree, Encoder())
+                for tree in (plane.center, *plane.directions)
+            ]
             inputs, targets = tensor(objective.inputs), tensor(objective.targets)
             if what == "layer":
                 calls["PyTorch"] = torch_plane(

@@ -1,0 +1,231 @@
+"""How the curvature of one layer evolves along training: what the paper, which looks at starts only, does not show."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from descentlab._describe import value_at
+from descentlab.curvature import Krylov
+from descentlab.estimate import mean_interval
+from descentlab.experiment import Experiment
+from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
+from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.probes import CriticalSharpness, Loss, Sharpness
+from descentlab.schedule import Every
+from descentlab.studies.ormaniec2024_hessian.norms import Growth
+from descentlab.studies.ormaniec2024_hessian.setting import sized
+from descentlab.studies.ormaniec2024_hessian.slopes import norms_at
+from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
+from descentlab.studies.song2024_query.setting import changed
+from descentlab.study import Run, Runs, Section, Size
+from descentlab.sweep import Request
+from descentlab.theory.claim import About, Claim, at_least, at_most, close, not_applicable
+
+__all__ = ["section"]
+
+OPTIMIZERS: dict[str, AbstractOptimizer] = {"GD": GD(0.5), "Adam": Adam(3e-3), "SignGD": SignGD(1e-3)}
+"""Each with a rate at which the loss of every seed falls in the quick size."""
+
+HERE = "docs/studies/ormaniec2024_hessian.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much is trained.
+
+    Attributes:
+        width: of the layer.
+        steps: of a run.
+        looks: steps between two looks at the Hessian.
+        seeds: their number.
+        optimizers: their names.
+    """
+
+    width: int
+    steps: int
+    looks: int
+    seeds: int
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
+
+
+PLANS = {
+    Size.SMOKE: Plan(4, 4, 2, 2, ("GD",)),
+    Size.QUICK: Plan(8, 120, 20, 3),
+    Size.PAPER: Plan(64, 3000, 100, 10),
+}
+
+
+def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+    """All blocks of one layer trained on the addition of numbers, by optimizer."""
+    plan = PLANS[size]
+    changes = {
+        "trained": None,
+        "steps": plan.steps,
+        "probes": {
+            "loss": Loss(Every(1)),
+            "sharpness": Sharpness(Every(plan.looks), 1, 1, Krylov(1e-3, 300)),
+            "critical": CriticalSharpness(Every(1)),
+            "growth": Growth(draws=10, when=Every(plan.looks)),
+        },
+    } | sized(plan.width)
+    return {
+        kind: [
+            Request(changed(base, changes | {"optimizer": OPTIMIZERS[kind]}), tuple(range(plan.seeds)))
+            for base in bases
+        ]
+        for kind in plan.optimizers
+    }
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Whether the two blocks grow alike, the Hessian gets less indefinite, and where its sharpness settles."""
+    found = []
+    for kind in runs:
+        for kernel in kernels(runs):
+            for run in of_kernel(runs, kernel, kind):
+                found += [alike(kind, kernel, run), less_indefinite(kind, kernel, run), falls(kind, kernel, run)]
+                found += [edge(kernel, run), directional(kernel, run)] if kind == "GD" else []
+    return found
+
+
+def heterogeneity(run: Run) -> np.ndarray:
+    """The norm of the value block's Hessian over that of the query block's, axes seed and look."""
+    return norms_at(run, "hessian", "value") / norms_at(run, "hessian", "query")
+
+
+def _compared(about: About, later: np.ndarray, sooner: np.ndarray) -> Claim:
+    """The claim that a number falls from start to end, seeds paired."""
+    difference = mean_interval(sooner - later)
+    if not np.isfinite(difference.error):
+        return not_applicable(about, "one seed, or a lane that diverged, leaves no uncertainty to compare with")
+    return at_least(about, difference.value, 0.0, uncertainty=difference.error)
+
+
+def falls(kind: str, kernel: str, run: Run) -> Claim:
+    """Whether training trains."""
+    loss = run.trajectory["loss"].values
+    about = About(
+        f"trained-{kind.lower()}-{kernel}",
+        f"{kind} lowers the loss of every seed",
+        HERE,
+        kernel,
+        f"From {loss[:, 0].mean():.3f} to {loss[:, -1].mean():.3f} nats; chance is ln 10 = 2.303.",
+    )
+    return at_most(about, loss[:, -1], loss[:, 0])
+
+
+def alike(kind: str, kernel: str, run: Run) -> Claim:
+    """Whether training makes the two blocks more alike."""
+    ratio = np.abs(np.log10(heterogeneity(run)))
+    first, last = heterogeneity(run)[:, 0], heterogeneity(run)[:, -1]
+    about = About(
+        f"alike-{kind.lower()}-{kernel}",
+        f"Training with {kind} brings the norms of the Hessians of value and query closer (decades between them fall)",
+        HERE,
+        kernel,
+        f"Value over query: {first.mean():.3g} at the start, {last.mean():.3g} at the end.",
+    )
+    return _compared(about, ratio[:, -1], ratio[:, 0])
+
+
+def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
+    """Whether the most negative eigenvalue gets small beside the largest."""
+    record = run.trajectory["sharpness"]
+    share = -record["bottom.0"] / record["top.0"]
+    about = About(
+        f"indefinite-{kind.lower()}-{kernel}",
+        f"Training with {kind} makes the Hessian less indefinite: -smallest / largest eigenvalue falls",
+        HERE,
+        kernel,
+        f"{share[:, 0].mean():.3g} at the start, {share[:, -1].mean():.3g} at the end.",
+    )
+    return _compared(about, share[:, -1], share[:, 0])
+
+
+def edge(kernel: str, run: Run) -> Claim:
+    """Whether gradient descent ends at the edge of stability."""
+    threshold = 2 / value_at(run.experiment, "optimizer.lr")
+    record = run.trajectory["sharpness"]
+    late = record["top.0"][:, -max(1, record.steps.size // 4) :].mean(axis=1)
+    found = mean_interval(late)
+    about = About(
+        f"edge-{kernel}",
+        "Under GD the sharpness of the last quarter of training lies within 20 % of 2 / step size",
+        "Cohen et al. 2021, arXiv:2103.00065, figure 1",
+        kernel,
+        f"By seed {', '.join(f'{one:.3g}' for one in late)}; 2 / step size is {threshold:g}.",
+    )
+    return close(about, found.value, threshold, tolerance=0.2 * threshold, uncertainty=found.error)
+
+
+def directional(kernel: str, run: Run) -> Claim:
+    """Whether the curvature along the update stays below the largest, where both are known."""
+    sharp, critical = run.trajectory["sharpness"], run.trajectory["critical"]
+    places = np.searchsorted(critical.steps, sharp.steps)
+    along, error = critical["sharpness"][:, places], critical["error"][:, places]
+    about = About(
+        f"directional-{kernel}",
+        "Under GD the critical sharpness is at most the sharpness, within its bracket and 10 %",
+        "Kalra et al. 2026, arXiv:2601.16979; exact where the loss is quadratic up to the critical step",
+        kernel,
+        f"Median quotient {np.nanmedian(along / sharp['top.0']):.3g}.",
+    )
+    known = np.isfinite(along) & (sharp["top.0"] > 0)
+    slack = 0.1 * sharp["top.0"] + sharp["error.top.0"]
+    return at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+
+
+def _drawn(runs: Runs, title: str, axis: Axis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    figure = lines(title, Axis("step"), axis)
+    for kind in runs:
+        for kernel in kernels(runs):
+            for run in of_kernel(runs, kernel, kind):
+                steps, numbers = values(run)
+                add_band(figure, steps, numbers, f"{kernel}, {kind}", color=None, quantiles=(0.0, 1.0))
+    return figure
+
+
+def sharpness(runs: Runs) -> go.Figure:
+    """Sharpness along training.
+
+    Largest eigenvalue of the Hessian of all blocks, median and range over seeds. The level is 2 / step size of GD.
+    """
+    figure = _drawn(
+        runs,
+        "Sharpness",
+        Axis("sharpness", "log"),
+        lambda run: (run.trajectory["sharpness"].steps, run.trajectory["sharpness"]["top.0"]),
+    )
+    return add_level(figure, 2 / value_at(OPTIMIZERS["GD"], "lr"), "2 / step size of GD")
+
+
+def along_updates(runs: Runs) -> go.Figure:
+    """Critical sharpness along training.
+
+    The curvature along the next update, from losses alone, in units of 2 / step size: above one the update raises the
+    loss. Median and range over seeds.
+    """
+
+    def values(run: Run) -> tuple[np.ndarray, np.ndarray]:
+        record = run.trajectory["critical"]
+        return record.steps, record["sharpness"] * value_at(run.experiment, "optimizer.lr") / 2
+
+    return _drawn(runs, "Critical sharpness", Axis("critical sharpness x step size / 2", "log"), values)
+
+
+def blocks(runs: Runs) -> go.Figure:
+    """Heterogeneity along training.
+
+    Frobenius norm of the Hessian of the value block over that of the query block, median and range over seeds.
+    """
+    return _drawn(
+        runs,
+        "Value over query",
+        Axis("ratio of norms", "log"),
+        lambda run: (run.trajectory["growth"].steps, heterogeneity(run)),
+    )
+
+
+section = Section("training", requests, claims, (sharpness, along_updates, blocks))
