@@ -69,7 +69,7 @@ class Leg:
     Attributes:
         name: of the run, most often its kernel.
         seed: of the lane.
-        loss: on a fixed evaluation subset, a function of the trained blocks.
+        objective: on a fixed evaluation subset.
         start: the trained blocks at step 0.
         end: those after the last step.
         path: those at recorded steps as vectors in tree order; `None` where none were recorded.
@@ -78,11 +78,16 @@ class Leg:
 
     name: str
     seed: int
-    loss: Loss
+    objective: Objective
     start: PyTree
     end: PyTree
     path: np.ndarray | None
     precision: str
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, a function of the trained blocks."""
+        return self.objective.loss
 
     def points(self) -> np.ndarray:
         """Start, recorded points and end, as vectors in tree order."""
@@ -128,8 +133,8 @@ def legs(
                 raise ValueError(f"a landscape needs stored parameters, but {name} has no {absent[0]!r}; run it again")
             last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
-            loss = objective.on(_evaluated(experiment, objective, held, samples)).loss
-            found.append(Leg(name, seed, loss, params, last, path, experiment.precision))
+            seen = objective.on(_evaluated(experiment, objective, held, samples))
+            found.append(Leg(name, seed, seen, params, last, path, experiment.precision))
     return found
 
 

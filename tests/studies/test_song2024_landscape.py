@@ -10,6 +10,7 @@ import pytest
 from descentlab.datasets import DataError, IMDb
 from descentlab.estimate import Estimate
 from descentlab.landscape import Surface
+from descentlab.objective import Objective
 from descentlab.store import Store
 from descentlab.studies.song2024_landscape import study
 from descentlab.studies.song2024_landscape.sections import TEXTS, Found, claims, compared
@@ -52,6 +53,9 @@ def test_figures_are_drawn_where_there_is_something_to_draw(outcome):
     assert drawn == {"layer": 4, "layer, Gaussian first": 0, "text": 0, "pathfinder": 4}
 
 
+EMPTY = Objective(None, np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32))
+
+
 def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):
     """A survey whose numbers are what is given, slightly different from seed to seed."""
     names = [number for number in TEXTS if number not in AT_ENDS]
@@ -59,7 +63,7 @@ def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):
     flat = Surface(np.zeros(2), np.zeros(2), np.zeros((2, 2)))
     nowhere = (np.zeros((0, 2)), np.zeros(0))
     for kernel, value in (("softmax", softmax), ("gaussian", gaussian)):
-        legs[kernel] = [Leg(kernel, seed, lambda params: params, None, None, None, "float64") for seed in seeds]
+        legs[kernel] = [Leg(kernel, seed, EMPTY, None, None, None, "float64") for seed in seeds]
         for leg in legs[kernel]:
             number = Estimate(value * (1 + 0.01 * leg.seed * (kernel == "softmax")), error)
             ends[kernel, leg.seed] = dict.fromkeys(AT_ENDS, number)

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +12,14 @@ import tyro
 from rich import box
 from rich.table import Table
 
-from descentlab._check import nearest, positive
-from descentlab._describe import describe, value_at
-from descentlab.cli import display
+from descentlab._check import positive
+from descentlab._describe import describe
+from descentlab.cli import display, stored
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_json
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
-from descentlab.probes import Parameters
 from descentlab.store import Store, versions
 from descentlab.survey import PROTOCOLS, SAMPLES, Survey, legs, survey
 
@@ -97,9 +96,12 @@ def main(arguments: list[str]) -> int:
     store = Store(options.store)
     known = store.digests()
     if not options.runs:
-        console().print(_listing(store, known))
+        console().print(stored.listing(store, known))
         return 0
-    chosen = {digest: store.experiment(digest) for digest in (_resolved(run, known, store) for run in options.runs)}
+    chosen = {
+        digest: store.experiment(digest)
+        for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
+    }
     begun = time.monotonic()
     found = _surveyed(store, chosen, options)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
@@ -115,34 +117,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _resolved(run: str, known: Sequence[str], store: Store) -> str:
-    """The digest that is meant.
-
-    Raises:
-        UsageError: if none or several of the store begin so.
-    """
-    fits = [digest for digest in known if digest.startswith(run)]
-    if len(fits) == 1:
-        return fits[0]
-    if not known:
-        raise UsageError(f"there is no run in {store.root}; train something first, or name another --store")
-    if fits:
-        raise UsageError(f"{run!r} is the beginning of {len(fits)} runs: {', '.join(fits[:3])}; give more digits")
-    short = {digest[: max(len(run), 8)] for digest in known}
-    hint = nearest(run, short) if len(short) < 10 else f"`descentlab landscape --store {store.root}` lists all"
-    raise UsageError(f"there is no run {run!r} in {store.root}; {hint}")
-
-
-def _label(experiment: Experiment) -> str:
-    """What a run is called: its kernel where it has one, else its model."""
-    model = experiment.model
-    part = value_at(model, "attention") if hasattr(model, "attention") else model
-    return type(part).__name__.lower()
-
-
 def _labels(chosen: Mapping[str, Experiment]) -> dict[str, str]:
     """A name for each run; two of one kernel go by the beginning of their digests too."""
-    names = [_label(experiment) for experiment in chosen.values()]
+    names = [stored.label(experiment) for experiment in chosen.values()]
     same = len(set(names)) < len(names)
     return {digest: f"{name} {digest[:6]}" if same else name for digest, name in zip(chosen, names, strict=True)}
 
@@ -157,21 +134,6 @@ def _surveyed(store: Store, chosen: Mapping[str, Experiment], options: Options) 
         lanes[name] = legs(run, name, before=before, samples=options.samples)
     with display.Bar("landscape") as bar:
         return survey(lanes, points=options.points, draws=options.planes, progress=bar)
-
-
-def _listing(store: Store, known: Sequence[str]) -> Table:
-    """What the store holds."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{len(known)} runs in {store.root}")
-    for name in ("run", "task", "kernel", "trained", "steps", "seeds", "path"):
-        table.add_column(name)
-    for digest in known:
-        experiment = store.experiment(digest)
-        trained = "all" if experiment.trained is None else " ".join(experiment.trained)
-        path = "recorded" if any(isinstance(probe, Parameters) for probe in experiment.probes.values()) else ""
-        seeds = str(len(store.has(experiment)))
-        task = type(experiment.task).__name__
-        table.add_row(digest[:12], task, _label(experiment), trained, str(experiment.steps), seeds, path)
-    return table
 
 
 def _rows(found: Survey) -> list[tuple[str, str, str, dict[int, Estimate]]]:

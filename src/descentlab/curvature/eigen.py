@@ -106,7 +106,7 @@ def eigenpairs(
         >>> from descentlab.experiment import start
         >>> found = eigenpairs(Hessian(*start(Experiment(), key=jax.random.key(0))), top=2, bottom=1)
         >>> found.vectors.shape
-        (3, 1024)
+        (3, 784)
 
     References:
         Wu, Simon (2000), Thick-restart Lanczos method for large symmetric eigenvalue problems; Stewart (2002), A

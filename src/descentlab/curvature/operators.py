@@ -106,22 +106,27 @@ class AbstractCurvature(eqx.Module):
         return lambda vector: ravel_pytree(product(restore(vector)))[0]
 
     def _in_batches(self, batch: int) -> TreeProduct:
-        examples, count = self.objective.examples, self.objective.inputs.shape[0]
+        count = self.objective.inputs.shape[0]
         whole = count // batch * batch
+        examples = self.objective.examples
         parts = jax.tree.map(lambda a: a[:whole].reshape(-1, batch, *a.shape[1:]), examples)
+        rest = jax.tree.map(lambda a: a[whole:], examples)
 
         def product(direction: PyTree) -> PyTree:
-            def one(total: PyTree, part: Examples) -> tuple[PyTree, None]:
-                found = self.of(self.objective.on(part))(direction)
-                return jax.tree.map(lambda a, b: a + batch / count * b, total, found), None
-
-            total, _ = jax.lax.scan(one, jax.tree.map(jnp.zeros_like, direction), parts)
-            if whole == count:
-                return total
-            rest = self.of(self.objective.on(jax.tree.map(lambda a: a[whole:], examples)))(direction)
-            return jax.tree.map(lambda a, b: a + (count - whole) / count * b, total, rest)
+            total, _ = jax.lax.scan(
+                lambda total, part: (self._with(total, part, direction), None),
+                jax.tree.map(jnp.zeros_like, direction),
+                parts,
+            )
+            return total if whole == count else self._with(total, rest, direction)
 
         return product
+
+    def _with(self, total: PyTree, part: Examples, direction: PyTree) -> PyTree:
+        """A sum of products over examples, with those of a part added by their share of all."""
+        share = part.inputs.shape[0] / self.objective.inputs.shape[0]
+        found = self.of(self.objective.on(part))(direction)
+        return jax.tree.map(lambda a, b: a + share * b, total, found)
 
     def among(self, names: Sequence[str]) -> "AbstractCurvature":
         """The rows and columns of these blocks.

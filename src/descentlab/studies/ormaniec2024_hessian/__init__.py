@@ -9,11 +9,12 @@ difference. All their experiments are at the start of training: a Transformer on
 entry by entry. *Growth* follows the Frobenius norms of the query and the value block, and of the two parts of the
 Hessian, as embeddings grow, without normalisation and with pre-norm. *Depth* does so for several layers, for linear
 attention, and for a linear network. The Gaussian kernel stands beside softmax everywhere: its rows are not normalised
-and its exponent is quadratic in the query, which changes the powers.
+and its exponent is quadratic in the query, which changes the powers. *Training* goes beyond the start: how sharpness,
+indefiniteness and the disparity of the blocks evolve under gradient descent, Adam and sign descent.
 """
 
 from descentlab.attention import Gaussian, Softmax
-from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, theorems
+from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, theorems, training
 from descentlab.studies.ormaniec2024_hessian.setting import BASE, with_kernel
 from descentlab.study import Study
 
@@ -24,5 +25,5 @@ study = Study(
     paper="Ormaniec, Dangel, Singh (2024), arXiv:2410.10986",
     base=BASE,
     axis=("model.attention", (with_kernel(Softmax()), with_kernel(Gaussian()))),
-    sections=(theorems.section, heterogeneity.section, growth.section, depth.section),
+    sections=(theorems.section, heterogeneity.section, growth.section, depth.section, training.section),
 )

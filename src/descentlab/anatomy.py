@@ -1,0 +1,217 @@
+"""The curvature of a stored run block by block: sizes of all parts, extreme eigenvalues, spectra, and sharpness."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from descentlab._tree import array_names, block_names, of_block
+from descentlab._types import Array, PRNGKeyArray, PyTree
+from descentlab.curvature import (
+    Eigenpairs,
+    Functional,
+    GaussNewton,
+    Hessian,
+    Krylov,
+    SpectralDensity,
+    eigenpairs,
+    spectral_density,
+)
+from descentlab.estimate import Estimate
+from descentlab.objective import Objective
+from descentlab.survey import Leg
+
+__all__ = ["PARTS", "Anatomy", "Blocks", "Plan", "anatomy", "sharpness_along"]
+
+Progress = Callable[[int, int], None]
+
+PARTS = ("hessian", "gauss-newton", "functional")
+"""H, H_o and H_f."""
+
+LOOKS = 12
+"""Most points of a recorded path at which the sharpness is computed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much is computed.
+
+    Attributes:
+        blocks: names of the blocks whose spectra are wanted; empty takes all blocks of matrices.
+        top: largest eigenvalues of the whole and of each block.
+        bottom: smallest ones.
+        probes: random draws of traces, norms and densities.
+        steps: Lanczos steps of a density.
+        batch: examples passed through at once; `None` takes all.
+        method: of eigenpairs.
+    """
+
+    blocks: tuple[str, ...] = ()
+    top: int = 5
+    bottom: int = 1
+    probes: int = 20
+    steps: int = 60
+    batch: int | None = None
+    method: Krylov = Krylov()
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """Sizes of all parts of the Hessian.
+
+    Attributes:
+        names: of the arrays, in the order of rows.
+        sizes: their parameters.
+        norms: squared Frobenius norm by part, axes row block and column block; the errors are standard errors.
+        traces: of the diagonal blocks by part.
+    """
+
+    names: Sequence[str]
+    sizes: Sequence[int]
+    norms: Mapping[str, Estimate]
+    traces: Mapping[str, Estimate]
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """Everything about one point.
+
+    Attributes:
+        blocks: sizes of all parts.
+        whole: extreme eigenpairs of the Hessian.
+        pairs: those of its diagonal blocks, by name.
+        densities: of the whole, under the name `all`, and of the diagonal blocks.
+    """
+
+    blocks: Blocks
+    whole: Eigenpairs
+    pairs: Mapping[str, Eigenpairs]
+    densities: Mapping[str, SpectralDensity]
+
+
+def chosen_blocks(params: PyTree, plan: Plan) -> tuple[str, ...]:
+    """The names of the blocks whose spectra are wanted.
+
+    Raises:
+        ValueError: if there is no such block, or a block has fewer parameters than eigenvalues are wanted of all.
+    """
+    if plan.blocks:
+        for name in plan.blocks:
+            Hessian(_nothing(), params).among((name,))
+        return plan.blocks
+    matrices = {name: leaf.ndim for name, leaf in zip(array_names(params), jax.tree.leaves(params), strict=True)}
+    return tuple(
+        block
+        for block in block_names(params)
+        if any(of_block(one, block) and ndim > 1 for one, ndim in matrices.items())
+    )
+
+
+def _nothing() -> Objective:
+    return Objective(None, jnp.zeros((1, 0)), jnp.zeros((1, 0)))
+
+
+def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None) -> Anatomy:
+    """The curvature of a leg's loss at some parameters.
+
+    Args:
+        leg: whose loss.
+        params: the trained blocks, such as `leg.end`.
+        plan: how much is computed.
+        key: of random draws.
+        progress: told how many pieces of how many are done.
+
+    Raises:
+        ValueError: if a block does not exist, or more eigenvalues than parameters are wanted.
+    """
+    names = chosen_blocks(params, plan)
+    total = 3 + 2 * len(names)
+    done = 0
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    with jax.enable_x64(leg.precision == "float64"):
+        whole = Hessian(leg.objective, params, plan.batch)
+        found = eigenpairs(whole, top=plan.top, bottom=plan.bottom, method=plan.method)
+        told()
+        sizes = _blocks(leg.objective, params, plan, key)
+        told()
+        densities = {"all": spectral_density(whole, probes=plan.probes, steps=plan.steps, key=key)}
+        told()
+        pairs = {}
+        for name in names:
+            part = whole.among((name,))
+            top = min(plan.top, part.shape[0])
+            pairs[name] = eigenpairs(part, top=top, bottom=min(plan.bottom, part.shape[0] - top), method=plan.method)
+            told()
+            densities[name] = spectral_density(part, probes=plan.probes, steps=plan.steps, key=key)
+            told()
+    return Anatomy(sizes, *jax.tree.map(np.asarray, (found, pairs, densities)))
+
+
+def _blocks(objective: Objective, params: PyTree, plan: Plan, key: PRNGKeyArray) -> Blocks:
+    """Norms and traces of all blocks by Hutchinson's estimator; a product serves a whole column of blocks."""
+    names = array_names(params)
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    first, second = _draws(
+        GaussNewton(objective, params, plan.batch), Functional(objective, params, plan.batch), key, plan.probes
+    )
+    norms = {part: _estimate(first[:, at]) for at, part in enumerate(PARTS)}
+    traces = {part: _estimate(second[:, at]) for at, part in enumerate(PARTS)}
+    return Blocks(names, sizes, norms, traces)
+
+
+def _estimate(draws: Array) -> Estimate:
+    values = np.asarray(draws, dtype=np.float64)
+    return Estimate(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+
+
+@eqx.filter_jit
+def _draws(outer: GaussNewton, functional: Functional, key: PRNGKeyArray, probes: int) -> tuple[Array, Array]:
+    """Squared norms (axes draw, part, row, column) and traces (axes draw, part, block)."""
+    sizes = list(outer.blocks.values())
+    masks = jnp.asarray(np.repeat(np.eye(len(sizes)), sizes, axis=1), outer.dtype)
+    products = outer.linear(), functional.linear()
+
+    def one(drawn: tuple[Array, Array]) -> tuple[Array, Array]:
+        mask, key = drawn
+        signs = mask * jax.random.rademacher(key, mask.shape, mask.dtype)
+        first, second = (product(signs) for product in products)
+        parts = jnp.stack([first + second, first, second])
+        return parts**2 @ masks.T, parts @ signs
+
+    every = jnp.repeat(masks, probes, axis=0), jnp.tile(jax.random.split(key, probes), len(sizes))
+    squares, traces = jax.lax.map(one, every)
+    squares = squares.reshape(len(sizes), probes, len(PARTS), len(sizes)).transpose(1, 2, 3, 0)
+    return squares, traces.reshape(len(sizes), probes, len(PARTS)).transpose(1, 2, 0)
+
+
+def sharpness_along(leg: Leg, steps: np.ndarray, plan: Plan) -> tuple[np.ndarray, Estimate]:
+    """The largest eigenvalue at some of the recorded points of a leg's path, with their steps.
+
+    Args:
+        leg: with a path.
+        steps: of its recorded points.
+        plan: its batch and method.
+    """
+    assert leg.path is not None
+    places = np.unique(np.linspace(0, len(steps) - 1, min(LOOKS, len(steps))).astype(int))
+    with jax.enable_x64(leg.precision == "float64"):
+        _, restore = ravel_pytree(leg.end)
+        found: list[Any] = [
+            eigenpairs(
+                Hessian(leg.objective, restore(jnp.asarray(leg.path[at])), plan.batch), method=plan.method
+            ).values
+            for at in places
+        ]
+    values, errors = (np.asarray([one[i][0] for one in found], dtype=np.float64) for i in range(2))
+    return steps[places], Estimate(values, errors)
