@@ -1,7 +1,9 @@
 """Landscapes of trained runs."""
 
 import dataclasses
+from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, Softmax
 from descentlab.data import Minibatch
 from descentlab.experiment import start
+from descentlab.objective import Objective
 from descentlab.optim import GD
 from descentlab.probes import Loss, Parameters
 from descentlab.schedule import Every
@@ -58,15 +61,26 @@ def test_a_leg_begins_where_the_origin_ended_and_ends_where_the_run_did(runs, la
                 np.testing.assert_allclose(leg.loss(leg.end), found["loss"].values[i, -1], rtol=1e-12)
 
 
+class Lent(Objective):
+    """The loss of another objective, whose trees have as many leaves."""
+
+    lender: Objective | None = None
+    shape: Any = eqx.field(default=None, static=True)
+
+    def loss(self, params):
+        return self.lender.loss(jax.tree.unflatten(self.shape, jax.tree.leaves(params)))
+
+
 def test_random_planes_are_the_same_for_both_kernels_up_to_their_norms(lanes):
     one, other = lanes["Softmax"][0], lanes["Gaussian"][0]
     moved = jax.tree.unflatten(jax.tree.structure(other.end), jax.tree.leaves(one.end))
     views = [random(leg, 1, POINTS) for leg in (one, dataclasses.replace(other, end=moved))]
     # From one end, a kernel that were the same would see the same surface: that of Softmax at Gaussian's tree.
     lent = dataclasses.replace(
-        other, end=moved, loss=lambda params: one.loss(jax.tree.unflatten(shape, leaves(params)))
+        other,
+        end=moved,
+        objective=Lent(None, *one.objective.examples, lender=one.objective, shape=jax.tree.structure(one.end)),
     )
-    shape, leaves = jax.tree.structure(one.end), jax.tree.leaves
     np.testing.assert_allclose(random(lent, 1, POINTS).surface.values, views[0].surface.values, rtol=1e-12)
     assert np.abs(views[0].surface.values - views[1].surface.values).max() > 1e-3
 

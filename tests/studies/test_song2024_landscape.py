@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -53,7 +54,7 @@ def test_figures_are_drawn_where_there_is_something_to_draw(outcome):
     assert drawn == {"layer": 4, "layer, Gaussian first": 0, "text": 0, "pathfinder": 4}
 
 
-EMPTY = Objective(None, np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32))
+EMPTY = Objective(None, jnp.zeros((1, 0)), jnp.zeros((1, 0)))
 
 
 def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):
