@@ -52,7 +52,7 @@ docs: $(VENV)/.installed-docs
 # .venv/bin/python benchmarks/step_speed.py
 bench:
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.installed-torch
-	@for one in step_speed where_time_goes loop_overhead cost_candidates cost_anchors landscape start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
+	@for one in step_speed where_time_goes loop_overhead cost_candidates cost_anchors landscape long_sequences curvature start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
 
 lock:
 	$(UV) lock

@@ -76,11 +76,9 @@ def test_random_planes_are_the_same_for_both_kernels_up_to_their_norms(lanes):
     moved = jax.tree.unflatten(jax.tree.structure(other.end), jax.tree.leaves(one.end))
     views = [random(leg, 1, POINTS) for leg in (one, dataclasses.replace(other, end=moved))]
     # From one end, a kernel that were the same would see the same surface: that of Softmax at Gaussian's tree.
-    lent = dataclasses.replace(
-        other,
-        end=moved,
-        objective=Lent(None, *one.objective.examples, lender=one.objective, shape=jax.tree.structure(one.end)),
-    )
+    shape = jax.tree.structure(one.end)
+    borrowed = Lent(None, *one.objective.examples, lender=one.objective, shape=shape)
+    lent = dataclasses.replace(other, end=moved, objective=borrowed)
     np.testing.assert_allclose(random(lent, 1, POINTS).surface.values, views[0].surface.values, rtol=1e-12)
     assert np.abs(views[0].surface.values - views[1].surface.values).max() > 1e-3
 

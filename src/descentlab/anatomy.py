@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from descentlab._tree import array_names, block_names, of_block
+from descentlab._tree import array_names, block_names, chosen, of_block
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.curvature import (
     Eigenpairs,
@@ -26,7 +26,7 @@ from descentlab.estimate import Estimate
 from descentlab.objective import Objective
 from descentlab.survey import Leg
 
-__all__ = ["PARTS", "Anatomy", "Blocks", "Plan", "anatomy", "sharpness_along"]
+__all__ = ["PARTS", "Anatomy", "Blocks", "Plan", "anatomy", "check_plan", "sharpness_along"]
 
 Progress = Callable[[int, int], None]
 
@@ -76,6 +76,10 @@ class Blocks:
     norms: Mapping[str, Estimate]
     traces: Mapping[str, Estimate]
 
+    def norm(self, part: str) -> np.ndarray:
+        """Frobenius norms of a part, axes row block and column block."""
+        return np.sqrt(np.asarray(self.norms[part].value))
+
 
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
@@ -94,26 +98,21 @@ class Anatomy:
     densities: Mapping[str, SpectralDensity]
 
 
-def chosen_blocks(params: PyTree, plan: Plan) -> tuple[str, ...]:
-    """The names of the blocks whose spectra are wanted.
+def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
+    """The names of the blocks whose spectra are wanted, after all that could be wrong with the plan was looked for.
 
     Raises:
-        ValueError: if there is no such block, or a block has fewer parameters than eigenvalues are wanted of all.
+        ValueError: if there is no such block, or more eigenvalues than parameters are wanted.
     """
+    arrays = dict(zip(array_names(params), jax.tree.leaves(params), strict=True))
+    size = sum(leaf.size for leaf in arrays.values())
+    if plan.top + plan.bottom > size:
+        raise ValueError(f"there are {size} parameters, got top={plan.top} and bottom={plan.bottom}; ask for fewer")
     if plan.blocks:
-        for name in plan.blocks:
-            Hessian(_nothing(), params).among((name,))
+        chosen(params, plan.blocks)
         return plan.blocks
-    matrices = {name: leaf.ndim for name, leaf in zip(array_names(params), jax.tree.leaves(params), strict=True)}
-    return tuple(
-        block
-        for block in block_names(params)
-        if any(of_block(one, block) and ndim > 1 for one, ndim in matrices.items())
-    )
-
-
-def _nothing() -> Objective:
-    return Objective(None, jnp.zeros((1, 0)), jnp.zeros((1, 0)))
+    matrices = [name for name, leaf in arrays.items() if leaf.ndim > 1]
+    return tuple(block for block in block_names(params) if any(of_block(one, block) for one in matrices))
 
 
 def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None) -> Anatomy:
@@ -129,7 +128,7 @@ def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress
     Raises:
         ValueError: if a block does not exist, or more eigenvalues than parameters are wanted.
     """
-    names = chosen_blocks(params, plan)
+    names = check_plan(params, plan)
     total = 3 + 2 * len(names)
     done = 0
 

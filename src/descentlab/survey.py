@@ -117,9 +117,7 @@ def legs(
     experiment, trajectory = run
     if not trajectory.finished.all():
         lost = [seed for seed, well in zip(trajectory.seeds, trajectory.finished, strict=True) if not well]
-        raise ValueError(
-            f"a landscape needs the end of a run, but seeds {lost} of {name} stopped early; leave them out"
-        )
+        raise ValueError(f"wanted the end of a run, but seeds {lost} of {name} stopped early; leave them out")
     if experiment.origin is not None and before is None:
         raise ValueError(f"{name} starts from the end of another experiment; give that one's trajectory too")
     held = stored(experiment)
@@ -130,7 +128,7 @@ def legs(
             begun = None if before is None else jax.tree.map(jnp.asarray, before.ends()[before.seeds.index(seed)])
             objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun)
             if absent := [block for block in named(params) if block not in end]:
-                raise ValueError(f"a landscape needs stored parameters, but {name} has no {absent[0]!r}; run it again")
+                raise ValueError(f"wanted stored parameters, but {name} has no {absent[0]!r}; run it again")
             last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
             seen = objective.on(_evaluated(experiment, objective, held, samples))

@@ -4,14 +4,28 @@ from abc import abstractmethod
 
 import equinox as eqx
 import jax
+from jax.ad_checkpoint import checkpoint_name
 
 from descentlab._types import Array, Bool, Float
+
+KEPT = "rows"
+"""Name of what has few numbers a query."""
 
 
 def products(query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
     """q_k^T k_j for every pair."""
-    # The barrier fixes the order of factors in the derivative by the keys; the other order takes three times as long.
+    # Barriers keep the compiler from swapping the factors of a derivative: one order takes a third of the other's time.
     return query @ jax.lax.optimization_barrier(key.T)
+
+
+def product(left: Float[Array, "time other"], right: Float[Array, "other out"]) -> Float[Array, "time out"]:
+    """The product of two matrices, the left one with many rows: its derivative by the right one is the costly one."""
+    return left @ jax.lax.optimization_barrier(right.T).T
+
+
+def kept(rows: Array) -> Array:
+    """The same, marked as small enough to be kept where attention matrices are computed again."""
+    return checkpoint_name(rows, KEPT)
 
 
 class AbstractAttention(eqx.Module):
@@ -37,4 +51,4 @@ class AbstractAttention(eqx.Module):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time out"]:
         """S V: the weighted sums of the values."""
-        return self.weights(query, key, mask) @ value
+        return product(self.weights(query, key, mask), value)

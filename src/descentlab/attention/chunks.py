@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention
+from descentlab.attention.base import KEPT, AbstractAttention
 
 __all__ = ["in_chunks"]
 
@@ -44,7 +44,7 @@ def _attend(
     if mask is not None and mask.shape[0] > 1:
         seen = jnp.pad(mask, ((0, rows - time), (0, 0))).reshape(-1, chunk, key.shape[0])
 
-    @jax.checkpoint
+    @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
     def some(part: tuple[Array, Array | None]) -> Array:
         return attention(part[0], key, value, mask if part[1] is None else part[1])
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention, products
+from descentlab.attention.base import AbstractAttention, kept, product, products
 
 
 def masked_softmax(
@@ -27,10 +27,10 @@ def softmax_mean(
     """The values averaged with the weights of `masked_softmax`; divided last, which spares two passes over time^2."""
     if mask is not None:
         logits = jnp.where(mask, logits, -jnp.inf)
-    largest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
+    largest = kept(jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
     weights = jnp.exp(logits - jnp.where(jnp.isfinite(largest), largest, 0))
-    total = weights.sum(axis=-1, keepdims=True)
-    return weights @ value / jnp.where(total > 0, total, 1)
+    total = kept(weights.sum(axis=-1, keepdims=True))
+    return kept(product(weights, value)) / jnp.where(total > 0, total, 1)
 
 
 class Softmax(AbstractAttention):

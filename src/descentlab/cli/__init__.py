@@ -24,10 +24,11 @@ _COMMANDS = {
     "report": "write the page again from what the store holds",
     "certify": "will gradient descent train this? for your own arrays, text or sizes",
     "landscape": "surfaces of the loss around a stored run, or around two of them, and their numbers",
+    "curvature": "the Hessian at the end of a stored run block by block, its spectra, its sharpness along training",
     "cost": "what does a model cost to run? arithmetic, memory traffic, bounds, a modelled accelerator",
 }
 
-_WITHOUT_STUDY = ("certify", "cost", "landscape")
+_WITHOUT_STUDY = ("certify", "cost", "curvature", "landscape")
 """Commands in modules of their own name."""
 
 _EPILOG = """\

@@ -190,7 +190,7 @@ def _page(found: Survey, chosen: Mapping[str, Experiment], provenance: Mapping[s
     ]
     report = Report(
         title=f"Loss landscape: {', '.join(named.values())}",
-        question="\n".join(["What was measured, one number a seed with its error.", "", *listed]),
+        question="\n".join(["What was measured:", "", *listed, "", "One number a seed with its error."]),
         paper="",
         claims=(),
         figures=figures,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from descentlab._check import not_negative, positive, real
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
+from descentlab.attention.base import product
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
 from descentlab.models.normalization import AbstractNormalization, LayerNorm, PreNorm
@@ -176,16 +177,10 @@ class Encoder(eqx.Module):
             return tokens
 
         def passed(tokens: Array) -> Array:
-            hidden = self.activation(_product(tokens, fed.up) + fed.up_bias)
-            return _dropped(_product(hidden, fed.down) + fed.down_bias, self.dropout, keys[1])
+            hidden = self.activation(product(tokens, fed.up) + fed.up_bias)
+            return _dropped(product(hidden, fed.down) + fed.down_bias, self.dropout, keys[1])
 
         return self.normalization.join(fed.norm, tokens, passed, 1.0)
-
-
-def _product(tokens: Float[Array, "time width"], matrix: Float[Array, "width hidden"]) -> Float[Array, "time hidden"]:
-    """Tokens times a matrix."""
-    # The barrier fixes the order of factors in the derivative by the matrix; the other order takes four times as long.
-    return tokens @ jax.lax.optimization_barrier(matrix.T).T
 
 
 def _mask(example: Array) -> Bool[Array, " time"] | None:

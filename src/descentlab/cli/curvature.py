@@ -1,0 +1,281 @@
+"""`curvature`: the Hessian of a stored run block by block, its spectra, and its sharpness along training."""
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+from rich import box
+from rich.table import Table
+
+from descentlab._check import positive
+from descentlab._describe import describe, value_at
+from descentlab._tree import of_block
+from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
+from descentlab.cli import display, stored
+from descentlab.cli.commands import use_compilation_cache
+from descentlab.cli.discovery import UsageError
+from descentlab.cli.output import check_target, console, write_json
+from descentlab.curvature import Eigenpairs, Krylov
+from descentlab.estimate import Estimate
+from descentlab.experiment import Experiment
+from descentlab.optim import GD
+from descentlab.probes import Parameters, Sharpness
+from descentlab.store import Store, versions
+from descentlab.survey import SAMPLES, Leg, legs
+from descentlab.trajectory import Trajectory
+
+__all__ = ["main"]
+
+_ABOUT = (
+    "The Hessian at the end of a stored run: sizes of all its blocks and of its two parts, extreme eigenvalues with "
+    "their residuals, spectra of the whole and of each block, and sharpness against 2 / step size along training where "
+    "the run recorded it or its parameters. Without a run: what the store holds."
+)
+
+
+_HEAD = "Extreme eigenvalues of the Hessian with their residuals, the largest first, then the smallest."
+
+ROUNDING = 1e-12
+"""Sizes below this times the largest are rounding, and left out of figures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `curvature`.
+
+    Attributes:
+        run: digest of a run, or its first digits.
+        store: folder of the runs.
+        seed: which of the run's seeds; None takes its first.
+        blocks: names of the blocks whose spectra are wanted, separated by commas; all matrices without.
+        top: largest eigenvalues of the whole and of each block.
+        bottom: smallest ones.
+        probes: random draws of traces, norms and densities.
+        steps: Lanczos steps of a density.
+        tolerance: residual of an eigenvalue, relative to it.
+        samples: most examples on which the loss is evaluated.
+        batch: examples passed through at once; None takes all.
+        json: file to which the numbers are written.
+    """
+
+    run: Annotated[str | None, tyro.conf.Positional] = None
+    store: Path = Path("runs")
+    seed: int | None = None
+    blocks: str = ""
+    top: int = 5
+    bottom: int = 1
+    probes: int = 20
+    steps: int = 60
+    tolerance: float = 1e-4
+    samples: int = SAMPLES
+    batch: int | None = None
+    json: Path | None = None
+
+
+def main(arguments: list[str]) -> int:
+    """Compute the curvature, show its numbers, write the page.
+
+    Args:
+        arguments: the flags.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: if the flags ask for what cannot be.
+        StoreError: if the store cannot be used or lacks something.
+    """
+    use_compilation_cache()
+    options = tyro.cli(Options, args=arguments, prog="descentlab curvature", description=_ABOUT)
+    for name in ("top", "steps", "samples", "batch", "tolerance"):
+        positive(options, name)
+    if options.bottom < 0 or options.probes < 2:
+        raise UsageError(f"wanted --bottom 0 or more and --probes 2 or more, got {options.bottom} and {options.probes}")
+    check_target(options.json)
+    store = Store(options.store)
+    known = store.digests()
+    if options.run is None:
+        console().print(stored.listing(store, known))
+        return 0
+    digest = stored.resolved(options.run, known, store, "curvature")
+    experiment = store.experiment(digest)
+    leg, trajectory = _leg(store, experiment, options)
+    plan = _plan(options)
+    check_plan(leg.end, plan)
+    begun = time.monotonic()
+    with display.Bar("curvature") as bar:
+        found = anatomy(leg, leg.end, plan, key=jax.random.key(0), progress=bar)
+        along = _along(leg, experiment, trajectory, plan)
+    provenance = {"command": shlex.join(["descentlab", "curvature", *arguments]), "store": str(store.root)}
+    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
+    page = store.root / "reports" / f"curvature-{digest[:12]}.html"
+    store.replace_file(page, _page(experiment, found, along, provenance).encode())
+    console().print(_table(found))
+    console().print(f"page: {page}", soft_wrap=True, markup=False)
+    if options.json is not None:
+        write_json(options.json, _data(digest, leg, found, along))
+    return 0
+
+
+def _plan(options: Options) -> Plan:
+    names = tuple(name.strip() for name in options.blocks.split(",") if name.strip())
+    method = Krylov(options.tolerance)
+    return Plan(names, options.top, options.bottom, options.probes, options.steps, options.batch, method)
+
+
+def _leg(store: Store, experiment: Experiment, options: Options) -> tuple[Leg, Trajectory]:
+    """The lane that is looked at.
+
+    Raises:
+        UsageError: if the run does not have the seed.
+    """
+    seeds = sorted(store.has(experiment))
+    seed = seeds[0] if options.seed is None else options.seed
+    if seed not in seeds:
+        raise UsageError(f"this run has the seeds {', '.join(map(str, seeds))}, got --seed {seed}")
+    before = None if experiment.origin is None else store.get(experiment.origin, (seed,))
+    trajectory = store.get(experiment, (seed,))
+    [leg] = legs((experiment, trajectory), stored.label(experiment), before=before, samples=options.samples)
+    return leg, trajectory
+
+
+def _along(leg: Leg, experiment: Experiment, trajectory: Trajectory, plan: Plan) -> tuple[np.ndarray, Estimate] | None:
+    """Steps and the sharpness there, as recorded or computed at recorded parameters; `None` without either."""
+    for name, probe in experiment.probes.items():
+        if isinstance(probe, Sharpness) and probe.top:
+            record = trajectory[name]
+            return record.steps, Estimate(record["top.0"][0], record["error.top.0"][0])
+    for name, probe in experiment.probes.items():
+        if isinstance(probe, Parameters):
+            return sharpness_along(leg, trajectory[name].steps, plan)
+    return None
+
+
+def _numbers(pairs: Eigenpairs) -> list[tuple[float, float, bool]]:
+    """Eigenvalues with their residuals and whether they have converged."""
+    values, errors, converged = (np.asarray(one) for one in (*pairs.values, pairs.converged))
+    return [
+        (float(value), float(error), bool(done)) for value, error, done in zip(values, errors, converged, strict=True)
+    ]
+
+
+def _shown(number: tuple[float, float, bool]) -> str:
+    return display.number(number[0]) + ("" if number[2] else " *")
+
+
+def _table(found: Anatomy) -> Table:
+    """The extreme eigenvalues of the whole and of each block, with the norms of the parts."""
+    said = "verified by a fresh start" if found.whole.verified else "not verified"
+    caption = f"eigenvalues of the whole are {said}; * has not converged and is a bound"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
+    table.add_column("block")
+    for name in ("parameters", "trace", "largest", "smallest", "|H|", "|H_o|", "|H_f|"):
+        table.add_column(name, justify="right")
+    blocks = found.blocks
+    norms = [blocks.norm(part) for part in PARTS]
+    traces = np.asarray(blocks.traces["hessian"].value)
+
+    def row(name: str, cells: Sequence[float | int], eigenpairs: Eigenpairs | None) -> None:
+        each = [] if eigenpairs is None else _numbers(eigenpairs)
+        ends = [_shown(each[0]), _shown(each[-1])] if each else ["", ""]
+        numbers = [display.number(float(one)) for one in cells[1:]]
+        table.add_row(name, str(int(cells[0])), numbers[0], *ends, *numbers[1:])
+
+    row("all", [sum(blocks.sizes), traces.sum(), *(float(np.linalg.norm(one)) for one in norms)], found.whole)
+    for at, (name, size) in enumerate(zip(blocks.names, blocks.sizes, strict=True)):
+        row(name, [size, traces[at], *(one[at, at] for one in norms)], found.pairs.get(name))
+    for name, pairs in found.pairs.items():
+        if name not in blocks.names:
+            inside = [at for at, one in enumerate(blocks.names) if of_block(one, name)]
+            sums = [float(np.linalg.norm(one[np.ix_(inside, inside)])) for one in norms]
+            row(f"{name}, all layers", [sum(blocks.sizes[at] for at in inside), traces[inside].sum(), *sums], pairs)
+    return table
+
+
+def _data(digest: str, leg: Leg, found: Anatomy, along: tuple[np.ndarray, Estimate] | None) -> dict[str, Any]:
+    def listed(estimate: Estimate) -> dict[str, Any]:
+        return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
+
+    def pairs(one: Eigenpairs) -> dict[str, Any]:
+        more = {"converged": np.asarray(one.converged).tolist(), "verified": bool(one.verified)}
+        return listed(one.values) | more | {"products": int(one.products)}
+
+    return {
+        "run": digest,
+        "seed": leg.seed,
+        "blocks": dict(zip(found.blocks.names, found.blocks.sizes, strict=True)),
+        "norms_squared": {part: listed(one) for part, one in found.blocks.norms.items()},
+        "traces": {part: listed(one) for part, one in found.blocks.traces.items()},
+        "eigenvalues": {"all": pairs(found.whole)} | {name: pairs(one) for name, one in found.pairs.items()},
+        "sharpness": None if along is None else {"step": along[0].tolist()} | listed(along[1]),
+        "versions": versions(),
+    }
+
+
+def _page(
+    experiment: Experiment,
+    found: Anatomy,
+    along: tuple[np.ndarray, Estimate] | None,
+    provenance: Mapping[str, str],
+) -> str:
+    """The page: block heat maps of the three parts, the spectra, and sharpness along training."""
+    from descentlab.plots.curves import Axis, add_band, add_level, lines
+    from descentlab.plots.heatmaps import Categories, heat_map
+    from descentlab.plots.spectra import densities
+    from descentlab.report import Figure, Report, render
+
+    figures = []
+    symbols = dict(zip(PARTS, ("H", "H_o, the Gauss-Newton part", "H_f, the functional part"), strict=True))
+    cells = np.outer(found.blocks.sizes, found.blocks.sizes)
+    for part in PARTS:
+        size = found.blocks.norm(part) / np.sqrt(cells)
+        chart = heat_map(
+            symbols[part],
+            Categories("columns", found.blocks.names),
+            Categories("rows", found.blocks.names),
+            np.where(size > ROUNDING * size.max(), size, np.nan),
+            label="root mean square of the entries",
+        )
+        figures.append(Figure(symbols[part], "Blocks of rows and columns; a hatched block is zero to rounding.", chart))
+    reach = {name: float(np.abs(one.grid).max()) for name, one in found.densities.items()}
+    curves = {
+        name: (one.grid, one.density.value, one.density.error)
+        for name, one in found.densities.items()
+        if reach[name] > ROUNDING * reach["all"]
+    }
+    text = "Smoothed by a hundredth of each spectrum's range; bands are two standard errors over random draws."
+    figures.append(Figure("Spectra by block", text, densities("Spectra by block", curves)))
+    said = "An eigenvalue that has not converged is a bound only."
+    if along is None:
+        said += " Sharpness along training is left out: record Sharpness() or Parameters(Every(k)) in the experiment."
+    else:
+        chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
+        add_band(chart, along[0], np.asarray(along[1].value)[None], "sharpness")
+        if isinstance(experiment.optimizer, GD):
+            add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
+        figures.append(Figure("Sharpness along training", "Largest eigenvalue of the Hessian of all blocks.", chart))
+    listing = [f"    {name:<16}" + "  ".join(_line(one) for one in _numbers(pairs)) for name, pairs in _all(found)]
+    report = Report(
+        title=f"Curvature: {stored.label(experiment)} {experiment.digest[:12]}",
+        question="\n".join([_HEAD, "", *listing, "", said]),
+        paper="",
+        claims=(),
+        figures=figures,
+        definitions=[(experiment.digest[:12], describe(experiment))],
+        provenance=provenance,
+    )
+    return render(report)
+
+
+def _all(found: Anatomy) -> list[tuple[str, Eigenpairs]]:
+    return [("all", found.whole), *found.pairs.items()]
+
+
+def _line(number: tuple[float, float, bool]) -> str:
+    return f"{number[0]:.4g} ± {number[1]:.1g}" + ("" if number[2] else " (not converged)")
