@@ -10,6 +10,13 @@ jax.config.update("jax_compilation_cache_dir", str(Path(user_cache_dir("descentl
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_let_go():
+    """Programs a module compiled are dropped after it: each holds memory maps, and Linux gives a process 65,530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def float64():
     """Double precision, which the package switches on around a run and nowhere else."""
