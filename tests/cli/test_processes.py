@@ -15,15 +15,19 @@ from safetensors.numpy import load
 
 TINY = str(Path(__file__).parents[1] / "studies" / "tiny.py")
 MAIN = "import sys; from descentlab.cli import main; sys.exit(main())"
+SHORT_SEGMENTS = "import descentlab.sweep; descentlab.sweep.SEGMENT_SECONDS = 0.1; " + MAIN
+"""The same with checkpoints and the chance to stop so often that a signal finds most of a run still to come."""
 
 LONG = ("run", TINY, "--model.attention", "softmax", "--steps", "400000")
 """A run of several seconds on any machine, in one structure."""
 
 
-def begin(place: Path, *arguments: str, before: Callable[[], None] | None = None) -> subprocess.Popen:
+def begin(
+    place: Path, *arguments: str, code: str = MAIN, before: Callable[[], None] | None = None
+) -> subprocess.Popen:
     place.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *arguments],
+        [sys.executable, "-c", code, *arguments],
         cwd=place,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -83,7 +87,7 @@ def test_a_run_killed_or_stopped_goes_on_to_the_same_bits_and_a_second_process_w
     measure = bits(series(whole))
 
     for place, how in ((killed, signal.SIGKILL), (stopped, signal.SIGINT)):
-        process = begin(place, *LONG)
+        process = begin(place, *LONG, code=SHORT_SEGMENTS)
         wait_for(process, place, "runs/.progress/*/batch-0.safetensors")
         process.send_signal(how)
         code, _, err = end(process)
