@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -245,6 +246,25 @@ def test_another_rate_or_seed_compiles_nothing():
     second = run([dataclasses.replace(counting, optimizer=GD(0.2))], [3])[0]
     assert len(Traced.seen) == seen
     assert not np.array_equal(first["loss"].values, second["loss"].values)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux limits memory maps")
+def test_programs_of_earlier_structures_are_dropped_before_a_process_runs_out_of_maps(monkeypatch):
+    """What two structures more leave behind, with room for all and with room for one."""
+
+    def left(first_steps: int) -> int:
+        train(dataclasses.replace(SMALL, steps=first_steps))
+        before = maps()
+        for steps in (first_steps + 1, first_steps + 2):
+            train(dataclasses.replace(SMALL, steps=steps))
+        return maps() - before
+
+    def maps() -> int:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+
+    kept = left(21)
+    monkeypatch.setattr(sys.modules["descentlab.train"], "MAPS_SHARE", 0.0)
+    assert left(31) < kept / 2
 
 
 def test_what_is_wrong_is_said_before_anything_is_compiled():

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -32,6 +33,9 @@ Bounds = tuple[Array | np.ndarray, Array | np.ndarray]
 
 TOGETHER_BYTES = 2**18
 """Data and start of lanes that step together on a processor; what a step computes takes about twenty times as much."""
+
+MAPS_SHARE = 0.5
+"""Share of the memory maps that Linux gives a process from which compiled programs are dropped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,10 +274,25 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTre
 
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
     """What stays the same along the run of each lane, and the carry before step 0."""
+    _make_room()
     with lanes.precision():
         floats, rest = lanes.varying()
         seeds = np.asarray(lanes.seeds, dtype=np.uint32)
         return _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+
+
+def _make_room() -> None:
+    """Drop JAX's compiled programs where they hold too many memory maps; a process that has none left crashes.
+
+    A structure's programs hold some three hundred, and JAX keeps them: two hundred structures would be the end.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        used = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:  # only Linux has a limit
+        return
+    if used > MAPS_SHARE * most:
+        jax.clear_caches()
 
 
 def advance(lanes: Lanes, constants: Lane, carry: Carry, first: int, stop: int) -> Carry:

@@ -22,9 +22,7 @@ LONG = ("run", TINY, "--model.attention", "softmax", "--steps", "400000")
 """A run of several seconds on any machine, in one structure."""
 
 
-def begin(
-    place: Path, *arguments: str, code: str = MAIN, before: Callable[[], None] | None = None
-) -> subprocess.Popen:
+def begin(place: Path, *arguments: str, code: str = MAIN, before: Callable[[], None] | None = None) -> subprocess.Popen:
     place.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
