@@ -22,6 +22,7 @@ from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory.claim import About, Claim, at_least, at_most, close, not_applicable
+from descentlab.trajectory import Series
 
 __all__ = ["section"]
 
@@ -86,7 +87,8 @@ def claims(runs: Runs) -> list[Claim]:
         for kernel in kernels(runs):
             for run in of_kernel(runs, kernel, kind):
                 found += [alike(kind, kernel, run), less_indefinite(kind, kernel, run), falls(kind, kernel, run)]
-                found += [edge(kernel, run), directional(kernel, run)] if kind == "GD" else []
+                if kind == "GD":
+                    found += [edge(kernel, run), edge_along(kernel, run), directional(kernel, run)]
     return found
 
 
@@ -144,20 +146,43 @@ def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
     return _compared(about, share[:, -1], share[:, 0])
 
 
+def _late(record: Series, label: str) -> np.ndarray:
+    """Means over the last quarter of training, one a seed."""
+    return record[label][:, -max(1, record.steps.size // 4) :].mean(axis=1)
+
+
+def _settled(about: About, late: np.ndarray, threshold: float, share: float) -> Claim:
+    """The claim that the means of seeds lie about a threshold, up to a share of it."""
+    found = mean_interval(late)
+    detail = f"By seed {', '.join(f'{one:.3g}' for one in late)}; 2 / step size is {threshold:g}."
+    about = dataclasses.replace(about, detail=detail)
+    return close(about, found.value, threshold, tolerance=share * threshold, uncertainty=found.error)
+
+
 def edge(kernel: str, run: Run) -> Claim:
     """Whether gradient descent ends at the edge of stability."""
-    threshold = 2 / value_at(run.experiment, "optimizer.lr")
-    record = run.trajectory["sharpness"]
-    late = record["top.0"][:, -max(1, record.steps.size // 4) :].mean(axis=1)
-    found = mean_interval(late)
     about = About(
         f"edge-{kernel}",
         "Under GD the sharpness of the last quarter of training lies within 20 % of 2 / step size",
         "Cohen et al. 2021, arXiv:2103.00065, figure 1",
         kernel,
-        f"By seed {', '.join(f'{one:.3g}' for one in late)}; 2 / step size is {threshold:g}.",
     )
-    return close(about, found.value, threshold, tolerance=0.2 * threshold, uncertainty=found.error)
+    return _settled(about, _late(run.trajectory["sharpness"], "top.0"), _threshold(run), 0.2)
+
+
+def edge_along(kernel: str, run: Run) -> Claim:
+    """Whether it does so along its own updates."""
+    about = About(
+        f"edge-along-{kernel}",
+        "Under GD the critical sharpness of the last quarter of training lies within 10 % of 2 / step size",
+        "Kalra et al. 2026, arXiv:2601.16979",
+        kernel,
+    )
+    return _settled(about, _late(run.trajectory["critical"], "sharpness"), _threshold(run), 0.1)
+
+
+def _threshold(run: Run) -> float:
+    return 2 / value_at(run.experiment, "optimizer.lr")
 
 
 def directional(kernel: str, run: Run) -> Claim:
@@ -210,7 +235,7 @@ def along_updates(runs: Runs) -> go.Figure:
 
     def values(run: Run) -> tuple[np.ndarray, np.ndarray]:
         record = run.trajectory["critical"]
-        return record.steps, record["sharpness"] * value_at(run.experiment, "optimizer.lr") / 2
+        return record.steps, record["sharpness"] / _threshold(run)
 
     return _drawn(runs, "Critical sharpness", Axis("critical sharpness x step size / 2", "log"), values)
 

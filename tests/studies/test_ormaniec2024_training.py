@@ -1,0 +1,121 @@
+"""Curvature along training: the section's smoke size, and verdicts that turn when a number does."""
+
+import dataclasses
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from descentlab.store import Store
+from descentlab.studies.ormaniec2024_hessian import study
+from descentlab.studies.ormaniec2024_hessian.training import section
+from descentlab.study import Size, requests, run_study
+from descentlab.trajectory import Trajectory
+from support.tampering import chain, each, edit, times
+
+KERNELS = ("softmax", "gaussian")
+EDGE = 4.0
+"""2 / step size of GD."""
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    own = dataclasses.replace(study, sections=(section,))
+    return run_study(own, Size.SMOKE, requests(own, Size.SMOKE), Store(tmp_path_factory.mktemp("training")))
+
+
+def test_every_claim_says_something_and_has_a_verdict(outcome):
+    claims = {"alike-gd", "indefinite-gd", "trained-gd", "edge", "edge-along", "directional"}
+    assert {claim.id for claim in outcome.claims} == {f"{one}-{kernel}" for one in claims for kernel in KERNELS}
+    for claim in outcome.claims:
+        assert claim.text
+        assert claim.source
+        assert claim.checked
+        assert claim.detail
+
+
+def test_training_trains(outcome):
+    assert {claim.verdict for claim in outcome.claims if claim.id.startswith("trained")} == {"holds"}
+
+
+def test_figures_have_traces_and_captions(outcome):
+    for figure in section.figures:
+        title, caption = (figure.__doc__ or "").split("\n", 1)
+        assert title.strip()
+        assert caption.strip()
+        drawn = figure(outcome.runs["training"])
+        assert isinstance(drawn, go.Figure)
+        assert drawn.data
+
+
+def towards(last, first=None):
+    """Numbers on a line from the first to the last of every seed, seeds a thousandth apart."""
+
+    def change(values, run):
+        start = values[:, :1] if first is None else first
+        along = np.linspace(0, 1, values.shape[1])
+        return (start + (last - start) * along) * (1 + 0.001 * np.arange(values.shape[0])[:, None])
+
+    return change
+
+
+def ratio(last, first):
+    """The value block's norm over the query block's, from one number to another."""
+
+    def change(values, run):
+        labels = run.trajectory["growth"].labels
+        query = [at for at, label in enumerate(labels) if label.startswith("hessian query")]
+        value = [at for at, label in enumerate(labels) if label.startswith("hessian value")]
+        values[..., value] = values[..., query] * towards(last, first)(values[..., 0], run)[..., None]
+        return values
+
+    return edit("growth", change)
+
+
+SOUND = chain(
+    edit("loss", towards(0.5, 2.3)),
+    edit("sharpness", towards(EDGE, EDGE), entry="top.0"),
+    edit("sharpness", towards(-0.1, -2.0), entry="bottom.0"),
+    edit("sharpness", lambda values, run: 0 * values, entry="error.top.0"),
+    edit("critical", towards(EDGE, EDGE), entry="sharpness"),
+    edit("critical", lambda values, run: 0 * values, entry="error"),
+    ratio(2.0, 100.0),
+)
+"""What the claims say."""
+
+FAULTS = {
+    "trained-gd": edit("loss", towards(2.4, 2.3)),
+    "indefinite-gd": times("sharpness", -1.0, entry="bottom.0"),
+    "alike-gd": ratio(0.001, 2.0),
+    "edge": edit("sharpness", towards(1.3 * EDGE, EDGE), entry="top.0"),
+    "edge-along": times("critical", 0.85, entry="sharpness"),
+    "directional": times("critical", 1.2, entry="sharpness"),
+}
+"""By claim, what it would not survive."""
+
+
+def verdicts(runs) -> dict:
+    return {claim.id: claim.verdict for claim in section.claims(runs)}
+
+
+def test_all_holds_of_runs_that_follow_what_is_claimed(outcome):
+    assert set(verdicts(SOUND(outcome.runs["training"])).values()) == {"holds"}
+
+
+@pytest.mark.parametrize("claim", FAULTS)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_verdict_turns_when_its_number_does(outcome, claim, kernel):
+    runs = chain(SOUND, FAULTS[claim])(outcome.runs["training"])
+    assert verdicts(runs)[f"{claim}-{kernel}"] == "fails"
+
+
+def first_seed(run):
+    whole = run.trajectory
+    series = {name: dataclasses.replace(one, values=one.values[:1]) for name, one in whole.series.items()}
+    return dataclasses.replace(run, trajectory=Trajectory(whole.seeds[:1], series, {}, whole.status[:1], (-1,)))
+
+
+def test_one_seed_decides_no_trend(outcome):
+    found = verdicts(each(first_seed)(SOUND(outcome.runs["training"])))
+    trends = {claim: verdict for claim, verdict in found.items() if claim.startswith(("alike", "indefinite"))}
+    assert set(trends.values()) == {"not applicable"}
