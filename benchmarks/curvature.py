@@ -140,9 +140,10 @@ def settled(whole, contenders, reference):
 
 
 def density_contenders(objective, params, module, batch):
-    """Densities of equal probes and steps."""
+    """Densities of equal probes and steps. PyHessian calls `torch.eig`, which PyTorch no longer has."""
     import hessian_eigenthings
     import jax
+    import torch
     from curvlinops import lanczos_approximate_spectrum
 
     from descentlab.curvature import Hessian, spectral_density
@@ -150,6 +151,12 @@ def density_contenders(objective, params, module, batch):
     linear, power, things = operators(module, batch)
     hessian = Hessian(objective, params)
     key = jax.random.key(0)
+
+    def eig(matrix, eigenvectors):
+        values, vectors = torch.linalg.eig(matrix)
+        return torch.view_as_real(values), vectors.real
+
+    torch.eig = eig
 
     def things_density():
         return hessian_eigenthings.spectral_density(things, num_runs=PROBES, lanczos_steps=STEPS, seed=0)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from descentlab.curvature import dense_extremes, gram, lanczos_extremes, largest_eigenvalue
+from descentlab.curvature import Gram, dense_extremes, gram, lanczos_extremes, largest_eigenvalue
 from descentlab.data import FullBatch
 from support.problems import SMALL, VALUE_ONLY, started
 
@@ -57,3 +57,49 @@ def test_the_largest_eigenvalue_of_many_rows_comes_from_lanczos(problem, monkeyp
     objective, params, exact = problem
     monkeypatch.setattr(gram, "DENSE_ROWS", 5)
     np.testing.assert_allclose(jax.jit(lambda tree: largest_eigenvalue(objective, tree))(params), exact[0], rtol=1e-12)
+
+
+def test_pieces_under_a_cap_make_the_matrix_of_all_jacobians(problem):
+    objective, params, _ = problem
+    jacobian = np.asarray(objective.jacobian(params))
+    rows, columns = jacobian.shape
+    two = 8 * (rows**2 + 2 * 3 * rows // 6 * columns)
+    for memory in (two, 2**30):
+        np.testing.assert_allclose(Gram(objective, params).dense(memory=memory), jacobian @ jacobian.T, atol=1e-13)
+    with pytest.raises(ValueError, match="of 6 samples with 3 outputs each takes .* enough for 1 samples; take fewer"):
+        Gram(objective, params).dense(memory=8 * 3 * rows // 6 * columns + 200)
+
+
+@pytest.mark.parametrize("rows", [1, 512])
+def test_extremes_by_factors_and_by_the_spectrum_are_those_of_the_jacobian(problem, monkeypatch, rows):
+    objective, params, exact = problem
+    monkeypatch.setattr(gram, "DENSE_ROWS", rows)
+    found = Gram(objective, params).extremes()
+    for one, true in zip(found, (exact[-1], exact[0]), strict=True):
+        assert abs(one.value - true) <= one.error
+        assert one.error < 1e-13 * exact[0]
+
+
+def test_what_factors_do_not_confirm_is_found_from_the_spectrum(problem, monkeypatch):
+    """Lanczos steps that miss the smallest eigenvalue, and those that miss the largest."""
+    objective, params, exact = problem
+    monkeypatch.setattr(gram, "DENSE_ROWS", 1)
+    right = gram.eigsh
+    for wrong in (1.01 * exact[-1], 0.99 * exact[0]):
+        near = 1 / wrong if wrong < 1 else wrong
+
+        def eigsh(operator, wrong=near, **options):
+            value = right(operator, **options)
+            return np.asarray([wrong]) if abs(value[0] / wrong - 1) < 0.02 else value
+
+        monkeypatch.setattr(gram, "eigsh", eigsh)
+        found = Gram(objective, params).extremes()
+        assert abs(found.smallest.value - exact[-1]) <= found.smallest.error
+        assert abs(found.largest.value - exact[0]) <= found.largest.error
+
+
+def test_a_singular_matrix_has_the_smallest_eigenvalue_zero_within_the_error(float64, monkeypatch):
+    monkeypatch.setattr(gram, "DENSE_ROWS", 1)
+    twice = dataclasses.replace(SMALL, data=FullBatch(2), task=dataclasses.replace(SMALL.task, duplicates=1))
+    found = Gram(*started(twice)).extremes()
+    assert abs(found.smallest.value) <= found.smallest.error < found.largest.value
