@@ -11,6 +11,7 @@ Gram matrix is that of 512 samples with 10 outputs each under a cap on memory, w
 
 import sys
 import time
+from importlib import util
 
 import common
 from encoder import Encoder, encoder, fill_encoder, tensor, torch_encoder
@@ -19,6 +20,7 @@ SIZE = Encoder(samples=64, length=32, width=32, heads=2, head=16, hidden=64, fus
 OUTPUTS = Encoder(samples=512, length=16, width=32, heads=2, head=16, hidden=64, classes=10, fused=False)
 ACCURACY, PAIRS, PROBES, STEPS = 1e-3, 5, 5, 50
 MEMORY = 2**30
+OTHERS = ("torch", "curvlinops", "pyhessian", "hessian_eigenthings")
 WANTED = {"top": 3, "density": 1.8, "gram": 2}
 
 
@@ -152,7 +154,7 @@ def density_contenders(objective, params, module, batch):
     hessian = Hessian(objective, params)
     key = jax.random.key(0)
 
-    def eig(matrix, eigenvectors):
+    def eig(matrix, **_):
         values, vectors = torch.linalg.eig(matrix)
         return torch.view_as_real(values), vectors.real
 
@@ -249,8 +251,9 @@ def growing():
 
 def main(seconds):
     print(f"# Spectra of the Hessian\n\n{common.machine()}\n")
-    if not common.has_torch():
-        print("PyTorch is not installed, so the comparison is SKIPPED: see benchmarks/README.md")
+    missing = [name for name in OTHERS if util.find_spec(name) is None]
+    if missing:
+        print(f"{', '.join(missing)} not installed, so the comparison is SKIPPED: see benchmarks/README.md")
         return
     print("| what | threads | tool | setting or value | s | times slower, wall | CPU | wanted |")
     print("|---|---|---|---|---|---|---|---|", flush=True)

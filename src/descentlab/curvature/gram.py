@@ -109,10 +109,10 @@ class Gram(eqx.Module):
     def extremes(self, *, memory: int = MEMORY) -> "GramExtremes":
         r"""Smallest and largest eigenvalue of the dense matrix, with the error of a dense eigensolver.
 
-        With m rows that error is $m\,\epsilon\,\lambda_{\max}$. A large matrix that is not singular is not diagonalised:
-        $\lambda_{\min}$ comes from Lanczos steps with $K^{-1}$, $\lambda_{\max}$ from such with K, and Cholesky factors of
-        $K - (\lambda_{\min} - \delta) I$ and $(\lambda_{\max} + \delta) I - K$ confirm that no eigenvalue lies outside,
-        $\delta$ being the error.
+        With m rows that error is $\delta = m\,\epsilon\,\lambda_{\max}$. A large matrix that is not singular is not
+        diagonalised: $\lambda_{\min}$ comes from Lanczos steps with $K^{-1}$ and $\lambda_{\max}$ from such with K, and
+        Cholesky factors of $K - (\lambda_{\min} - \delta) I$ and $(\lambda_{\max} + \delta) I - K$ confirm that no
+        eigenvalue lies outside.
 
         Args:
             memory: bytes that the matrix, the Jacobians in use and a copy for a factor may take; see `dense`.
@@ -127,13 +127,13 @@ class Gram(eqx.Module):
             if found is not None:
                 return found
         values = scipy.linalg.eigvalsh(matrix.T, overwrite_a=True, check_finite=False)
-        return _within(values[0], values[-1], rows)
+        error = _rounding(values[-1], rows)
+        return GramExtremes(Estimate(float(values[0]), error), Estimate(float(values[-1]), error))
 
 
-def _within(smallest: np.floating, largest: np.floating, rows: int) -> GramExtremes:
-    """Both with the error of a dense eigensolver."""
-    error = float(rows * np.finfo(largest.dtype).eps * largest)
-    return GramExtremes(Estimate(float(smallest), error), Estimate(float(largest), error))
+def _rounding(largest: np.floating, rows: int) -> float:
+    """The error of a dense eigensolver."""
+    return float(rows * np.finfo(largest.dtype).eps * largest)
 
 
 def _factored(matrix: np.ndarray) -> GramExtremes | None:
@@ -148,21 +148,23 @@ def _factored(matrix: np.ndarray) -> GramExtremes | None:
 
     def last(operator: np.ndarray | LinearOperator) -> np.floating:
         start = np.random.default_rng(0).normal(size=rows).astype(matrix.dtype)
-        return eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0]
+        return np.asarray(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False))[0]
 
     def solve(vector: np.ndarray) -> np.ndarray:
         return scipy.linalg.cho_solve(inverse, vector, check_finite=False)
 
     try:
         inverse = factor(1.0, 0.0)
-        smallest = 1 / last(LinearOperator(matrix.shape, solve, dtype=matrix.dtype))
+        operator = LinearOperator(matrix.shape, solve, dtype=matrix.dtype)  # pyright: ignore[reportCallIssue]
+        smallest = 1 / last(operator)
         del inverse
-        found = _within(smallest, last(matrix), rows)
-        factor(1.0, found.smallest.error - found.smallest.value)
-        factor(-1.0, found.largest.error + found.largest.value)
+        largest = last(matrix)
+        error = _rounding(largest, rows)
+        factor(1.0, error - float(smallest))
+        factor(-1.0, error + float(largest))
     except (np.linalg.LinAlgError, ArpackNoConvergence):
         return None
-    return found
+    return GramExtremes(Estimate(float(smallest), error), Estimate(float(largest), error))
 
 
 @eqx.filter_jit
@@ -176,7 +178,7 @@ def _jacobian(gram: Gram, first: Array | int, some: int) -> Array:
 def _product(one: Array, other: Array) -> np.ndarray:
     """On a processor by NumPy, whose products are twice as fast as JAX's there, and again where both are the same."""
     if jax.default_backend() == "cpu":
-        one, other = np.asarray(one), np.asarray(other)
+        return np.asarray(one) @ np.asarray(other).T
     return np.asarray(one @ other.T)
 
 
