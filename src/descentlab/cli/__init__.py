@@ -1,4 +1,4 @@
-"""The command line: `descentlab list | run | check | report | certify | cost`.
+"""The command line: `descentlab list | run | check | report | certify | landscape | curvature | cost`.
 
 Here a command is chosen and whatever goes wrong is said; every command imports what it needs, so that help and the
 list of studies start no JAX. Class names on the command line are mapped to classes in `cli.flags` alone.
