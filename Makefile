@@ -50,8 +50,13 @@ docs: $(VENV)/.installed-docs
 
 # PyTorch is wanted here only, so it gets an environment of its own. Without it the scripts say what they skip:
 # .venv/bin/python benchmarks/step_speed.py
+# The tools that it is compared with come without what they ask for, a torchvision built for another PyTorch.
+RIVALS = curvlinops-for-pytorch==3.0.1 PyHessian==0.1 hessian-eigenthings==1.0.0a5 backpack-for-pytorch==1.7.1 \
+  einconv==0.1.0 einops==0.8.2 linear_operator==0.6.1 unfoldNd==0.2.3 tqdm==4.70.1
+
 bench:
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.installed-torch
+	@.venv-bench/bin/python -m pip install --quiet --no-deps $(RIVALS)
 	@for one in step_speed where_time_goes loop_overhead cost_candidates cost_anchors landscape long_sequences curvature start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
 
 lock:

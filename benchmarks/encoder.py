@@ -8,7 +8,8 @@ class Encoder:
     """Two layers of a classifier on so many sequences of a length.
 
     Attributes:
-        fused: whether PyTorch uses its fused attention, which has no second derivative.
+        fused: whether PyTorch uses its fused attention, which has no second derivative, and its fused layer norm. The
+            forward derivative of the latter's gradient by the scale is wrong (PyTorch 2.13).
     """
 
     samples: int = 512
@@ -48,6 +49,17 @@ def torch_encoder(size):
     def attended(queries, keys, values):
         return torch.softmax(queries @ keys.transpose(-1, -2) / size.head**0.5, dim=-1) @ values
 
+    class PlainNorm(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.weight, self.bias = torch.nn.Parameter(torch.ones(width)), torch.nn.Parameter(torch.zeros(width))
+
+        def forward(self, tokens):
+            centred = tokens - tokens.mean(-1, keepdim=True)
+            return centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * self.weight + self.bias
+
+    norm = torch.nn.LayerNorm if size.fused else PlainNorm
+
     class Block(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -55,7 +67,7 @@ def torch_encoder(size):
             self.query, self.key, self.value = (torch.nn.Linear(size.width, inner) for _ in range(3))
             self.output = torch.nn.Linear(inner, size.width)
             self.up, self.down = torch.nn.Linear(size.width, size.hidden), torch.nn.Linear(size.hidden, size.width)
-            self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(size.width) for _ in range(2))
+            self.norms = torch.nn.ModuleList(norm(size.width) for _ in range(2))
 
         def forward(self, tokens):
             seen = self.norms[0](tokens)
@@ -73,7 +85,7 @@ def torch_encoder(size):
             self.embed = torch.nn.Embedding(size.vocabulary, size.width)
             self.position = torch.nn.Parameter(torch.empty(size.length, size.width))
             self.layers = torch.nn.Sequential(Block(), Block())
-            self.norm = torch.nn.LayerNorm(size.width)
+            self.norm = norm(size.width)
             self.head = torch.nn.Sequential(
                 torch.nn.Linear(size.width, 128), torch.nn.ReLU(), torch.nn.Linear(128, size.classes)
             )

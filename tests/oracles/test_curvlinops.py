@@ -1,7 +1,7 @@
 """Hessian and Gauss-Newton products of an attention layer against curvlinops, on the same weights and data.
 
 Blind spot covered: our products and `jax.hessian` share one automatic differentiation. Here the layer is written again
-in PyTorch and differentiated there. How to install the two: `benchmarks/README.md`.
+in PyTorch and differentiated there. `make bench` makes the environment that has both.
 """
 
 import dataclasses
