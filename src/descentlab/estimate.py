@@ -34,7 +34,7 @@ def mean_interval(values: ArrayLike | Sequence[float]) -> Estimate:
     Raises:
         ValueError: if there is no number.
 
-    Example:
+    Examples:
         >>> mean_interval([1.0, 2.0, 3.0]).value
         2.0
     """

@@ -186,7 +186,7 @@ def format_number(value: float | int | None, *, signed: bool = False) -> str:
     Returns:
         Plain text; integers below a million keep all their digits.
 
-    Example:
+    Examples:
         >>> format_number(1234.567), format_number(0.00002), format_number(None)
         ('1235', '2 × 10⁻⁵', '—')
     """

@@ -363,7 +363,7 @@ def train(experiment: Experiment, seeds: int | Sequence[int] = 1) -> Trajectory:
     Raises:
         ValueError: if the experiment does not fit together.
 
-    Example:
+    Examples:
         >>> from descentlab import Experiment, train
         >>> run = train(Experiment(steps=10), seeds=2)
         >>> run["loss"].values.shape

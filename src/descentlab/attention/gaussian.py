@@ -34,7 +34,7 @@ class Gaussian(AbstractAttention):
     Raises:
         ValueError: if `c` is not above 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Gaussian(c=0.5).weights(jnp.zeros((1, 2)), jnp.zeros((3, 2))).tolist()
         [[1.0, 1.0, 1.0]]
@@ -71,7 +71,7 @@ class NormalizedGaussian(AbstractAttention):
     Raises:
         ValueError: if `c` is not above 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> NormalizedGaussian(c=0.5).weights(jnp.ones((1, 2)), jnp.zeros((2, 2))).tolist()
         [[0.5, 0.5]]

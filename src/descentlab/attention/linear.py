@@ -10,7 +10,7 @@ from descentlab.attention.base import AbstractAttention, products
 class Linear(AbstractAttention):
     r"""Linear attention, $S_{kj} = q_k^\top k_j / \sqrt d$.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Linear().weights(jnp.ones((1, 4)), jnp.ones((2, 4))).tolist()
         [[2.0, 2.0]]
@@ -32,7 +32,7 @@ class ReLU(AbstractAttention):
 
     Differentiable except where a product is zero; there the derivative is taken as zero.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> ReLU().weights(jnp.ones((1, 4)), jnp.array([[1.0] * 4, [-1.0] * 4])).tolist()
         [[1.0, 0.0]]

@@ -42,7 +42,7 @@ class Softmax(AbstractAttention):
     Raises:
         ValueError: if `temperature` is not above 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Softmax().weights(jnp.zeros((1, 2)), jnp.ones((4, 2))).tolist()
         [[0.25, 0.25, 0.25, 0.25]]

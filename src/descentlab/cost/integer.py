@@ -72,7 +72,7 @@ def exponential(integers: Int[Array, "..."], scale: float) -> tuple[Int[Array, "
         Integers below 2^30 and their scale. The polynomial is within 2e-3; rounding of its constants adds about the
         scale.
 
-    Example:
+    Examples:
         >>> value, scale = exponential(jnp.array([0, -1000]), 0.001)
         >>> [round(one * scale, 3) for one in value.tolist()]
         [1.0, 0.368]

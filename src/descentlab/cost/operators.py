@@ -146,7 +146,7 @@ def total(operators: Sequence[Operator], quantity: str, group: str | None = None
     Returns:
         A number, or an array with one a candidate.
 
-    Example:
+    Examples:
         >>> float(total([Matmul("x", "ffn", 2, 3, 5, bias=True)], "flops"))
         60.0
     """

@@ -65,7 +65,7 @@ def pruned(arrays: Arrays, scores: Arrays, sparsity: float) -> dict[str, np.ndar
     Raises:
         ValueError: if the sparsity is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> pruned({"w": np.array([3.0, -1.0])}, {"w": np.array([3.0, 1.0])}, 0.5)["w"].tolist()
         [3.0, 0.0]
     """

@@ -99,7 +99,7 @@ def eigenpairs(
     Raises:
         ValueError: if no pair or more pairs than rows are wanted, or the memory holds no basis for them.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from descentlab import Experiment
         >>> from descentlab.curvature import Hessian

@@ -29,7 +29,7 @@ def sharpness(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree, *, mat
         params: where.
         matvecs: Lanczos steps, at most the number of parameters.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> round(float(sharpness(lambda x: x[0] ** 2 + 3 * x[1] ** 2, jnp.ones(2)).value), 4)
         6.0

@@ -171,7 +171,7 @@ class Hessian(AbstractCurvature):
         params: where.
         batch: examples that are passed through at once; `None` takes all.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from descentlab import Experiment
         >>> from descentlab.experiment import start

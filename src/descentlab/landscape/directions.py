@@ -37,7 +37,7 @@ def random_direction(params: PyTree, *, key: PRNGKeyArray) -> PyTree:
         params: the point, whose norms are taken.
         key: decides the draw.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> d = random_direction({"bias": jnp.zeros(3), "weight": 2 * jnp.ones((2, 2))}, key=jax.random.key(0))
         >>> round(float(jnp.linalg.norm(d["bias"])), 4), round(float(jnp.linalg.norm(d["weight"])), 4)

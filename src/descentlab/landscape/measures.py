@@ -204,7 +204,7 @@ def barrier(values: np.ndarray) -> Estimate:
     Args:
         values: the loss at equally spaced points, from the start to the end.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> float(barrier(np.array([4.0, 1.0, 3.0, 0.0, 0.5])).value)
         2.0

@@ -117,7 +117,7 @@ def surface(
         second: those along the second.
         progress: told how far the work is.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> plane = Slice(jnp.zeros(2), (jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
         >>> surface(lambda x: jnp.sum(x**2), plane, [-1.0, 0.0, 1.0], [0.0, 2.0]).values.tolist()

@@ -41,7 +41,7 @@ def kernel_color(kernel: str) -> str:
     Returns:
         A hexadecimal colour. An unknown kernel gets one of the palette that depends on its name only.
 
-    Example:
+    Examples:
         >>> kernel_color("Softmax")
         '#3b93ec'
     """
@@ -68,7 +68,7 @@ def free_color(figure: go.Figure, label: str) -> str:
 def translucent(color: str, opacity: float) -> str:
     """The colour `#rrggbb` with an opacity from 0 to 1, as CSS writes it.
 
-    Example:
+    Examples:
         >>> translucent("#ff0000", 0.5)
         'rgba(255, 0, 0, 0.5)'
     """

@@ -70,7 +70,7 @@ def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Tra
     Raises:
         ValueError: if the trajectory of the origin is missing.
 
-    Example:
+    Examples:
         >>> from descentlab import Experiment, train
         >>> from descentlab.optim import Armijo
         >>> experiment = Experiment(trained=("value",), optimizer=Armijo(), steps=20)

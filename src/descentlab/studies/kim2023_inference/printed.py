@@ -132,7 +132,7 @@ TABLE_12 = {
 def read(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and the units of their last digits, one row a line.
 
-    Example:
+    Examples:
         >>> read("7.25 .04")[1].tolist()
         [[0.01, 0.01]]
     """
