@@ -131,3 +131,12 @@ def test_what_cannot_be_is_refused(wanted, message):
 def test_limits_are_above_zero():
     with pytest.raises(ValueError, match=r"Krylov\.tolerance must be a finite number above 0, got 0"):
         Krylov(0.0)
+
+
+@pytest.mark.parametrize("rows", [5, ROWS])
+@pytest.mark.parametrize("entry", [np.nan, np.inf])
+def test_a_matrix_with_entries_that_are_no_numbers_has_no_eigenvalues_and_is_left_at_once(rows, entry):
+    found = eigenpairs(Matrix(jnp.eye(rows).at[1, 1].set(entry)), top=2)
+    assert not found.converged.any()
+    assert not found.verified
+    assert found.products <= 10

@@ -203,8 +203,8 @@ def _of_dense(operator: Any, top: int, bottom: int) -> Eigenpairs:
     places = np.concatenate([rows - 1 - np.arange(top), np.arange(bottom)])
     values, vectors = values[places], vectors.T[places]
     residuals = jnp.linalg.norm(vectors @ matrix.T - values[:, None] * vectors, axis=1)
-    every = jnp.ones(places.size, bool)
-    return Eigenpairs(Estimate(values, residuals), vectors, every, jnp.asarray(True), jnp.asarray(rows, jnp.int32))
+    known = jnp.isfinite(residuals)
+    return Eigenpairs(Estimate(values, residuals), vectors, known, known.all(), jnp.asarray(rows, jnp.int32))
 
 
 @eqx.filter_jit
@@ -212,7 +212,8 @@ def _search(operator: Any, ends: _Ends, method: Krylov, start: Array | None, key
     product = operator.linear()
 
     def goes_on(state: _State) -> Array:
-        return ~state.done & (state.products + STRIDE <= method.products)
+        known = jnp.isfinite(state.projected).all()  # false where the matrix has entries that are no numbers
+        return ~state.done & known & (state.products + STRIDE <= method.products)
 
     def advance(state: _State) -> _State:
         state = jax.lax.cond(
