@@ -103,3 +103,11 @@ def test_a_singular_matrix_has_the_smallest_eigenvalue_zero_within_the_error(flo
     twice = dataclasses.replace(SMALL, data=FullBatch(2), task=dataclasses.replace(SMALL.task, duplicates=1))
     found = Gram(*started(twice)).extremes()
     assert abs(found.smallest.value) <= found.smallest.error < found.largest.value
+
+
+@pytest.mark.parametrize("rows", [1, 512])
+def test_parameters_that_are_no_numbers_leave_no_extremes(problem, monkeypatch, rows):
+    objective, params, _ = problem
+    monkeypatch.setattr(gram, "DENSE_ROWS", rows)
+    found = Gram(objective, jax.tree.map(lambda leaf: leaf * np.nan, params)).extremes()
+    assert np.isnan([*found.smallest, *found.largest]).all()

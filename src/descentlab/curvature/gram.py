@@ -114,6 +114,8 @@ class Gram(eqx.Module):
         Cholesky factors of $K - (\lambda_{\min} - \delta) I$ and $(\lambda_{\max} + \delta) I - K$ confirm that no
         eigenvalue lies outside.
 
+        Both are NaN where an entry is no number.
+
         Args:
             memory: bytes that the matrix, the Jacobians in use and a copy for a factor may take; see `dense`.
 
@@ -121,6 +123,8 @@ class Gram(eqx.Module):
             ValueError: if that would take more.
         """
         matrix = self.dense(memory=memory)
+        if not np.isfinite(matrix).all():
+            return GramExtremes(Estimate(np.nan, np.nan), Estimate(np.nan, np.nan))
         rows, size = len(matrix), sum(leaf.size for leaf in jax.tree.leaves(self.params))
         if DENSE_ROWS < rows <= size and 2 * matrix.nbytes <= memory:
             found = _factored(matrix)
