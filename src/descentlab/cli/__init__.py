@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from descentlab import __version__
+from descentlab import __version__, interrupts
 from descentlab._check import nearest
 from descentlab.cli import discovery
 
@@ -44,13 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those after the program's name; `None` takes the process's own.
 
     Returns:
-        The exit code: 0 done, 2 a user's mistake, 130 stopped by the user.
+        The exit code: 0 done, 1 nobody reads the output any more, 2 a user's mistake.
     """
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt:
-        print("stopped; the same command continues from where this one was", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone; nothing more is to be written there, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,6 +98,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if command not in _COMMANDS:
         raise discovery.UsageError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
+    interrupts.say("stopped; nothing was written")
     # The matrices of a lane are small: for the eigenvalues of 256 rows two threads took 590 ms on busy cores, one 6 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if command == "list":

@@ -9,15 +9,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import platformdirs
 import tyro
 
+from descentlab import interrupts
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.datasets import folder
 from descentlab.experiment import Experiment
 from descentlab.store import Store, StoreError, versions
@@ -97,9 +98,17 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
     page = store.root / "reports" / f"{study.name}-{size}.html"
-    if command != "check":
-        store.replace_file(page, _page(outcome, bases(study, overrides), provenance).encode())
-    _show(outcome, page if page.exists() else None, options.json)
+    screen = console()
+    screen.print(display.claims_table(outcome.claims))
+    screen.print(display.summary(outcome.claims))
+    if command == "check" and page.exists():
+        screen.print(f"page: {page}", soft_wrap=True, markup=False)
+    write_answer(
+        None if command == "check" else page,
+        lambda: _page(outcome, bases(study, overrides), provenance),
+        options.json,
+        lambda: _data(outcome, page if page.exists() else None),
+    )
     return 0
 
 
@@ -109,6 +118,9 @@ def _device() -> str:
 
 def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
     """Train what is missing, a bar on stderr, then judge."""
+    interrupts.say(
+        f"stopped; finished runs and checkpoints are in {store.root}, and the same command goes on from them"
+    )
     for path, reason in store.set_aside_damaged():
         print(f"damaged, set aside as {path} ({reason}); it is computed again", file=sys.stderr)
     with display.Bar(f"{study.name}, {size} size") as bar, _relayed(bar):
@@ -180,19 +192,12 @@ def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, s
     return render(report)
 
 
-def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:
-    """The table of claims, where the page is, and the JSON file if one is wanted."""
-    screen = console()
-    screen.print(display.claims_table(outcome.claims))
-    screen.print(display.summary(outcome.claims))
-    if page is not None:
-        screen.print(f"page: {page}", soft_wrap=True, markup=False)
-    if target is not None:
-        data = {
-            "study": outcome.study.name,
-            "size": str(outcome.size),
-            "versions": versions(),
-            "claims": [claim.as_data() for claim in outcome.claims],
-            "report": None if page is None else str(page),
-        }
-        write_json(target, data)
+def _data(outcome: Outcome, page: Path | None) -> dict[str, Any]:
+    """The claims, and where the page is."""
+    return {
+        "study": outcome.study.name,
+        "size": str(outcome.size),
+        "versions": versions(),
+        "claims": [claim.as_data() for claim in outcome.claims],
+        "report": None if page is None else str(page),
+    }

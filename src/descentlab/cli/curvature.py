@@ -20,7 +20,7 @@ from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpn
 from descentlab.cli import display, stored
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
@@ -115,11 +115,13 @@ def main(arguments: list[str]) -> int:
     provenance = {"command": shlex.join(["descentlab", "curvature", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"curvature-{digest[:12]}.html"
-    store.replace_file(page, _page(experiment, found, along, provenance).encode())
     console().print(_table(found))
-    console().print(f"page: {page}", soft_wrap=True, markup=False)
-    if options.json is not None:
-        write_json(options.json, _data(digest, leg, found, along))
+    write_answer(
+        page,
+        lambda: _page(experiment, found, along, provenance),
+        options.json,
+        lambda: _data(digest, leg, found, along),
+    )
     return 0
 
 

@@ -17,7 +17,7 @@ from descentlab._describe import describe
 from descentlab.cli import display, stored
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
 from descentlab.store import Store, versions
@@ -107,13 +107,10 @@ def main(arguments: list[str]) -> int:
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
-    store.replace_file(page, _page(found, chosen, provenance).encode())
     console().print(_table(found))
     for reason in found.left_out:
         console().print(f"left out: {reason}", soft_wrap=True, markup=False)
-    console().print(f"page: {page}", soft_wrap=True, markup=False)
-    if options.json is not None:
-        write_json(options.json, _data(found, chosen))
+    write_answer(page, lambda: _page(found, chosen, provenance), options.json, lambda: _data(found, chosen))
     return 0
 
 

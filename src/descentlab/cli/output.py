@@ -5,14 +5,16 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from descentlab import interrupts
 from descentlab.cli.discovery import UsageError
 
-__all__ = ["check_target", "console", "write_file", "write_json"]
+__all__ = ["check_target", "console", "write_answer", "write_file", "write_json"]
 
 
 def console(least: int = 60) -> Console:
@@ -36,6 +38,33 @@ def check_target(target: Path | None, flag: str = "--json") -> None:
         raise UsageError(f"{flag} {target} cannot be written: {above} is not a folder")
 
 
+def write_answer(page: Path | None, html: Callable[[], str], target: Path | None, data: Callable[[], Any]) -> None:
+    """Write what was printed once more: as a page, and as JSON where that is wanted too.
+
+    Both are tried, so that a page without room does not take the JSON file with it.
+
+    Args:
+        page: where the page goes; `None` writes none.
+        html: makes it.
+        target: the JSON file; `None` writes none.
+        data: makes its content.
+
+    Raises:
+        UsageError: if one of them cannot be written; what was printed is complete all the same.
+    """
+    failed = None
+    if page is not None:
+        try:
+            write_file(page, html(), "the page")
+            console().print(f"page: {page}", soft_wrap=True, markup=False)
+        except UsageError as error:
+            failed = UsageError(f"{error}; what is printed above is complete, and nothing else is lost")
+    if target is not None:
+        write_json(target, data())
+    if failed is not None:
+        raise failed
+
+
 def write_json(target: Path, data: Any) -> None:
     """Write a JSON file, whole or not at all.
 
@@ -46,7 +75,12 @@ def write_json(target: Path, data: Any) -> None:
 
 
 def write_file(target: Path, text: str, flag: str) -> None:
-    """Write a text file that a flag names, whole or not at all.
+    """Write a text file, whole or not at all.
+
+    Args:
+        target: where.
+        text: its content.
+        flag: what names the file in the error: its flag, or what it is.
 
     Raises:
         UsageError: if it cannot be written.
@@ -56,6 +90,7 @@ def write_file(target: Path, text: str, flag: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, target)
+        interrupts.say(f"stopped; {target} is written")
     except OSError as error:
         raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
     finally:
