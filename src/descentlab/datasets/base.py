@@ -4,11 +4,10 @@ from abc import abstractmethod
 
 import equinox as eqx
 
+from descentlab.formats import DataError
 from descentlab.objective import Splits
 
-
-class DataError(Exception):
-    """Data cannot be used: what was wanted, what came, what to do."""
+__all__ = ["AbstractDataset", "DataError"]
 
 
 class AbstractDataset(eqx.Module):

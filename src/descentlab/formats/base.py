@@ -1,0 +1,80 @@
+"""What every format shares: the error, the file, and the turning of any failure into that error."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["DataError", "decoding", "read_bytes"]
+
+_LONGEST = 200
+"""Characters of a decoder's own words that a message repeats."""
+
+
+class DataError(ValueError):
+    """Data cannot be used: what was wanted, what came, what to do."""
+
+
+@contextlib.contextmanager
+def decoding(name: str, wanted: str, remedy: str = "get it again") -> Iterator[None]:
+    """Turn whatever a decoder raises into a `DataError`.
+
+    Decoders of damaged bytes raise what they like: the errors of their own and of every library below them, those of
+    Python's parser, recursion and memory. A mistake of ours inside such a block would be misreported as the
+    file's, so a block holds calls of decoders and nothing else.
+
+    Args:
+        name: the file.
+        wanted: what it should be, with its article.
+        remedy: what to do.
+
+    Raises:
+        DataError: if the block raises; one that it raises itself passes as it is.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name} is not {wanted}, or it is damaged ({_said(error)}); {remedy}") from error
+
+
+def _said(error: Exception) -> str:
+    """The words of a decoder on one line, cut where they are long."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, MemoryError):
+        return "larger than the memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+
+
+def read_bytes(path: str | os.PathLike[str], wanted: str = "a file", most: int | None = None) -> bytes:
+    """The content of a regular file: a pipe or a device could keep the reader waiting, or fill the memory, for ever.
+
+    Args:
+        path: the file.
+        wanted: what it should be, with its article.
+        most: bytes that it may have; `None` sets no bound.
+
+    Raises:
+        DataError: if it cannot be read, is no regular file, or is larger than that.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            came = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device; write its content to a file"
+            raise DataError(f"wanted {wanted}, but {path} is {came}")
+        if most is not None and found.st_size > most:
+            raise DataError(f"wanted {wanted} of at most {most:,} bytes, but {path} has {found.st_size:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"wanted {wanted}, but {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"wanted {wanted}, but {path!s} is no name of a file: {error}") from error
