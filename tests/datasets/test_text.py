@@ -103,12 +103,12 @@ def table(*rows, encoding="utf-8"):
             table("a,one", "b,two", encoding="utf-16"),
             "it.csv is not text: a zero byte at position .*; save it as UTF-8",
         ),
-        (table("é,one", "b,two", encoding="latin-1"), "it.csv is not a CSV file in UTF-8"),
+        (table("é,one", "b,two", encoding="latin-1"), "it.csv is not text in UTF-8: byte 0xe9 at position 11; save it as UTF-8"),
         (table("a,one", "b,"), "it.csv, row 3: it has no label"),
         (table("a,one", ",two"), "it.csv, row 3 is empty"),
         (table("a,one", "b,one"), "it.csv must have two or more classes to train on, got one"),
         (table(), "it.csv must have two or more classes to train on, got none"),
-        (table("a,one", "b,two,three"), "it.csv is not a CSV file"),
+        (table("a,one", "b,two,three"), "it.csv, row 3: it has 3 fields, the row of names has 2; put texts that contain commas"),
     ],
 )
 def test_a_table_that_is_not_labelled_text_is_refused(content, said):
@@ -149,7 +149,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.add(write_folder(tmp_path / "it", texts()), "it")
     half = np.frombuffer(buffer.getvalue()[:400], dtype=np.uint8)
-    with pytest.raises(DataError, match=r"it.tar.gz is damaged or incomplete"):
+    with pytest.raises(DataError, match=r"it.tar.gz is not a whole gzip file .*; get it again"):
         OwnText(Given("it.tar.gz", half)).load()
 
 

@@ -2,9 +2,6 @@
 
 import dataclasses
 import math
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +20,7 @@ from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_json
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment, check
+from descentlab.formats import DataError, finite, read_bytes, read_npz
 from descentlab.given import Given
 from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
 from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
@@ -161,37 +159,20 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file that has at least `inputs` and `targets`.
 
     Raises:
-        UsageError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
+        DataError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
     """
-    wanted = f"wanted an .npz file with arrays `inputs` and `targets`, but {path}"
-    try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise UsageError(f"{wanted} holds a single array; write it with numpy.savez(file, inputs=…, targets=…)")
-            with loaded:
-                return _checked(path, wanted, loaded)
-    except UsageError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UsageError(f"{wanted} is damaged or cut short ({error}); write it again with numpy.savez") from error
-    except OSError as error:
-        raise UsageError(f"{wanted} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        reason = "holds pickled objects" if "pickle" in str(error) and path.suffix == ".npz" else "is not one"
-        raise UsageError(f"{wanted} {reason}; write plain arrays with numpy.savez") from error
-
-
-def _checked(path: Path, wanted: str, file: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of an open file, if they are those that are known and hold finite numbers."""
-    missing = [name for name in ("inputs", "targets") if name not in file]
-    if missing:
-        held = f"holds {', '.join(file)}" if len(file) else "is empty"
-        raise UsageError(f"{wanted} {held}; {' and '.join(missing)} missing")
-    for name in file:
+    wanted = "an .npz file with arrays `inputs` and `targets`"
+    content = read_bytes(path, wanted)
+    if content.startswith(b"\x93NUMPY"):
+        raise DataError(f"wanted {wanted}, but {path} holds a single array; write it with numpy.savez")
+    arrays = read_npz(content, str(path))
+    if missing := [name for name in ("inputs", "targets") if name not in arrays]:
+        held = f"holds {', '.join(arrays)}" if arrays else "is empty"
+        raise DataError(f"wanted {wanted}, but {path} {held}; {' and '.join(missing)} missing")
+    for name in arrays:
         if name not in (known := ("inputs", "targets", *_BLOCKS)):
-            raise UsageError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
-    return {name: flags.finite(name, file[name]) for name in file}
+            raise DataError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
+    return {name: finite(name, array) for name, array in arrays.items()}
 
 
 def _shown(answer: Any) -> Group:

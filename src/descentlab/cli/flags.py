@@ -7,6 +7,7 @@ the value of a flag (`--model.attention gaussian`), is put into the tree before 
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import types
@@ -24,6 +25,7 @@ from descentlab._describe import replace_at, value_at
 from descentlab.cli.discovery import UsageError
 from descentlab.datasets import own_text
 from descentlab.experiment import Experiment
+from descentlab.formats import finite, read_bytes, read_npy
 from descentlab.given import Given
 
 __all__ = ["parse", "read_given"]
@@ -49,35 +51,15 @@ def read_given(file: str | Path) -> Given:
     """A file as given data: the array of an `.npy` file, the bytes of any other; a folder as those of an archive.
 
     Raises:
-        UsageError: if it cannot be read, or holds something else than finite real numbers.
-        DataError: if a folder is empty or cannot be read.
+        DataError: if it cannot be read, is empty, or holds something else than finite real numbers.
     """
     path = Path(file)
-    if path.is_dir():
+    if os.path.isdir(path):
         return own_text(path)
-    try:
-        if path.suffix != ".npy":
-            return Given(path.name, np.frombuffer(path.read_bytes(), dtype=np.uint8))
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"{path} is not an array of numbers that numpy.save wrote without pickle: {error}") from error
-    return Given(path.name, finite(path.name, array))
-
-
-def finite(name: str, array: np.ndarray) -> np.ndarray:
-    """The array, if it holds finite real numbers.
-
-    Raises:
-        UsageError: if it does not.
-    """
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        raise UsageError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if not np.all(np.isfinite(array)):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise UsageError(f"{name} must be finite, got {array[place]} at index {place}; remove or replace it")
-    return array
+    content = read_bytes(path, "a file or a folder")
+    if path.suffix == ".npy":
+        return Given(path.name, finite(path.name, read_npy(content, str(path))))
+    return Given(path.name, np.frombuffer(content, dtype=np.uint8))
 
 
 @_REGISTRY.primitive_rule

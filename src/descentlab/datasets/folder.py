@@ -7,10 +7,10 @@ arrays lie in the user's cache folder, which may be deleted at any time.
 
 import contextlib
 import hashlib
+import itertools
 import os
+import re
 import uuid
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +18,15 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-from descentlab.datasets.base import DataError
+from descentlab.formats import DataError, read_bytes, read_npz
 
 __all__ = ["VARIABLE", "Source", "cached", "data_folder", "fetch", "find", "fingerprint", "use"]
 
 VARIABLE = "DESCENTLAB_DATA"
 """The environment variable that names the data folder."""
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_LOOKED_AT = 10_000
+"""Files among which one with nearly the right name is looked for."""
 
 
 class Source(NamedTuple):
@@ -64,9 +65,12 @@ def data_folder() -> Path | None:
     named = os.environ.get(VARIABLE)
     if not named:
         return None
-    folder = Path(named).expanduser()
-    if not folder.is_dir():
-        came = "a file" if folder.exists() else "nothing"
+    try:
+        folder = Path(named).expanduser()
+    except RuntimeError as error:  # no such user
+        raise DataError(f"--data or {VARIABLE} must name a folder, but {named!r} begins with no user's home") from error
+    if not os.path.isdir(folder):
+        came = "a file" if os.path.exists(folder) else "nothing"
         raise DataError(f"--data or {VARIABLE} must name a folder, but there is {came} at {folder}; name another")
     return folder
 
@@ -74,7 +78,7 @@ def data_folder() -> Path | None:
 def find(names: Sequence[str]) -> Path | None:
     """The first of these files or folders that is in the data folder."""
     folder = data_folder()
-    found = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
+    found = [] if folder is None else [folder / name for name in names if os.path.exists(folder / name)]
     return found[0] if found else None
 
 
@@ -91,7 +95,23 @@ def fetch(names: Sequence[str], source: Source) -> Path:
     Raises:
         DataError: if it is not there and cannot be downloaded; says both ways to get it.
     """
-    return find(names) or _download(names, source)
+    found = find(names)
+    if found is None and (near := _nearly(names)):
+        raise DataError(
+            f"{near} seems to be {names[0]}, but is not read under that name; move it to {data_folder()}/{names[0]}"
+        )
+    return found or _download(names, source)
+
+
+def _nearly(names: Sequence[str]) -> Path | None:
+    """A file in the data folder, or up to two folders below, whose name differs in its case or its punctuation."""
+    folder, wanted = data_folder(), {_letters(name) for name in names}
+    places = [] if folder is None else itertools.chain.from_iterable(map(folder.glob, ("*", "*/*", "*/*/*")))
+    return next((place for place in itertools.islice(places, _LOOKED_AT) if _letters(place.name) in wanted), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().rpartition("/")[2].removesuffix(".gz"))
 
 
 def _download(names: Sequence[str], source: Source) -> Path:
@@ -150,8 +170,8 @@ def cached(name: str, identity: str, make: Callable[[], Mapping[str, np.ndarray]
     """
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = _cache() / "data" / f"{name}-{key}.npz"
-    with contextlib.suppress(*_DAMAGE), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    with contextlib.suppress(DataError):
+        return {name: stored.copy() for name, stored in read_npz(read_bytes(path), str(path)).items()}
     arrays = dict(make())
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -37,7 +37,7 @@ def decoding(name: str, wanted: str, remedy: str = "get it again") -> Iterator[N
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{name} is not {wanted}, or it is damaged ({_said(error)}); {remedy}") from error
+        raise DataError(f"{name} is not {wanted} ({_said(error)}); {remedy}") from error
 
 
 def _said(error: Exception) -> str:
@@ -48,8 +48,11 @@ def _said(error: Exception) -> str:
         return "larger than the memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    return _short(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def read_bytes(path: str | os.PathLike[str], wanted: str = "a file", most: int | None = None) -> bytes:
@@ -63,18 +66,21 @@ def read_bytes(path: str | os.PathLike[str], wanted: str = "a file", most: int |
     Raises:
         DataError: if it cannot be read, is no regular file, or is larger than that.
     """
-    path = Path(path)
-    try:
-        found = path.stat()
+    with _explained(path, wanted):
+        found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             came = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device; write its content to a file"
             raise DataError(f"wanted {wanted}, but {path} is {came}")
         if most is not None and found.st_size > most:
             raise DataError(f"wanted {wanted} of at most {most:,} bytes, but {path} has {found.st_size:,}")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"wanted {wanted}, but {path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"wanted {wanted}, but {path!s} is no name of a file: {error}") from error
+        return Path(path).read_bytes()
+
+
+@contextlib.contextmanager
+def _explained(path: str | os.PathLike[str], wanted: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise DataError(f"wanted {wanted}, but {_short(str(path))} cannot be read: {_said(error)}") from error
