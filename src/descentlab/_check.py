@@ -39,6 +39,31 @@ def not_negative(owner: Any, name: str) -> None:
         raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
 
 
+_VISIBLE = (
+    {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys(
+        [*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)], 0xFFFD
+    )
+)
+"""Signs in the place of characters that command a terminal, turn the direction of writing, or cannot be encoded."""
+
+
+def printable(text: str) -> str:
+    r"""Text of somebody else, such as a file's name, as it may be shown: its commands to a terminal become signs.
+
+    Examples:
+        >>> printable("a\x1b[31mb"), len("a\x1b[31mb") == len(printable("a\x1b[31mb"))
+        ('a␛[31mb', True)
+    """
+    return text.translate(_VISIBLE)
+
+
+def short(text: str, most: int = 200) -> str:
+    """Text of somebody else for a message, cut where it is long."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause that names the known names closest to `name`, or all of them where none is close."""
     known = sorted(known)

@@ -13,6 +13,8 @@ import os
 import signal
 import threading
 
+from descentlab._check import printable
+
 __all__ = ["STOPPED", "finish", "say", "watch"]
 
 STOPPED = 130
@@ -28,7 +30,7 @@ def say(sentence: str) -> None:
         sentence: one line that begins with "stopped".
     """
     global _sentence  # noqa: PLW0603 a process has one answer
-    _sentence = sentence
+    _sentence = printable(sentence)
 
 
 def watch() -> None:

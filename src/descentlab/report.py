@@ -23,6 +23,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from descentlab._check import printable
 from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["MAX_BYTES", "Figure", "Report", "format_number", "render", "write"]
@@ -211,7 +212,7 @@ def _web(name: str) -> str:
 
 
 def _escape(text: object) -> str:
-    return html.escape(str(text), quote=True)
+    return html.escape(printable(str(text)), quote=True)
 
 
 def _inert(script: str) -> str:

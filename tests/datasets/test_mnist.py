@@ -1,6 +1,7 @@
 """MNIST from idx files, packed or not, one half or both, whole and broken."""
 
 import gzip
+import os
 import re
 
 import numpy as np
@@ -133,3 +134,18 @@ def test_the_original_digits(given):
     assert splits.train.inputs.max() == 1
     shares = np.bincount(splits.test.targets) / np.bincount(np.concatenate([part.targets for part in splits]))
     np.testing.assert_allclose(shares, 0.1, atol=0.001)
+
+
+def test_a_pipe_in_the_data_folder_is_named_and_not_waited_for(data):
+    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        os.mkfifo(data / name)
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is a pipe or device; write its content to a file"):
+        MNIST(parts=("test",)).load()
+
+
+def test_names_with_a_dot_are_named_as_what_they_are(data):
+    """As many unpackers write them."""
+    for name in ("t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"):
+        (data / name).write_bytes(b"")
+    with pytest.raises(DataError, match="t10k-images.idx3-ubyte seems to be t10k-images-idx3-ubyte.gz"):
+        MNIST(parts=("test",)).load()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from descentlab import __version__, interrupts
-from descentlab._check import nearest
+from descentlab._check import nearest, printable, short
 from descentlab.cli import discovery
 
 __all__ = ["main"]
@@ -52,10 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output, such as `head`, has gone; nothing more is to be written there, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        name = "" if error.filename is None else f"{short(str(error.filename))}: "
+        print(f"error: {printable(name)}{error.strerror or error}", file=sys.stderr)
+        return 2
     except Exception as error:
         if not _is_mistake(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -91,11 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dispatch(arguments: list[str]) -> int:
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    command, rest = chosen.command, chosen.rest
-    if command is None:
+    flags_alone = not arguments or arguments[0].startswith("-")
+    if flags_alone and parser.parse_args([printable(word) for word in arguments]).command is None:
         parser.print_help()
         return 0
+    command, *rest = arguments
     if command not in _COMMANDS:
         raise discovery.UsageError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
     interrupts.say("stopped; nothing was written")
@@ -118,7 +122,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _list(rest: list[str]) -> int:
-    argparse.ArgumentParser(prog="descentlab list", description=_COMMANDS["list"]).parse_args(rest)
+    argparse.ArgumentParser(prog="descentlab list", description=_COMMANDS["list"]).parse_args(
+        [printable(word) for word in rest]
+    )
     studies = discovery.listed()
     width = max(map(len, studies), default=0)
     print("studies:" if studies else "no studies come with this package")

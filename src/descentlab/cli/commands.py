@@ -16,6 +16,7 @@ import platformdirs
 import tyro
 
 from descentlab import interrupts
+from descentlab._check import printable
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
 from descentlab.cli.output import check_target, console, write_answer
@@ -102,7 +103,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     screen.print(display.claims_table(outcome.claims))
     screen.print(display.summary(outcome.claims))
     if command == "check" and page.exists():
-        screen.print(f"page: {page}", soft_wrap=True, markup=False)
+        screen.print(f"page: {page}", soft_wrap=True)
     write_answer(
         None if command == "check" else page,
         lambda: _page(outcome, bases(study, overrides), provenance),
@@ -122,7 +123,7 @@ def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
         f"stopped; finished runs and checkpoints are in {store.root}, and the same command goes on from them"
     )
     for path, reason in store.set_aside_damaged():
-        print(f"damaged, set aside as {path} ({reason}); it is computed again", file=sys.stderr)
+        print(printable(f"damaged, set aside as {path} ({reason}); it is computed again"), file=sys.stderr)
     with display.Bar(f"{study.name}, {size} size") as bar, _relayed(bar):
         return run_study(study, size, wanted, store, progress=bar)
 
@@ -147,7 +148,7 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
     """
     damaged = store.damaged()
     for path, reason in damaged:
-        print(f"damaged: {path} ({reason}); `descentlab run` computes it again", file=sys.stderr)
+        print(printable(f"damaged: {path} ({reason}); `descentlab run` computes it again"), file=sys.stderr)
     bad = {path.parent.name for path, _ in damaged}
     missing = [
         f"{section}/{name}"

@@ -1,6 +1,7 @@
 """`cost`: what a model costs to run, by class of operators and sequence length."""
 
 import dataclasses
+import re
 import shlex
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from descentlab._check import printable, short
+from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_file, write_json
 from descentlab.cost import config, presets, roofline
@@ -121,7 +124,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UsageError: if flags or files ask for what cannot be.
     """
-    options = tyro.cli(Options, args=arguments, prog="descentlab cost", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab cost", description=_ABOUT)
     check_target(options.json, "--json")
     check_target(options.page, "--page")
     found = cost(options)
@@ -134,7 +137,7 @@ def main(arguments: list[str]) -> int:
         command = shlex.join(["descentlab", "cost", *arguments])
         provenance = {"command": command, "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
         write_file(options.page, cost_page.page(found, provenance), "--page")
-        print(f"page: {options.page}")
+        print(f"page: {printable(str(options.page))}")
     return 0
 
 
@@ -163,8 +166,9 @@ def cost(options: Options) -> Cost:
 
 def _lengths(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words or not all(word.isdigit() and int(word) for word in words):
-        raise UsageError(f"--seq wants whole numbers above 0, separated by commas, got {text!r}")
+    if not words or not all(re.fullmatch("[0-9]{1,9}", word) and int(word) for word in words):
+        said = "--seq wants whole numbers from 1 to 999999999, separated by commas"
+        raise UsageError(f"{said}, got {short(text)!r}")
     return tuple(dict.fromkeys(map(int, words)))
 
 

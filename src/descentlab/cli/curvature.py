@@ -18,6 +18,7 @@ from descentlab._describe import describe, value_at
 from descentlab._tree import of_block
 from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
 from descentlab.cli import display, stored
+from descentlab.cli.arguments import parsed
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
@@ -92,7 +93,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = tyro.cli(Options, args=arguments, prog="descentlab curvature", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab curvature", description=_ABOUT)
     for name in ("top", "steps", "samples", "batch", "tolerance"):
         positive(options, name)
     if options.bottom < 0 or options.probes < 2:

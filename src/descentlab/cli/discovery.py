@@ -6,6 +6,7 @@ They are listed without being imported.
 import ast
 import importlib
 import importlib.util
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -56,7 +57,7 @@ def find(study: str) -> str | Path:
     if name in (known := _sources()):
         return name
     if path.suffix == ".py" or len(path.parts) > 1:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UsageError(f"wanted the file of a study, but there is no file {study}")
         return path
     hint = nearest(name, known) if known else "give the path of a file with an attribute `study`"

@@ -22,6 +22,7 @@ import tyro
 
 from descentlab._check import nearest
 from descentlab._describe import replace_at, value_at
+from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.datasets import own_text
 from descentlab.experiment import Experiment
@@ -119,10 +120,10 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
         for path in _flags(rest):
             if path not in own:
                 _refuse_unknown(definition, path, own)
-    parsed = tyro.cli(
+    given = parsed(
         type(options),
+        rest,
         default=dataclasses.replace(options, experiment=definition),  # type: ignore[type-var]
-        args=rest,
         prog=prog,
         description=f"{description}\n\n{_class_help(definition, own)}",
         registry=_REGISTRY,
@@ -130,7 +131,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
     )
     paths = [path for path in [*chosen, *_flags(rest)] if path not in own and _has(definition, path)]
     inner = {path for path in paths for outer in chosen if path.startswith(f"{outer}.")}
-    return parsed, {path: value_at(parsed.experiment, path) for path in paths if path not in inner}
+    return given, {path: value_at(given.experiment, path) for path in paths if path not in inner}
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, str | None]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from descentlab._check import positive
 from descentlab._describe import describe
 from descentlab.cli import display, stored
+from descentlab.cli.arguments import parsed
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
@@ -85,7 +86,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = tyro.cli(Options, args=arguments, prog="descentlab landscape", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab landscape", description=_ABOUT)
     for name in ("seeds", "planes", "samples"):
         positive(options, name)
     if options.points < 5:
@@ -109,7 +110,7 @@ def main(arguments: list[str]) -> int:
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
     console().print(_table(found))
     for reason in found.left_out:
-        console().print(f"left out: {reason}", soft_wrap=True, markup=False)
+        console().print(f"left out: {reason}", soft_wrap=True)
     write_answer(page, lambda: _page(found, chosen, provenance), options.json, lambda: _data(found, chosen))
     return 0
 

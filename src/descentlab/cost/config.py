@@ -1,13 +1,14 @@
 """Models from files: a Hugging Face `config.json`, or an experiment that descentlab has kept."""
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from descentlab._check import nearest
+from descentlab._check import nearest, short
 from descentlab.cost.presets import TRANSFORMERS, transformer
 from descentlab.cost.transformer import KERNELS, Transformer
+from descentlab.formats import decoding, read_json
 
 __all__ = ["from_config", "from_definition", "kernel", "read"]
 
@@ -18,6 +19,9 @@ _OTHERS = {
     "heads": "num_attention_heads",
     "ffn": "intermediate_size",
 }
+
+_MOST = 2**24
+"""The largest size that is believed; products of two in so many layers stay exact in 64 bits."""
 
 
 def kernel(name: str) -> Any:
@@ -43,19 +47,13 @@ def read(name: str) -> Transformer:
         ValueError: if there is no such preset and no such file, or the file lacks what is needed.
     """
     path = Path(name)
-    if name in TRANSFORMERS or not (path.exists() or path.suffix == ".json" or len(path.parts) > 1):
+    if name in TRANSFORMERS or not (os.path.exists(path) or path.suffix == ".json" or len(path.parts) > 1):
         return transformer(name)
-    file = path / "config.json" if path.is_dir() else path
-    try:
-        data = json.loads(file.read_bytes())
-    except OSError as error:
-        raise ValueError(f"wanted a config.json, but {file} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ValueError(f"wanted a config.json, but {file} is not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"wanted a config.json with named fields, but {file} holds a {type(data).__name__}")
+    file = path / "config.json" if os.path.isdir(path) else path
+    data = read_json(file, "a config.json")
     if isinstance(data.get("definition"), dict):
-        return from_definition(data["definition"])
+        with decoding(str(file), "an experiment that this version can read", "name its config.json"):
+            return from_definition(data["definition"])
     return from_config(data, str(file))
 
 
@@ -108,14 +106,14 @@ def from_definition(data: Mapping[str, Any]) -> Transformer:
     name = _class(model)
     if name == "Transformer":
         return Transformer(
-            layers=model["depth"],
-            width=model["width"],
-            heads=model["heads"],
-            ffn=model["hidden"] or 0,
-            head_dim=model["head_dim"],
+            layers=_whole(model, "depth", "its model"),
+            width=_whole(model, "width", "its model"),
+            heads=_whole(model, "heads", "its model"),
+            ffn=_optional(model, "hidden", "its model") or 0,
+            head_dim=_optional(model, "head_dim", "its model"),
             norm="none" if _class(model["norm"]) == "NoNorm" else "layer",
             kernel=kernel(_class(model["attention"])),
-            causal=model["causal"],
+            causal=model["causal"] is True,
         )
     if name != "AttentionLayer":
         known = "AttentionLayer, Transformer"
@@ -125,14 +123,14 @@ def from_definition(data: Mapping[str, Any]) -> Transformer:
         raise ValueError("the task does not say the width of a token; give a model whose task has `dim` or `inputs`")
     return Transformer(
         layers=1,
-        width=width,
-        heads=model["heads"],
+        width=_whole({"dim": width}, "dim", "its task"),
+        heads=_whole(model, "heads", "its model"),
         ffn=0,
-        head_dim=model["head_dim"],
-        out=model["output_dim"],
+        head_dim=_optional(model, "head_dim", "its model"),
+        out=_whole(model, "output_dim", "its model"),
         bias=False,
         norm="none",
-        residual=model["residual"],
+        residual=model["residual"] is True,
         kernel=kernel(_class(model["attention"])),
     )
 
@@ -152,7 +150,9 @@ def _sizes(data: Mapping[str, Any], names: Mapping[str, str], where: str) -> dic
 def _whole(data: Mapping[str, Any], name: str, where: str) -> int:
     value = data[name]
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{where}: {name} must be a whole number above 0, got {value!r}")
+        raise ValueError(f"{where}: {name} must be a whole number above 0, got {short(repr(value))}")
+    if value > _MOST:
+        raise ValueError(f"{where}: {name} must be at most {_MOST}, got {short(repr(value))}")
     return value
 
 

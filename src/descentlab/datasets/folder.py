@@ -52,8 +52,7 @@ def use(folder: str | os.PathLike[str]) -> None:
     Raises:
         DataError: if it is no folder.
     """
-    os.environ[VARIABLE] = str(Path(folder).absolute())
-    data_folder()
+    os.environ[VARIABLE] = str(_checked(Path(folder).absolute()))
 
 
 def data_folder() -> Path | None:
@@ -69,6 +68,10 @@ def data_folder() -> Path | None:
         folder = Path(named).expanduser()
     except RuntimeError as error:  # no such user
         raise DataError(f"--data or {VARIABLE} must name a folder, but {named!r} begins with no user's home") from error
+    return _checked(folder)
+
+
+def _checked(folder: Path) -> Path:
     if not os.path.isdir(folder):
         came = "a file" if os.path.exists(folder) else "nothing"
         raise DataError(f"--data or {VARIABLE} must name a folder, but there is {came} at {folder}; name another")

@@ -3,14 +3,13 @@
 from descentlab.formats.archives import is_tar, read_files, read_tar
 from descentlab.formats.base import DataError, decoding, read_bytes
 from descentlab.formats.idx import read_idx
-from descentlab.formats.json_fields import Fields, json_object, read_json
+from descentlab.formats.json_files import json_object, read_json
 from descentlab.formats.numpy_files import finite, read_npy, read_npz
 from descentlab.formats.packed import unpacked
 from descentlab.formats.tables import read_csv
 
 __all__ = [
     "DataError",
-    "Fields",
     "decoding",
     "finite",
     "is_tar",

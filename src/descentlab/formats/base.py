@@ -6,10 +6,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["DataError", "decoding", "read_bytes"]
+from descentlab._check import short
 
-_LONGEST = 200
-"""Characters of a decoder's own words that a message repeats."""
+__all__ = ["DataError", "decoding", "read_bytes"]
 
 
 class DataError(ValueError):
@@ -48,11 +47,7 @@ def _said(error: Exception) -> str:
         return "larger than the memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return _short(" ".join(str(error).split()) or type(error).__name__)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return short(" ".join(str(error).split()) or type(error).__name__)
 
 
 def read_bytes(path: str | os.PathLike[str], wanted: str = "a file", most: int | None = None) -> bytes:
@@ -83,4 +78,4 @@ def _explained(path: str | os.PathLike[str], wanted: str) -> Iterator[None]:
     except DataError:
         raise
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        raise DataError(f"wanted {wanted}, but {_short(str(path))} cannot be read: {_said(error)}") from error
+        raise DataError(f"wanted {wanted}, but {short(str(path))} cannot be read: {_said(error)}") from error

@@ -33,20 +33,23 @@ def read_npy(content: bytes, name: str) -> np.ndarray:
             the shape in their head says.
     """
     stream = io.BytesIO(content)
-    with decoding(name, "an array that numpy.save wrote", "write it again with numpy.save"), warnings.catch_warnings():
+    wanted, remedy = "an array that numpy.save wrote", "write it again with numpy.save"
+    with decoding(name, wanted, remedy), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about escapes in a damaged head, or one of Python 2
         shape, by_column, dtype = _head(stream)
     if dtype.hasobject or dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype is not None:
         held = "pickled objects" if dtype.hasobject else f"entries of type {dtype}"
         raise DataError(f"{name} holds {held}, plain numbers were wanted; write them with numpy.save or numpy.savez")
     came, size = len(content) - stream.tell(), math.prod(shape) * dtype.itemsize
-    if came != size or min(shape, default=1) < 0:
+    if came != size or not all(type(one) is int and one >= 0 for one in shape):
         raise DataError(
             f"{name} says that its array has the shape {shape}, {size:,} bytes, but it holds {came:,} bytes of them; "
             "write it again"
         )
-    flat = np.frombuffer(content, dtype=dtype, offset=stream.tell())
-    array = flat.reshape(shape, order="F" if by_column else "C")
+    with decoding(name, wanted, remedy):  # the shape may still have too many axes, or one that is too long beside a 0
+        array = np.frombuffer(content, dtype=dtype, offset=stream.tell()).reshape(
+            shape, order="F" if by_column else "C"
+        )
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -54,6 +57,8 @@ def _head(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
+    if version not in ((2, 0), (3, 0)):
+        raise ValueError(f"its format has the version {version}")
     return np.lib.format.read_array_header_2_0(stream)  # the third version differs in names of fields alone
 
 
