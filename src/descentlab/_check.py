@@ -39,6 +39,21 @@ def not_negative(owner: Any, name: str) -> None:
         raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
 
 
+def bytes_in_a_row(owner: Any, name: str) -> None:
+    """Raise unless the given array in field `name` is a text: bytes with one axis.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    value = getattr(owner, name).value
+    kind, shape = str(getattr(value, "dtype", "uint8")), tuple(getattr(value, "shape", (0,)))
+    if kind != "uint8" or len(shape) != 1:
+        raise ValueError(
+            f"{type(owner).__name__}.{name} must be the bytes of a text, uint8 with one axis, got {kind} of shape "
+            f"{shape}; give a text file, not an array of numbers"
+        )
+
+
 _VISIBLE = (
     {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
     | {0x7F: 0x2421}

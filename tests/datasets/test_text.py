@@ -187,3 +187,10 @@ def test_fields_that_tabs_separate_are_named(tmp_path):
 def test_a_length_of_zero_is_refused():
     with pytest.raises(ValueError, match="OwnText.length must be a finite number above 0, got 0"):
         OwnText(table("a,one", "b,two"), length=0)
+
+
+def test_an_array_of_numbers_is_no_content():
+    with pytest.raises(
+        ValueError, match="OwnText.content must be the bytes of a text, uint8 with one axis, got float64"
+    ):
+        OwnText(Given("it.npy", np.ones(400)))

@@ -202,6 +202,7 @@ def test_what_unpacks_to_far_more_than_it_is_is_refused():
         (bytes([0, 0, 8, 1]), "begin with the number 2051, got 2049"),
         (bytes([0, 0, 8, 3]) + b"\xff" * 12, r"it has 0 bytes for the shape \(4294967295, 4294967295, 4294967295\)"),
         (bytes([0, 0, 8, 3]), "it has 0 bytes for the shape"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 8 + bytes(4), "it is not an idx file"),
         (bytes([0, 0, 8, 3]) + (2).to_bytes(4, "big") * 3 + bytes(7), r"it has 7 bytes for the shape \(2, 2, 2\)"),
     ],
 )

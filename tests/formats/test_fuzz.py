@@ -31,6 +31,17 @@ def test_files_without_damage_are_read(name, tmp_path, monkeypatch):
         assert chosen.read(path) is not None
 
 
+@pytest.mark.parametrize("name", fuzzing.FORMATS)
+def test_format_and_number_decide_an_input(name, monkeypatch):
+    """Also at another time, which packers write into their files."""
+    numbers = range(1000, 1040)
+    inputs = [fuzzing.damaged(name, number) for number in numbers]
+    assert len(set(inputs)) > len(numbers) / 2
+    monkeypatch.setattr(fuzzing.time, "time", lambda: 1e9)
+    fuzzing._whole.cache_clear()
+    assert [fuzzing.damaged(name, number) for number in numbers] == inputs
+
+
 def hang(path):
     while True:
         pass

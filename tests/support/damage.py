@@ -120,14 +120,14 @@ def zipped(random: Random, data: bytes) -> bytes:
     method = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     names = ["inputs.npy", "targets.npy"] if random.random() < 0.8 else []
     names += random.sample(["query.npy", "value.npy", "output.npy", "other.npy", "a"], random.choice([0, 0, 1, 2]))
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
             fits = (3, 5, 4) if name == "inputs.npy" else random.choice([(3, 5), (3, 5, 1), (2, 4, 2), (3, 2)])
             shape = random.choice([fits, fits, fits, (0, 1), (), (3, 0), (4,)])
             bomb = method == zipfile.ZIP_DEFLATED and random.random() < 0.005
             whole = saved(np.ones((70_000_000,) if bomb else shape, "u1" if bomb else random.choice(["u1", "f8"])))
             odd = random.choice([claimed(random, b""), another_type(random, b""), b"a"])
-            archive.writestr(name, whole if random.random() < 0.7 else odd)
+            archive.writestr(zipfile.ZipInfo(name), whole if random.random() < 0.7 else odd, method)
     changed = bytearray(buffer.getvalue())
     if random.random() < 0.3:  # flags, method, sizes, or place of the first member, in the list at the end
         place = changed.find(b"PK\x01\x02") + random.choice([6, 8, 10, 20, 24, 42])
@@ -138,8 +138,8 @@ def zipped(random: Random, data: bytes) -> bytes:
 def packed(random: Random, data: bytes) -> bytes:
     """Packed with gzip, then damaged or not; seldom with very many equal bytes."""
     if random.random() < 0.02:
-        return gzip.compress(data + b"\0" * random.choice([10**6, 10**8]), 9)
-    whole = gzip.compress(data)
+        return gzip.compress(data + b"\0" * random.choice([10**6, 7 * 10**7]), 1, mtime=0)
+    whole = gzip.compress(data, mtime=0)
     return random.choice(ANY)(random, whole) if random.random() < 0.8 else whole
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descentlab._check import not_negative, positive
+from descentlab._check import bytes_in_a_row, not_negative, positive
 from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.documents import Documents, byte_examples, documents
 from descentlab.datasets.folder import cached
@@ -81,7 +81,7 @@ class OwnText(AbstractDataset):
         label_column: of a CSV file, the column of the classes.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of its range, or the content is no row of bytes.
 
     Examples:
         >>> rows = ["text,label", *(f"{i} is {word},{word}" for i in range(20) for word in ("good", "bad"))]
@@ -103,6 +103,7 @@ class OwnText(AbstractDataset):
         positive(self, "length")
         not_negative(self, "development")
         not_negative(self, "test")
+        bytes_in_a_row(self, "content")
 
     def load(self) -> Splits:
         """The examples: uint8 tokens of axes example and time, int32 classes.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from descentlab.formats.base import DataError
+from descentlab.formats.base import DataError, decoding
 from descentlab.formats.packed import unpacked
 
 __all__ = ["read_idx"]
@@ -37,4 +37,5 @@ def read_idx(content: bytes, name: str, axes: int) -> np.ndarray:
         )
     if len(data) - begin != math.prod(shape):
         raise DataError(f"{name} has {max(0, len(data) - begin):,} bytes for the shape {tuple(shape)}; get it again")
-    return np.frombuffer(data, dtype=np.uint8, offset=begin).reshape(shape)
+    with decoding(name, "an idx file"):  # an axis may be too long beside one of length 0
+        return np.frombuffer(data, dtype=np.uint8, offset=begin).reshape(shape)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._check import not_negative, positive, real
+from descentlab._check import bytes_in_a_row, not_negative, positive, real
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.given import Given
 from descentlab.tasks.base import AbstractTask
@@ -71,7 +71,7 @@ class TextWindows(AbstractTask):
         position_scale: weight p of the positions.
 
     Raises:
-        ValueError: if a size is not above 0, or the text is empty or too short for one window.
+        ValueError: if a size is not above 0, or the text is no row of bytes, or too short for one window.
     """
 
     text: Given = eqx.field(default_factory=bundled_text)
@@ -84,6 +84,7 @@ class TextWindows(AbstractTask):
         positive(self, "window")
         positive(self, "dim")
         not_negative(self, "position_scale")
+        bytes_in_a_row(self, "text")
         self._places(1)
 
     def _places(self, count: int) -> int:
