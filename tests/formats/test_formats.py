@@ -282,7 +282,7 @@ def test_a_negative_size_in_a_tar_archive_is_refused_and_not_gone_round_for_ever
     whole[1536 + 124 : 1536 + 136] = b"\xff" * 10 + b"\xf6\x00"  # 2,560 bytes back: the first head again
     whole[1536 + 148 : 1536 + 156] = b" " * 8
     whole[1536 + 148 : 1536 + 156] = b"%06o\0 " % sum(whole[1536:2048])
-    refused("it is damaged: it says that 'b' has -2560 bytes", files, bytes(whole))
+    refused("it is damaged", files, bytes(whole))  # newer Pythons see it themselves
 
 
 def test_links_and_files_with_holes_are_named_where_they_are_wanted():
