@@ -13,8 +13,6 @@ import os
 import signal
 import threading
 
-from descentlab._check import printable
-
 __all__ = ["STOPPED", "finish", "say", "watch"]
 
 STOPPED = 130
@@ -29,6 +27,8 @@ def say(sentence: str) -> None:
     Args:
         sentence: one line that begins with "stopped".
     """
+    from descentlab._check import printable  # not above: what is imported there delays the watch
+
     global _sentence  # noqa: PLW0603 a process has one answer
     _sentence = printable(sentence)
 
