@@ -77,7 +77,10 @@ def from_config(data: Mapping[str, Any], where: str = "config.json") -> Transfor
         return Transformer(**sizes, ffn=ffn, causal=True, vocabulary=_optional(data, "vocab_size", where) or 0)
     sizes = _sizes(data, _OTHERS, where)
     if "rms_norm_eps" not in data:
-        causal = bool(data.get("is_decoder")) or any("CausalLM" in str(one) for one in data.get("architectures") or ())
+        named = data.get("architectures") or []
+        if not isinstance(named, list):
+            raise ValueError(f"{where}: architectures must be a list, got {short(repr(named))}")
+        causal = bool(data.get("is_decoder")) or any("CausalLM" in str(one) for one in named)
         words = (_optional(data, "vocab_size", where) or 0) if causal else 0
         return Transformer(**sizes, causal=causal, vocabulary=words)
     return Transformer(
