@@ -31,7 +31,7 @@ from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = ["NUMERICS", "Store", "StoreError", "versions"]
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised when a change of the package changes results; runs of another number are not reused."""
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError, pl.exceptions.PolarsError)

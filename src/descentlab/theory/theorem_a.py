@@ -36,7 +36,9 @@ ROUNDING = 1e-9
 
 def _contraction(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
     """(1 - eta lambda_i)^(2t), axes step and mode; 1 - eta lambda is 0 at the largest eigenvalue, up to rounding."""
-    logs = np.log(np.maximum(np.abs(1 - step_size * spectrum[0]), 1e-300))
+    shrink = step_size * spectrum[0].astype(np.float64)
+    # |1 - x| = 1 - min(x, 2 - x) where x is at least 0: the logarithm keeps the digits of a small x.
+    logs = np.log1p(-np.minimum(np.minimum(shrink, 2 - shrink), 1 - 2.0**-53))
     return np.exp(2 * np.asarray(steps)[:, None] * logs)
 
 
@@ -64,7 +66,10 @@ def condition_number(spectrum: np.ndarray) -> float:
 
 
 def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
-    """The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite beyond 1e15.
+    r"""The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite where there is none.
+
+    It is as accurate as the eigenvalues: to a part $2\delta\sigma_{\max}/\sigma_{\min}$ of itself where singular values
+    have the error $\delta\sigma_{\max}$, and to a part $10^{-15}$ where it exceeds the integers of double precision.
 
     Raises:
         ValueError: if the step is too long for the loss to fall at every step.
@@ -72,15 +77,13 @@ def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
     if step_size * spectrum[0].max() > 2:
         raise ValueError(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
     wanted = tolerance * 0.5 * spectrum[1].sum()
-    if least_squares_floor(spectrum) > wanted:
+    limit = modal_loss(spectrum, step_size, np.asarray([1e300]))[0]
+    if not (limit <= wanted and least_squares_floor(spectrum) <= wanted):
         return np.inf
     low, high = -1.0, 1.0
     while modal_loss(spectrum, step_size, np.asarray([high]))[0] > wanted:
         low, high = high, 4 * high
-        if high > 1e15:
-            return np.inf
-    while high - low > 1:
-        middle = np.floor((low + high) / 2)
+    while high - low > 1 and low < (middle := np.floor(low / 2 + high / 2)) < high:
         reached = modal_loss(spectrum, step_size, np.asarray([middle]))[0] <= wanted
         low, high = (low, middle) if reached else (middle, high)
     return float(high)

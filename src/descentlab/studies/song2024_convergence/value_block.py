@@ -26,6 +26,7 @@ from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
 from descentlab.theory.claim import About, Claim, at_least, at_most, close
+from descentlab.theory.soundness import of_double
 
 SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
 """Heads and token width below, at and above HD = Nn = 20."""
@@ -236,7 +237,7 @@ def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
         f"{beyond} lanes are predicted beyond the cap: not reached.",
     )
     crossing = np.asarray([*np.asarray(late) / TOLERANCE, *TOLERANCE / np.asarray(early)])
-    return at_most(about, crossing, 1.0, slack=1e-6)
+    return of_double(trajectories(list(runs)), at_most(about, crossing, 1.0, slack=1e-6))
 
 
 def _scale(run: Run) -> float:
