@@ -1,7 +1,6 @@
 """`certify`: will gradient descent train this? for a user's own arrays, text or sizes, without a study."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from descentlab.formats import DataError, finite, read_bytes, read_npz
 from descentlab.given import Given
 from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
 from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
+from descentlab.theory.certificates import rounded_up
 
 __all__ = ["main"]
 
@@ -182,18 +182,20 @@ def _shown(answer: Any) -> Group:
     table.add_column("applies", width=7)
     table.add_column("what stands in the way", ratio=3)
     for name in ("factor", "step", "steps"):
-        table.add_column(name, justify="right", width=9, no_wrap=True)
+        table.add_column(name, justify="right", width=11, no_wrap=True)
     for row in answer.rows:
         certificate = Text(row.name)
         certificate.append(f"\n{row.source}", style="dim")
         reason = Text(row.obstacle)
         reason.append(f"{chr(10) if row.obstacle else ''}{row.detail}", style="dim")
         applies = Text("yes", style="green") if row.applies else Text("no", style="yellow")
-        table.add_row(certificate, applies, reason, *(_amount(n) for n in (row.factor, row.step, row.steps)))
+        factor = row.factor if row.factor is None or row.applies else rounded_up(row.factor, 3)
+        table.add_row(certificate, applies, reason, display.number(factor), _exact(row.step), _exact(row.steps))
     advice = [Text("What to change:", style="bold"), *(Text(f"- {line}") for line in answer.advice)]
     ending = [Text(answer.ending)] if answer.ending else []
     return Group(Text(answer.sentence, style="bold"), *ending, table, *(advice if answer.advice else ()))
 
 
-def _amount(value: float | None) -> str:
-    return "∞" if value == math.inf else display.number(value)
+def _exact(value: float | None) -> str:
+    """A number of at most six digits, which are all shown: a step was rounded down to them, steps up."""
+    return "–" if value is None else f"{value:.6g}"

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
-from descentlab._types import Array, PyTree
+from descentlab._types import Array, Float, Int, PyTree
 from descentlab.curvature import dense_extremes, lanczos_extremes
 from descentlab.curvature.gram import DENSE_ROWS
 from descentlab.objective import Objective
@@ -26,6 +26,7 @@ __all__ = [
     "ModalSpectrum",
     "TokenRank",
     "certain_smallest",
+    "distinct_tokens",
     "feature_matrix",
     "jacobian_modes",
     "rank_of",
@@ -214,9 +215,14 @@ class TokenRank(AbstractProbe):
 def _token_rank(inputs: Array) -> Array:
     tokens = inputs.reshape(-1, inputs.shape[-1])
     ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
-    equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
-    distinct = jnp.sum(~jnp.any(jnp.tril(equal, -1), axis=-1)) * 1.0
+    distinct = distinct_tokens(inputs) * 1.0
     return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1)), distinct])
+
+
+def distinct_tokens(inputs: Float[Array, "batch time dim"]) -> Int[Array, ""]:
+    """How many tokens differ from all before them in their sample."""
+    equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
+    return jnp.sum(~jnp.any(jnp.tril(equal, -1), axis=-1))
 
 
 def _rank(matrix: Array) -> Array:

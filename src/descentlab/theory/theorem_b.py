@@ -20,7 +20,7 @@ from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import in_float64
-from descentlab.probes.spectra import certain_smallest, jacobian_modes
+from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular_error
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import geometry, jacobian_lipschitz, largest_radius
 
@@ -30,14 +30,14 @@ LABELS = ("sigma_min", "sigma_max", "residual", "radius", "beta", "ratio", "step
 
 
 def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Array, Array]:
-    r"""$\sigma_0$ (see `certain_smallest`) and $\sigma_{\max}$ from the singular values of J, one a row.
+    r"""A lower bound of $\sigma_0$ (see `certain_smallest`) and an upper one of $\sigma_{\max}$.
 
     Args:
-        singular: of `jacobian_modes`, largest first.
+        singular: the singular values of J, of `jacobian_modes`.
         params: the trained blocks.
     """
-    columns = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return certain_smallest(singular, (singular.shape[0], columns)), singular[0]
+    shape = (singular.shape[0], sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return certain_smallest(singular, shape), singular[0] * (1 + singular_error(shape, singular.dtype))
 
 
 def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> Float[Array, " constant"]:
@@ -116,28 +116,31 @@ class LipschitzSearch(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The largest quotient found, and the claimed bound."""
-        return in_float64(self._search, point)
+        # Drawn out here: in a program of single precision JAX has no random numbers of double precision.
+        keys = jax.random.split(jax.random.key(0), 3)
+        size = sum(leaf.size for leaf in jax.tree.leaves(point.params))
+        moves = jax.random.normal(keys[0], (self.points, 4, size))
+        left = jax.random.normal(keys[1], (self.points, point.objective.targets.size))
+        shares = jax.random.uniform(keys[2], (self.points,))
+        return in_float64(self._search, point, moves, left, shares)
 
-    def _search(self, objective: Objective, params: PyTree) -> Array:
+    def _search(self, objective: Objective, params: PyTree, *drawn: Array) -> Array:
         constants = _constants(objective, params)
         beta, radius = constants[4], constants[3]
         flat, unravel = ravel_pytree(params)
+        moves, left, shares = drawn
+        units = _unit(moves)
+        places = flat + radius * shares[:, None] * units[:, 0]
 
         def function(vector: Array) -> Array:
             return objective.residual(unravel(vector))
 
-        keys = jax.random.split(jax.random.key(0), self.points)
-        slopes = jax.vmap(functools.partial(self._steepest, function, flat, radius))(keys)
-        far = jax.vmap(functools.partial(_quotient, objective, params, radius))(keys)
+        slopes = jax.vmap(functools.partial(self._steepest, function))(places, _unit(left), units[:, 1])
+        far = jax.vmap(functools.partial(_quotient, objective, params))(radius * units[:, 2], radius * units[:, 3])
         return jnp.stack([jnp.maximum(slopes.max(), far.max()), beta])
 
-    def _steepest(self, function: Callable, centre: Array, radius: Array, key: Array) -> Array:
-        """The largest second derivative found at one random point of the ball."""
-        keys = jax.random.split(key, 4)
-        at = centre + radius * jax.random.uniform(keys[3]) * _unit(jax.random.normal(keys[0], centre.shape))
-        rows = eqx.filter_eval_shape(function, centre).shape
-        left = _unit(jax.random.normal(keys[1], rows))
-        second = _unit(jax.random.normal(keys[2], centre.shape))
+    def _steepest(self, function: Callable, at: Array, left: Array, second: Array) -> Array:
+        """The largest second derivative found at a point, from a first guess of two of its three directions."""
 
         def pairing(vector: Array, left: Array, direction: Array) -> Array:
             return left @ jax.jvp(function, (vector,), (direction,))[1]
@@ -149,7 +152,7 @@ class LipschitzSearch(AbstractProbe):
             change = jax.jvp(lambda vector: jax.jvp(function, (vector,), (second,))[1], (at,), (first,))[1]
             return _unit(change), first, jnp.linalg.norm(change)
 
-        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros_like(radius)))[2]
+        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros((), at.dtype)))[2]
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
@@ -157,14 +160,14 @@ class LipschitzSearch(AbstractProbe):
         return ("found", "bound")
 
 
-def _unit(vector: Array) -> Array:
-    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
+def _unit(vectors: Array) -> Array:
+    lengths = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / jnp.maximum(lengths, jnp.finfo(vectors.dtype).tiny)
 
 
-def _quotient(objective: Objective, params: PyTree, radius: Array, key: Array) -> Array:
-    """||J(a) - J(b)|| / ||a - b|| for two random points on the sphere of the ball."""
+def _quotient(objective: Objective, params: PyTree, one: Array, other: Array) -> Array:
+    """||J(a) - J(b)|| / ||a - b|| for two points, given as moves from the centre."""
     flat, unravel = ravel_pytree(params)
-    moves = [radius * _unit(jax.random.normal(k, flat.shape)) for k in jax.random.split(key)]
-    jacobians = [objective.jacobian(unravel(flat + move)) for move in moves]
+    jacobians = [objective.jacobian(unravel(flat + move)) for move in (one, other)]
     gram = (jacobians[0] - jacobians[1]) @ (jacobians[0] - jacobians[1]).T
-    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(moves[0] - moves[1])
+    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(one - other)

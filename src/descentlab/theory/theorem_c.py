@@ -17,7 +17,7 @@ from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe, feature_matrix
 from descentlab.probes.precision import in_float64
-from descentlab.probes.spectra import certain_smallest
+from descentlab.probes.spectra import certain_smallest, singular_error
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 
@@ -84,11 +84,12 @@ def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]
 
 
 def _features(objective: Objective, params: PyTree) -> tuple[Array, Array]:
-    """The last and the first singular value of B; the last is 0 where B has not full row rank."""
+    """A lower bound of the last singular value of B, 0 where it has not full row rank, and an upper one of the first."""
     features = feature_matrix(objective, params)
     singular = jnp.linalg.svd(features, compute_uv=False)
     smallest = certain_smallest(singular, features.shape)
-    return jnp.where(features.shape[1] >= features.shape[0], smallest, 0.0), singular[0]
+    largest = singular[0] * (1 + singular_error(features.shape, features.dtype))
+    return jnp.where(features.shape[1] >= features.shape[0], smallest, 0.0), largest
 
 
 def _least_output(output: Float[Array, "heads head out"]) -> Array:
