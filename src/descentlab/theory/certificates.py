@@ -283,7 +283,9 @@ def _row_a(facts: Facts, tolerance: float) -> Row:
     name, page = ("Theorem A", "theorem_a.md") if block == "value" else ("Theorem A'", "theorem_a_prime.md")
     row = Row(name, f"docs/theory/{page}", False)
     if facts.rank < facts.rows:
-        detail = f"least-squares floor {facts.floor:.3g} f_0" + ("" if facts.rank == facts.possible else ", if they are 0")
+        detail = f"least-squares floor {facts.floor:.3g} f_0" + (
+            "" if facts.rank == facts.possible else ", if they are 0"
+        )
         missing = f"the Gram matrix of the {block} block has rank {facts.rank}, {facts.rows} is needed"
         obstacle = missing if facts.rank == facts.possible else _below(facts)
         return dataclasses.replace(row, obstacle=obstacle, factor=facts.rows / max(facts.rank, 1), detail=detail)
@@ -300,9 +302,10 @@ def _row_a(facts: Facts, tolerance: float) -> Row:
 
 def _modal_steps(facts: Facts, step: float, tolerance: float) -> str:
     """The number of steps by the modal formula, with as many digits as the smallest singular value allows."""
-    steps = steps_to(facts.spectrum, step, tolerance)
-    error = 2 * steps * facts.error / float(facts.singular[-1])
-    return f"exactly {steps:.0f}" if error < 0.5 and steps < 10**DIGITS else f"about {steps:.3g}"
+    steps, error = steps_to(facts.spectrum, step, tolerance), 2 * facts.error / float(facts.singular[-1])
+    if steps < 10**DIGITS and steps * error < 0.5:
+        return f"exactly {steps:.0f}"
+    return f"about {steps:.{min(DIGITS, max(1, int(-math.log10(error))))}g}"
 
 
 def _below(facts: Facts) -> str:

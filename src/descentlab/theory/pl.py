@@ -29,8 +29,8 @@ def _at(series: Series, steps: np.ndarray) -> np.ndarray:
 def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t)$ wherever $f_t > 10^{-20} f_0$, up to rounding.
 
-    Allowed are the error of the smallest eigenvalue and $4096\,\epsilon\,\lambda_{\max}(K_t)$, which is $10^{-12}$ of the
-    largest in double precision. Gradient and loss come from one residual, so that nothing is lost where both are small.
+    Allowed are the error of the smallest eigenvalue and $4096\,\epsilon\,\lambda_{\max}(K_t)$, in double precision
+    $10^{-12}$ of the largest. Gradient and loss come from one residual, so that nothing is lost where both are small.
 
     Args:
         about: what the claim is called.

@@ -10,7 +10,6 @@ Constants are found in double precision, and $\sigma_0$ is a lower bound: the co
 import functools
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree

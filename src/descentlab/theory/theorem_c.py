@@ -5,7 +5,7 @@ r the root of $C_1(r)\,r = \lambda_B/2$, $\mu = \omega^2\lambda_B^2/4$, $b = \|B
 norm of a value matrix that training can reach: if $2\sqrt H\,C_1 w v \|r_0\| \le \mu r$ and the step is at most
 $1/L_f$, then
 $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t. Proof: `docs/theory/theorem_c.md`.
-Constants are found in double precision, and $\lambda_B$ and $\omega$ are lower bounds: computed values less their errors.
+Constants are found in double precision; $\lambda_B$ and $\omega$ are lower bounds, computed values less their errors.
 """
 
 import jax
@@ -84,7 +84,7 @@ def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]
 
 
 def _features(objective: Objective, params: PyTree) -> tuple[Array, Array]:
-    """A lower bound of the last singular value of B, 0 where it has not full row rank, and an upper one of the first."""
+    """A lower bound of the last singular value of B, 0 without full row rank, and an upper bound of the first."""
     features = feature_matrix(objective, params)
     singular = jnp.linalg.svd(features, compute_uv=False)
     smallest = certain_smallest(singular, features.shape)
