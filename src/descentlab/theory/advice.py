@@ -60,12 +60,15 @@ def advise(facts: Facts, tolerance: float) -> list[Advice]:
     """
     if facts.loss == 0:
         return []
-    changes = [_ranked(facts) if facts.rank < facts.rows else _other_scale(facts)]
+    first = _ranked(facts) if facts.rank < facts.rows else _other_scale(facts)
+    steps = [(facts, first)]
+    if first is not None and facts.rank < facts.rows:
+        steps.append((first.facts, _ample_heads(facts, first.facts)))
     if not facts.linear and "value" in facts.trained:
-        changes.append(_louder(facts))
+        steps.append((facts, _louder(facts)))
     found = []
-    for change in changes:
-        gain = "" if change is None else _gain(facts, change.facts, tolerance)
+    for before, change in steps:
+        gain = "" if change is None else _gain(before, change.facts, tolerance)
         if change is not None and gain:
             found.append(Advice(f"{change.words}: {gain}.", change.facts.experiment))
     return found
@@ -179,6 +182,14 @@ def _more_heads(facts: Facts) -> _Change | None:
             sizes = f"(model.heads {count}, model.head_dim {facts.head_dim})"
             return _Change(f"K has rank {facts.rank} of {facts.rows}: take {count} heads {sizes}", after)
     return None
+
+
+def _ample_heads(facts: Facts, ranked: Facts) -> _Change | None:
+    """Four times the heads that just suffice for full rank, where more heads were taken for it."""
+    heads = [value_at(one.experiment, "model.heads") for one in (facts, ranked)]
+    if heads[0] == heads[1] or 4 * ranked.columns * ranked.rows > ENTRIES:
+        return None
+    return _Change(f"beyond that, take {4 * heads[1]} heads", _with(ranked, {"model.heads": 4 * heads[1]}))
 
 
 def _louder(facts: Facts) -> _Change | None:
