@@ -147,10 +147,10 @@ def _awake(facts: Facts) -> _Change | None:
 
 def _other_scale(facts: Facts) -> _Change | None:
     """Query and key at the scale of those tried at which K has the highest rank, and is conditioned best."""
-    before = [getattr(value_at(facts.experiment, f"model.{name}"), "scale", None) for name in ("query", "key")]
+    names = ("query", "key")
+    before = [float(getattr(value_at(facts.experiment, f"model.{name}"), "scale", 0.0)) for name in names]
     if not all(before) or facts.possible < facts.rows:
         return None
-    names = ("query", "key")
     tried = [
         _with(facts, {f"model.{name}.scale": factor * old for name, old in zip(names, before, strict=True)})
         for factor in SCALES

@@ -185,7 +185,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
             )
         # Arrays are traced and numbers are not: experiments that differ in floats share a program.
         floats = jax.tree.map(jnp.asarray, floats)
-        found = jax.tree.map(np.asarray, _measured(floats, rest, np.uint32(seed)))
+        found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32)))
     if not math.isfinite(found["loss"]):
         raise ValueError(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
     labels = {"b": theorem_b.LABELS, "c": theorem_c.LABELS, "query": query_block.LABELS}
