@@ -246,6 +246,7 @@ ASKED = {
     "value, softmax": problem(**{"model.attention": Softmax()}, trained=("value",)),
     "value, small scale": problem(**{"model.query.scale": 0.05, "model.key.scale": 0.2}, trained=("value",)),
     "output below its threshold": problem(**WIDE, trained=("output",)),
+    "output, of values that are zero": problem(trained=("output",)),
     "query, key and value": problem(**WIDE, trained=TRAINED),
     "all blocks": problem(**WIDE, trained=(*TRAINED, "output")),
     "query": problem(**WIDE, trained=("query",), data=FullBatch(4)),
@@ -277,6 +278,12 @@ def test_every_advice_achieves_what_it_says(asked):
                 said = float(re.search(r"L/mu (?:falls from \S+ to )?(\d\S*\d)", advice.text)[1])
                 assert said == pytest.approx((singular[0] / singular[-1]) ** 2, rel=6e-3)
     assert given or asked.trained == ("query",)
+
+
+def test_where_nothing_can_move_the_block_that_is_zero_is_named():
+    answer = certify(ASKED["output, of values that are zero"])
+    assert answer.sentence == "No: whatever the step, the loss cannot fall below 1 f_0 with these blocks trained."
+    assert answer.advice[0].startswith("start the block value at scale 1 instead of zero, and K has rank 4 of 6: take")
 
 
 def test_training_the_query_alone_gets_no_advice_on_the_rank_of_the_features():
