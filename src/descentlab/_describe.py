@@ -10,12 +10,13 @@ import hashlib
 import importlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
+from descentlab._definition import Untraced
 from descentlab.given import Given
 
 __all__ = ["describe", "digest", "given_arrays", "replace_at", "restore", "structure", "value_at"]
@@ -34,6 +35,11 @@ def describe(definition: Any) -> Any:
         TypeError: if something in it is neither a definition nor plain data.
         ValueError: if a number is not finite.
     """
+    return _described(definition, outline=False)
+
+
+def _described(definition: Any, *, outline: bool) -> Any:
+    """The description; in outline with a word in the place of every float that may be traced."""
     if isinstance(definition, Given):
         value = definition.value
         return {
@@ -44,16 +50,19 @@ def describe(definition: Any) -> Any:
         }
     if isinstance(definition, eqx.Module):
         kind = type(definition)
-        fields = {f.name: describe(getattr(definition, f.name)) for f in dataclasses.fields(kind)}
-        return {"class": f"{kind.__module__}:{kind.__qualname__}"} | fields
+        data = {"class": f"{kind.__module__}:{kind.__qualname__}"}
+        for field in dataclasses.fields(kind):
+            traced = not (isinstance(definition, Untraced) or field.metadata.get("static", False))
+            data[field.name] = _described(getattr(definition, field.name), outline=outline and traced)
+        return data
     if isinstance(definition, Mapping):
-        return {str(name): describe(value) for name, value in definition.items()}
+        return {str(name): _described(value, outline=outline) for name, value in definition.items()}
     if isinstance(definition, list | tuple):
-        return [describe(value) for value in definition]
+        return [_described(value, outline=outline) for value in definition]
     if isinstance(definition, float) and not math.isfinite(definition):
         raise ValueError(f"a definition holds finite numbers only, got {definition}")
     if definition is None or isinstance(definition, bool | int | float | str):
-        return definition
+        return "float" if outline and isinstance(definition, float) else definition
     raise TypeError(
         f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}"
     )
@@ -92,23 +101,25 @@ def _hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _map_leaves(data: Any, change: Callable[[Any], Any]) -> Any:
+def _nameless(data: Any) -> Any:
+    """The description without the names of given arrays."""
     if isinstance(data, dict):
         names = {name: value for name, value in data.items() if not (name == "given" and "sha256" in data)}
-        return {name: _map_leaves(value, change) for name, value in names.items()}
-    if isinstance(data, list):
-        return [_map_leaves(value, change) for value in data]
-    return change(data)
+        return {name: _nameless(value) for name, value in names.items()}
+    return [_nameless(value) for value in data] if isinstance(data, list) else data
 
 
 def digest(definition: Any) -> str:
     """32 hexadecimal digits that identify a definition; names of given arrays do not count, their content does."""
-    return _hash(_map_leaves(describe(definition), lambda leaf: leaf))
+    return _hash(_nameless(describe(definition)))
 
 
 def structure(definition: Any) -> str:
-    """The digest with every float left out: equal for definitions that can share one compiled program."""
-    return _hash(_map_leaves(describe(definition), lambda leaf: "float" if isinstance(leaf, float) else leaf))
+    """The digest with every float left out that may be traced: equal for definitions that can share one program.
+
+    Floats of a data set, of a schedule and of what else is `Untraced` stay, and so do those of static fields.
+    """
+    return _hash(_nameless(_described(definition, outline=True)))
 
 
 def given_arrays(definition: Any) -> dict[str, Given]:

@@ -1,13 +1,14 @@
 """An experiment: everything that determines a run but its seed."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from descentlab._check import not_negative
+from descentlab._definition import Definition
 from descentlab._describe import digest
 from descentlab._tree import block_names, named, split, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
@@ -21,11 +22,12 @@ from descentlab.tasks import AbstractTask, Classification, TokenRegression
 __all__ = ["Experiment", "check", "start", "stored"]
 
 
-def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
+def _names(names: Iterable[str] | None) -> Any:
+    """Names as a tuple; one name alone stays what it is and is refused, since its letters are no names."""
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
-class Experiment(eqx.Module):
+class Experiment(Definition):
     """The definition of a run.
 
     Args:
@@ -41,7 +43,7 @@ class Experiment(eqx.Module):
             blocks, while kernel, task, optimizer and trained blocks may be others.
 
     Raises:
-        ValueError: if `steps` is below 0, `precision` unknown, or there is no probe.
+        ValueError: if a field holds something of another class, `steps` is below 0, or there is no probe.
     """
 
     task: AbstractTask | Classification = TokenRegression()
@@ -56,8 +58,6 @@ class Experiment(eqx.Module):
 
     def __check_init__(self):
         not_negative(self, "steps")
-        if self.precision not in ("float32", "float64"):
-            raise ValueError(f"Experiment.precision must be float32 or float64, got {self.precision!r}")
         if not self.probes:
             raise ValueError("Experiment.probes must name at least one probe, got none; add Loss()")
 

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 
 __all__ = ["ZERO_LOSS", "AbstractLossFunction", "CrossEntropy", "Examples", "Objective", "Splits", "SquaredError"]
@@ -50,7 +51,7 @@ class Splits(NamedTuple):
     test: Examples
 
 
-class AbstractLossFunction(eqx.Module):
+class AbstractLossFunction(Definition):
     """How outputs are compared with targets."""
 
     @abstractmethod

@@ -2,15 +2,15 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import numpy as np
 
 from descentlab._check import positive
+from descentlab._definition import Untraced
 
 __all__ = ["AbstractSchedule", "At", "Every", "LogSpaced"]
 
 
-class AbstractSchedule(eqx.Module):
+class AbstractSchedule(Untraced):
     """Which steps of a run are recorded."""
 
     @abstractmethod

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from descentlab._describe import structure
+from descentlab._definition import Untraced
+from descentlab._describe import digest, structure
 from descentlab._tree import named
 from descentlab._types import Array, Int, PRNGKeyArray, PyTree
 from descentlab.experiment import Experiment, check, start, stored
@@ -79,7 +80,8 @@ class Lanes:
     @functools.cached_property
     def _varying(self) -> tuple[PyTree, PyTree]:
         # Kept, because it takes 0.2 ms a lane and every segment asks for it.
-        floats, rest = zip(*(eqx.partition(one, _is_float) for one in self.experiments), strict=True)
+        whole = functools.partial(jax.tree.map, _Whole.of, is_leaf=_is_untraced)
+        floats, rest = zip(*(eqx.partition(whole(one), _is_float) for one in self.experiments), strict=True)
         dtype = np.float64 if self.first.precision == "float64" else np.float32
         return jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=dtype), *floats), rest[0]
 
@@ -91,6 +93,37 @@ class Lanes:
     def stacked_ends(self) -> Mapping[str, np.ndarray] | None:
         """The blocks at the end of the origins, stacked over lanes."""
         return jax.tree.map(lambda *arrays: np.stack(arrays), *self.ends) if self.ends else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Whole:
+    """A part of a definition of which a compiled program traces nothing; one that differs needs another program."""
+
+    definition: Untraced
+
+    @staticmethod
+    def of(part: PyTree) -> PyTree:
+        """The part, in one piece if nothing of it may be traced."""
+        return _Whole(part) if _is_untraced(part) else part
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return digest(self.definition)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Whole) and self._digest == other._digest)
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+
+def _is_untraced(part: PyTree) -> bool:
+    return isinstance(part, Untraced)
+
+
+def _experiment(floats: PyTree, rest: PyTree) -> Experiment:
+    """A lane's experiment inside a program."""
+    return jax.tree.map(lambda leaf: leaf.definition if isinstance(leaf, _Whole) else leaf, eqx.combine(floats, rest))
 
 
 class Lane(eqx.Module):
@@ -224,7 +257,7 @@ def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, 
 
 def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
     """One lane before its first step."""
-    experiment = eqx.combine(floats, rest)
+    experiment = _experiment(floats, rest)
     key = jax.random.key(seed)
     objective, params = start(experiment, key=key, stored=held, end=end)
     lane = Lane(objective, params, key)
@@ -263,7 +296,7 @@ def _together(constants: PyTree, lanes: int) -> int:
 def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTree, lane: Lane, carry: Carry) -> Carry:
     """One lane's steps between two bounds."""
     rest, held = shared
-    experiment = eqx.combine(floats, rest)
+    experiment = _experiment(floats, rest)
     arrays, structure = eqx.partition(carry, eqx.is_array)
 
     def body(step: Array, arrays: PyTree) -> PyTree:
@@ -325,11 +358,10 @@ def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:
 
 def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory]:
     """The result of each lane, once all steps are made; values after a lane ended early are NaN."""
-    experiment = lanes.first
     model = jax.tree.map(np.asarray, eqx.filter(constants.objective.model(carry.params), eqx.is_array))
     carry = jax.tree.map(np.asarray, carry)
     results = []
-    for i, seed in enumerate(lanes.seeds):
+    for i, (experiment, seed) in enumerate(zip(lanes.experiments, lanes.seeds, strict=True)):
         ended = int(carry.ended[i])
         series = {}
         for name, probe in experiment.probes.items():

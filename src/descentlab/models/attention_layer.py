@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax
 from descentlab.models.base import AbstractArchitecture
@@ -15,7 +16,7 @@ from descentlab.models.initializers import AbstractInit, Normal
 __all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken"]
 
 
-class AbstractReadout(eqx.Module):
+class AbstractReadout(Definition):
     """What is read out of a sequence of vectors."""
 
     @abstractmethod

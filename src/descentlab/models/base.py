@@ -2,12 +2,11 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
 
 
-class AbstractArchitecture(eqx.Module):
+class AbstractArchitecture(Definition):
     """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs."""
 
     @property

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
 from descentlab.attention.base import product
@@ -18,7 +19,7 @@ from descentlab.models.output_layer import AbstractOutputLayer, Classify
 __all__ = ["AbstractActivation", "Encoder", "GELU", "Identity", "Rectifier", "Transformer", "TransformerLayer"]
 
 
-class AbstractActivation(eqx.Module):
+class AbstractActivation(Definition):
     """The function between the two layers of a feed-forward branch, entry by entry."""
 
     @abstractmethod
