@@ -7,19 +7,24 @@ stored. Nothing else describes an experiment.
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
-from descentlab._definition import Untraced
+from descentlab._classes import class_at
+from descentlab._definition import DefinitionError, Untraced
 from descentlab.given import Given
 
 __all__ = ["describe", "digest", "given_arrays", "replace_at", "restore", "structure", "value_at"]
+
+
+_GIVEN = {"given", "sha256", "shape", "dtype"}
+"""What the description of a given array says."""
 
 
 def describe(definition: Any) -> Any:
@@ -68,32 +73,37 @@ def _described(definition: Any, *, outline: bool) -> Any:
     )
 
 
-def restore(data: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | Path] = ()) -> Any:
     """The definition that `describe` turned into `data`.
 
     Args:
         data: what `describe` returned, also after a round trip through JSON.
         arrays: the given arrays by SHA-256.
+        files: Python files in which classes are looked for that are neither of the package nor of a module that is
+            imported already; a file is run under the name of the module that it stands for. Nothing else is imported.
 
     Returns:
         An equal definition; lists come back as tuples.
 
     Raises:
         KeyError: if a given array is missing from `arrays`.
-        ImportError: if a class of the definition cannot be imported.
+        DefinitionError: if a class of the definition is missing, or its fields are others.
     """
-    if isinstance(data, dict) and "given" in data:
+    if _is_given(data):
         return Given(data["given"], arrays[data["sha256"]])
-    if isinstance(data, dict) and "class" in data:
-        module, _, name = data["class"].partition(":")
-        kind = getattr(importlib.import_module(module), name)
-        if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
-            raise ImportError(f"{data['class']} is not a definition")
-        return kind(**{name: restore(value, arrays) for name, value in data.items() if name != "class"})
+    if isinstance(data, dict) and isinstance(data.get("class"), str):
+        kind = class_at(data["class"], files)
+        here = {field.name for field in dataclasses.fields(kind)}
+        if others := here.symmetric_difference(data.keys() - {"class"}):
+            side = "here" if others & here else "in the kept definition"
+            raise DefinitionError(
+                f"{kind.__name__} has the field {min(others)!r} only {side}, which is of another version of the class"
+            )
+        return kind(**{name: restore(value, arrays, files) for name, value in data.items() if name != "class"})
     if isinstance(data, dict):
-        return {name: restore(value, arrays) for name, value in data.items()}
+        return {name: restore(value, arrays, files) for name, value in data.items()}
     if isinstance(data, list):
-        return tuple(restore(value, arrays) for value in data)
+        return tuple(restore(value, arrays, files) for value in data)
     return data
 
 
@@ -101,11 +111,17 @@ def _hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def _is_given(data: Any) -> bool:
+    """Whether this describes a given array, and no dictionary with such names."""
+    return isinstance(data, dict) and data.keys() == _GIVEN and isinstance(data["given"], str)
+
+
 def _nameless(data: Any) -> Any:
     """The description without the names of given arrays."""
+    if _is_given(data):
+        return {name: value for name, value in data.items() if name != "given"}
     if isinstance(data, dict):
-        names = {name: value for name, value in data.items() if not (name == "given" and "sha256" in data)}
-        return {name: _nameless(value) for name, value in names.items()}
+        return {name: _nameless(value) for name, value in data.items()}
     return [_nameless(value) for value in data] if isinstance(data, list) else data
 
 
