@@ -29,6 +29,9 @@ _PLAIN = {
 }
 
 
+INDEX = 2**63 - 1
+"""The largest whole number that can be the index or the size of anything."""
+
 _NUMBERS = {bool: (bool,), int: (int,), float: (int, float)}
 
 
@@ -119,9 +122,16 @@ def _test(annotation: Any) -> Callable[[Any], bool]:
     if annotation in _NUMBERS:
         kinds, arrays = _NUMBERS[annotation], (jax.Array, np.ndarray)
         wrong = () if annotation is bool else bool
-        return lambda value: (isinstance(value, kinds) and not isinstance(value, wrong)) or isinstance(value, arrays)
+        return lambda value: (
+            isinstance(value, arrays)
+            or (isinstance(value, kinds) and not isinstance(value, wrong) and not _is_too_large(value))
+        )
     checked = isinstance(annotation, type) and issubclass(annotation, eqx.Module | str | types.NoneType)
     return lambda value: not checked or isinstance(value, annotation)
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > INDEX
 
 
 def _entries_fit(values: Any, inner: tuple[Any, ...]) -> bool:
@@ -173,7 +183,7 @@ def _hint(kind: type, name: str, value: Any) -> str:
     if isinstance(value, np.generic):
         return f"; write {value.item()!r}"
     if not isinstance(value, eqx.Module):
-        return ""
+        return f"; no number of things is above {INDEX}" if _is_too_large(value) else ""
     others = [
         f"{kind.__name__}.{other}"
         for other, annotation in _annotations(kind).items()

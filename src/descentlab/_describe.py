@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from descentlab._classes import class_at
 from descentlab._definition import DefinitionError, Untraced
 from descentlab.given import Given
 
-__all__ = ["describe", "digest", "given_arrays", "replace_at", "restore", "structure", "value_at"]
+__all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
 
 
 _GIVEN = {"given", "sha256", "shape", "dtype"}
@@ -167,6 +167,18 @@ def value_at(definition: Any, path: str) -> Any:
         else:
             raise ValueError(f"there is no field {name!r} in {type(definition).__name__} (path {path!r})")
     return definition
+
+
+def paths(definition: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted path of every field."""
+    if isinstance(definition, Mapping):
+        children = list(definition.items())
+    else:
+        children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
+    for name, value in children:
+        yield f"{prefix}{name}"
+        if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
+            yield from paths(value, f"{prefix}{name}.")
 
 
 def replace_at(definition: Any, path: str, value: Any) -> Any:

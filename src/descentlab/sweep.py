@@ -23,14 +23,15 @@ import equinox as eqx
 import filelock
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import Jaxpr
 from safetensors.numpy import load, save
 
 from descentlab._describe import replace_at, structure
+from descentlab._memory import inner_programs
 from descentlab.experiment import Experiment, check
 from descentlab.probes import HeldOut, Loss
 from descentlab.store import Store, versions
-from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, trajectories
+from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]
@@ -89,11 +90,7 @@ def _intermediates(jaxpr: Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         total += sum(_bytes(var.aval) for var in equation.outvars)
-        for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
-        ):
-            if isinstance(value, ClosedJaxpr | Jaxpr):
-                total += _intermediates(value.jaxpr if isinstance(value, ClosedJaxpr) else value)
+        total += sum(map(_intermediates, inner_programs(equation)))
     return total
 
 
@@ -232,17 +229,13 @@ def _compute(batch: list[_Lane], ends: Ends, checkpoint: Path | None, work: _Wor
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
     lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
-    constants, carry = prepare(lanes)
-    step, carry = _resume(checkpoint, carry)
+    constants, fresh = prepare(lanes)
+    step, begun = _resume(checkpoint, fresh)
+    carry = begun
     work.advance(step * len(batch))
-    length, saved = 16, time.monotonic()
-    while step < stop:
-        until = min(stop, step + length)
-        clock = time.monotonic()
-        carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
-        pace = (time.monotonic() - clock) / (until - step)
+    saved = time.monotonic()
+    for until, carry in segments(lanes, constants, begun, step, SEGMENT_SECONDS):
         work.advance((until - step) * len(batch), _latest(lanes.first, carry))
-        length = max(length, min(16 * length, int(SEGMENT_SECONDS / pace)))
         step = until
         stopping = work.stop.is_set() and step < stop
         due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
@@ -346,6 +339,8 @@ def run(
         StoreError: if the store cannot be written.
         KeyboardInterrupt: if the user stops; checkpoints are written, and the same call continues from them.
     """
+    for request in requests:
+        check_lanes([request.experiment], len(request.seeds))
     for experiment in {structure(r.experiment): r.experiment for r in requests}.values():
         check(experiment)
     groups = _grouped(requests)

@@ -1,6 +1,7 @@
 """A single layer of multi-head attention with a linear read-out, the model of the theory."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -118,6 +119,8 @@ class AttentionLayer(AbstractArchitecture):
     References:
         Song et al. (2024), arXiv:2411.07538, section 3.
     """
+
+    embeds: ClassVar[bool] = False
 
     attention: AbstractAttention = Softmax()
     heads: int = 2

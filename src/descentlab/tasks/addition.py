@@ -5,7 +5,7 @@ from abc import abstractmethod
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive
+from descentlab._check import UNROLLED, at_most, positive
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.objective import AbstractLossFunction, CrossEntropy, SquaredError
@@ -91,6 +91,7 @@ class Addition(AbstractTask):
 
     def __check_init__(self):
         positive(self, "digits")
+        at_most(self, "digits", UNROLLED, "every digit is compiled on its own")
 
     @property
     def loss_function(self) -> AbstractLossFunction:

@@ -8,8 +8,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from descentlab._check import counted
 from descentlab._describe import replace_at
-from descentlab.experiment import Experiment
+from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.experiment import start as begin
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GD, Armijo
@@ -20,7 +21,7 @@ from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.theorem_a import condition_number, least_squares_floor, steps_to
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
-from descentlab.train import Lanes, advance, prepare, train, trajectories
+from descentlab.train import MOST_SEED, Lanes, advance, prepare, train, trajectories
 from descentlab.trajectory import Trajectory
 
 __all__ = ["Certification", "Row", "certify"]
@@ -349,6 +350,8 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
+    counted("steps", steps, MOST_STEPS)
+    counted("seed", seed, MOST_SEED)
     model = experiment.model
     if not isinstance(model, AttentionLayer):
         raise ValueError(f"certificates are for one AttentionLayer, got {type(model).__name__}")
