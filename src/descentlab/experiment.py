@@ -147,7 +147,10 @@ def _covers(model: AbstractArchitecture, task: AbstractTask | Classification, ou
         name = type(model).__name__
         raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")
     if classes is not None and outputs < classes:
-        raise ValueError(f"this task has {classes} classes, the read-out {outputs}; choose Classify({classes})")
+        raise ValueError(
+            f"this task has {classes} classes, the model {outputs} outputs; choose a read-out of {classes} "
+            f"(Classify({classes}), or output_dim={classes} in an AttentionLayer)"
+        )
 
 
 def check(experiment: Experiment) -> None:
