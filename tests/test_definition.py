@@ -5,7 +5,6 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -20,15 +19,6 @@ from descentlab.probes import Loss
 from descentlab.schedule import At, Every
 from descentlab.tasks import Addition, Arrays, Classification, InRange, Teacher, TextWindows, TokenRegression
 from support.untraced import Signal
-
-
-@pytest.fixture
-def without_type_checker():
-    """As the package is used: the tests' own checker of annotations would speak first."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
 
 KERNELS = "Softmax, Gaussian, NormalizedGaussian, Linear or ReLU"
 
