@@ -9,10 +9,18 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+UNROLLED = 10_000
+"""Most repetitions that are written out one by one in a program; longer ones are never compiled to their end."""
+
 
 def real(value: Any) -> Any:
     """Converter of float fields: a given integer becomes a float, everything else passes unchanged."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:  # the field's own check says so
+        return math.copysign(math.inf, value)
 
 
 def positive(owner: Any, name: str) -> None:
@@ -77,6 +85,27 @@ def printable(text: str) -> str:
 def short(text: str, most: int = 200) -> str:
     """Text of somebody else for a message, cut where it is long."""
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def at_most(owner: Any, name: str, most: int, why: str) -> None:
+    """Raise if the number in field `name` is above a bound.
+
+    Raises:
+        ValueError: if it is; says why there is one.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, int) and value > most:
+        raise ValueError(f"{type(owner).__name__}.{name} must be at most {most}, got {value}: {why}")
+
+
+def counted(name: str, value: int, most: int) -> None:
+    """Raise unless a number that is no field lies between 0 and a bound.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} must be a whole number from 0 to {most}, got {value}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

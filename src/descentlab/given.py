@@ -5,8 +5,10 @@ import hashlib
 import equinox as eqx
 import numpy as np
 
+from descentlab._definition import Definition
 
-class Given(eqx.Module):
+
+class Given(Definition):
     """An array that the user gives, with the name under which it came.
 
     Two arrays with the same dtype, shape and bytes are the same data whatever their names; `sha256` is the

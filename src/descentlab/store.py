@@ -275,14 +275,19 @@ class Store:
         """The digests of all runs that can be used, in order."""
         return [name for name in dict.fromkeys(path.parent.name for path in self._all_parts()) if self._parts(name)]
 
-    def experiment(self, digest: str) -> Experiment:
+    def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
         """The definition kept under a digest.
+
+        Args:
+            digest: its digest.
+            files: Python files that define classes of it; nothing is imported only because a definition names it.
 
         Raises:
             StoreError: if there is none, or a given array of it is missing.
+            DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
         for part in self._parts(digest):
-            return restore(part.header["definition"], _GivenFolder(self.root / "given"))
+            return restore(part.header["definition"], _GivenFolder(self.root / "given"), files)
         raise StoreError(f"there is no run {digest} in {self.root}")
 
     def table(self) -> pl.DataFrame:

@@ -23,14 +23,15 @@ import equinox as eqx
 import filelock
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import Jaxpr
 from safetensors.numpy import load, save
 
 from descentlab._describe import replace_at, structure
+from descentlab._memory import inner_programs
 from descentlab.experiment import Experiment, check
 from descentlab.probes import HeldOut, Loss
 from descentlab.store import Store, versions
-from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, trajectories
+from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]
@@ -89,11 +90,7 @@ def _intermediates(jaxpr: Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         total += sum(_bytes(var.aval) for var in equation.outvars)
-        for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
-        ):
-            if isinstance(value, ClosedJaxpr | Jaxpr):
-                total += _intermediates(value.jaxpr if isinstance(value, ClosedJaxpr) else value)
+        total += sum(map(_intermediates, inner_programs(equation)))
     return total
 
 
@@ -112,14 +109,19 @@ class _Lane:
         return f"{self.experiment.digest}/{self.seed}"
 
     @property
-    def origin(self) -> str | None:
-        """The name of the lane from whose end this one starts."""
+    def origin(self) -> "_Lane | None":
+        """The lane from whose end this one starts."""
         before = self.experiment.origin
-        return None if before is None else f"{before.digest}/{self.seed}"
+        return None if before is None else _Lane(before, self.seed)
+
+    @property
+    def stage(self) -> int:
+        """How many lanes come before this one, each the origin of the next."""
+        return 0 if self.origin is None else 1 + self.origin.stage
 
 
-Ends = Mapping[str, Mapping[str, np.ndarray]]
-"""The blocks at the end of lanes, by the lane's name."""
+Ends = tuple[Mapping[str, np.ndarray], ...]
+"""The blocks at the end of the origin of each lane; empty where lanes have none."""
 
 
 @dataclasses.dataclass
@@ -127,10 +129,10 @@ class _Work:
     """What the workers share."""
 
     store: Store | None
-    ends: Ends
     memory: int
     progress: Progress | None
     total: int
+    results: dict[str, Trajectory] = dataclasses.field(default_factory=dict)
     done: int = 0
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     guard: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -155,14 +157,21 @@ def _latest(experiment: Experiment, carry: Carry) -> str:
 
 
 def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
-    """The distinct lanes of the requests, one list a structure."""
+    """The distinct lanes of the requests and of all their origins, one list a structure, origins first.
+
+    An origin that is asked for as well is one lane, in the batch of its structure: where results are kept does not
+    change which lanes are batched together, and so no bits.
+    """
     groups: dict[str, dict[str, _Lane]] = {}
     for request in requests:
-        group = groups.setdefault(structure(request.experiment), {})
-        for seed in request.seeds:
-            lane = _Lane(request.experiment, seed)
-            group.setdefault(lane.name, lane)
-    return [list(group.values()) for group in groups.values()]
+        experiment: Experiment | None = request.experiment
+        while experiment is not None:
+            group = groups.setdefault(structure(experiment), {})
+            for seed in request.seeds:
+                lane = _Lane(experiment, seed)
+                group.setdefault(lane.name, lane)
+            experiment = experiment.origin
+    return sorted((list(group.values()) for group in groups.values()), key=lambda group: group[0].stage)
 
 
 def _absent(lanes: list[_Lane], store: Store | None) -> list[_Lane]:
@@ -216,22 +225,17 @@ def _resume(path: Path | None, carry: Carry) -> tuple[int, Carry]:
     return step, eqx.combine(kept, static)
 
 
-def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[Trajectory]:
+def _compute(batch: list[_Lane], ends: Ends, checkpoint: Path | None, work: _Work) -> list[Trajectory]:
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
-    ends = tuple(work.ends[lane.origin] for lane in batch if lane.origin is not None)
     lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
-    constants, carry = prepare(lanes)
-    step, carry = _resume(checkpoint, carry)
+    constants, fresh = prepare(lanes)
+    step, begun = _resume(checkpoint, fresh)
+    carry = begun
     work.advance(step * len(batch))
-    length, saved = 16, time.monotonic()
-    while step < stop:
-        until = min(stop, step + length)
-        clock = time.monotonic()
-        carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
-        pace = (time.monotonic() - clock) / (until - step)
+    saved = time.monotonic()
+    for until, carry in segments(lanes, constants, begun, step, SEGMENT_SECONDS):
         work.advance((until - step) * len(batch), _latest(lanes.first, carry))
-        length = max(length, min(16 * length, int(SEGMENT_SECONDS / pace)))
         step = until
         stopping = work.stop.is_set() and step < stop
         due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
@@ -267,34 +271,49 @@ def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
         lock.release()
 
 
-def _run_group(group: list[_Lane], work: _Work) -> dict[str, Trajectory]:
-    """All lanes of one structure; with a store they end there, without one they are returned."""
-    results: dict[str, Trajectory] = {}
+def _run_group(group: list[_Lane], work: _Work) -> None:
+    """All lanes of one structure; they end in the store, or without one among the results."""
     with _alone(group, work):
         if not _absent(group, work.store):
-            return results
+            return
         plan, batches = _plan(group, work)
         for index, batch in enumerate(batches):
             if not _absent(batch, work.store):
                 continue
             begun = time.monotonic()
-            found = _compute(batch, _checkpoint(work, plan, index), work)
-            results |= {lane.name: result for lane, result in zip(batch, found, strict=True)}
-            if work.store is not None:
+            found = _compute(batch, _ends(batch, work), _checkpoint(work, plan, index), work)
+            results = {lane.name: result for lane, result in zip(batch, found, strict=True)}
+            if work.store is None:
+                work.results |= results
+            else:
                 _keep(batch, results, work.store, time.monotonic() - begun)
-                results = {}
         if work.store is not None:
             work.store.remove(work.store.root / ".progress" / plan)
-    return results
 
 
-def _keep(batch: list[_Lane], results: dict[str, Trajectory], store: Store, seconds: float) -> None:
+def _by_experiment(lanes: Iterable[_Lane]) -> list[Request]:
+    """The distinct lanes, those of one experiment together."""
+    found: dict[str, tuple[Experiment, dict[int, None]]] = {}
+    for lane in lanes:
+        found.setdefault(lane.experiment.digest, (lane.experiment, {}))[1][lane.seed] = None
+    return [Request(experiment, tuple(seeds)) for experiment, seeds in found.values()]
+
+
+def _ends(batch: list[_Lane], work: _Work) -> Ends:
+    """Where the lanes of a batch start, which an earlier group of this call or a stored run has found."""
+    origins = [lane.origin for lane in batch if lane.origin is not None]
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for one in _by_experiment(origins):
+        ends = _result(one, work).ends()
+        found |= {_Lane(one.experiment, seed).name: end for seed, end in zip(one.seeds, ends, strict=True)}
+    return tuple(found[lane.name] for lane in origins)
+
+
+def _keep(batch: list[_Lane], results: Mapping[str, Trajectory], store: Store, seconds: float) -> None:
     """Put a batch's lanes in the store, the seeds of one experiment together."""
-    by_experiment: dict[str, list[_Lane]] = {}
-    for lane in {lane.name: lane for lane in _absent(batch, store)}.values():
-        by_experiment.setdefault(lane.experiment.digest, []).append(lane)
-    for lanes in by_experiment.values():
-        store.put(lanes[0].experiment, joined([results[lane.name] for lane in lanes]), wall_time=seconds)
+    for one in _by_experiment(_absent(batch, store)):
+        lanes = [results[_Lane(one.experiment, seed).name] for seed in one.seeds]
+        store.put(one.experiment, joined(lanes), wall_time=seconds)
 
 
 def run(
@@ -320,6 +339,8 @@ def run(
         StoreError: if the store cannot be written.
         KeyboardInterrupt: if the user stops; checkpoints are written, and the same call continues from them.
     """
+    for request in requests:
+        check_lanes([request.experiment], len(request.seeds))
     for experiment in {structure(r.experiment): r.experiment for r in requests}.values():
         check(experiment)
     groups = _grouped(requests)
@@ -327,35 +348,21 @@ def run(
     if store is not None and absent:
         store.check_writable()
     total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
-    ends = _ends(requests, store, progress, memory) if absent else {}
-    work = _Work(store, ends, memory, progress, total)
-    results: dict[str, Trajectory] = {}
+    work = _Work(store, memory, progress, total)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         futures = [pool.submit(_run_group, group, work) for group in absent]
         try:
             for future in _finished(futures):
-                results |= future.result()
+                future.result()
         except BaseException:
             work.stop.set()
             for future in futures:
                 future.cancel()
             raise
-    return [_result(request, results, store) for request in requests]
+    return [_result(request, work) for request in requests]
 
 
-def _ends(requests: Sequence[Request], store: Store | None, progress: Progress | None, memory: int) -> Ends:
-    """The ends of all origins, which are trained first where they are not yet kept."""
-    origins = [Request(r.experiment.origin, r.seeds) for r in requests if r.experiment.origin is not None]
-    ends: dict[str, Mapping[str, np.ndarray]] = {}
-    if not origins:
-        return ends
-    for request, before in zip(origins, run(origins, store=store, progress=progress, memory=memory), strict=True):
-        names = [_Lane(request.experiment, seed).name for seed in request.seeds]
-        ends |= dict(zip(names, before.ends(), strict=True))
-    return ends
-
-
-def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -> Iterator[concurrent.futures.Future]:
+def _finished(futures: list[concurrent.futures.Future[None]]) -> Iterator[concurrent.futures.Future]:
     """The futures as they end.
 
     The wait is short and repeated, because a signal that the system hands to another thread wakes no long one.
@@ -368,7 +375,7 @@ def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -
         yield from done
 
 
-def _result(request: Request, results: dict[str, Trajectory], store: Store | None) -> Trajectory:
-    if store is not None:
-        return store.get(request.experiment, request.seeds)
-    return joined([results[_Lane(request.experiment, seed).name] for seed in request.seeds])
+def _result(request: Request, work: _Work) -> Trajectory:
+    if work.store is not None:
+        return work.store.get(request.experiment, request.seeds)
+    return joined([work.results[_Lane(request.experiment, seed).name] for seed in request.seeds])

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-import equinox as eqx
 import numpy as np
 import tyro
 from rich import box
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab._check import nearest, positive
+from descentlab._definition import Definition
 from descentlab.cli import display, flags
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
@@ -35,7 +35,7 @@ _ABOUT = (
 )
 
 
-class Instance(eqx.Module):
+class Instance(Definition):
     """The part of an experiment that certificates speak of.
 
     Args:

@@ -53,6 +53,7 @@ class Options:
     Attributes:
         run: digest of a run, or its first digits.
         store: folder of the runs.
+        classes: Python files with classes of your own that the run uses.
         seed: which of the run's seeds; None takes its first.
         blocks: names of the blocks whose spectra are wanted, separated by commas; all matrices without.
         top: largest eigenvalues of the whole and of each block.
@@ -67,6 +68,7 @@ class Options:
 
     run: Annotated[str | None, tyro.conf.Positional] = None
     store: Path = Path("runs")
+    classes: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     seed: int | None = None
     blocks: str = ""
     top: int = 5
@@ -105,7 +107,7 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, known))
         return 0
     digest = stored.resolved(options.run, known, store, "curvature")
-    experiment = store.experiment(digest)
+    experiment = store.experiment(digest, options.classes)
     leg, trajectory = _leg(store, experiment, options)
     plan = _plan(options)
     check_plan(leg.end, plan)

@@ -6,13 +6,12 @@ the value of a flag (`--model.attention gaussian`), is put into the tree before 
 
 import dataclasses
 import importlib
-import inspect
 import os
 import pkgutil
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -21,7 +20,8 @@ import numpy as np
 import tyro
 
 from descentlab._check import nearest
-from descentlab._describe import replace_at, value_at
+from descentlab._definition import final
+from descentlab._describe import paths, replace_at, value_at
 from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.datasets import own_text
@@ -205,16 +205,7 @@ def _final(kinds: Kinds) -> dict[str, type[eqx.Module]]:
         if package.startswith("descentlab."):
             for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
                 importlib.import_module(f"{package}.{module.name}")
-    return {_spelled(one.__name__): one for kind in kinds for one in _below(kind)}
-
-
-def _below(kind: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
-    """A class if it is final, else those that implement it."""
-    if not inspect.isabstract(kind):
-        yield kind
-    else:
-        for one in kind.__subclasses__():
-            yield from _below(one)
+    return {_spelled(one.__name__): one for kind in kinds for one in final(kind)}
 
 
 def _spelled(name: str) -> str:
@@ -257,7 +248,7 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
     owner: Any = definition
     parts = path.split(".")
     if len(parts) == 1 and not _has(definition, path):
-        known = [_flag(name) for name in [*own, *_paths(definition)]]
+        known = [_flag(name) for name in [*own, *paths(definition)]]
         raise UsageError(f"there is no flag {_flag(path)}; {nearest(_flag(path), known)}")
     for i, name in enumerate(parts):
         names = list(owner) if isinstance(owner, Mapping) else [f.name for f in dataclasses.fields(owner)]
@@ -276,24 +267,12 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
             return
 
 
-def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
-    """The path of every field."""
-    if isinstance(definition, Mapping):
-        children = definition.items()
-    else:
-        children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
-    for name, value in children:
-        yield f"{prefix}{name}"
-        if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
-            yield from _paths(value, f"{prefix}{name}.")
-
-
 def _class_help(definition: Any, own: Sequence[str]) -> str:
     """Which classes may be chosen where; not where a flag outside the definition, one of `own`, has the name."""
     lines = [
         "Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"
     ]
-    for path in _paths(definition):
+    for path in paths(definition):
         names = _final(() if path in own else _declared(definition, path))
         if len(names) > 1 and not path.startswith("probes."):
             now = _spelled(type(value_at(definition, path)).__name__)

@@ -56,6 +56,7 @@ class Options:
     Attributes:
         runs: one digest of a run or two, or their first digits.
         store: folder of the runs.
+        classes: Python files with classes of your own that the run uses.
         seeds: how many of the run's seeds are looked at.
         points: of a grid along each direction.
         planes: random planes of a seed.
@@ -65,6 +66,7 @@ class Options:
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     store: Path = Path("runs")
+    classes: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     seeds: int = 1
     points: int = 31
     planes: int = 1
@@ -100,7 +102,7 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, known))
         return 0
     chosen = {
-        digest: store.experiment(digest)
+        digest: store.experiment(digest, options.classes)
         for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
     }
     begun = time.monotonic()

@@ -43,6 +43,12 @@ KERNELS = {
 }
 """The kernels of the package by name."""
 
+EXACT = 2**53
+"""The largest number of tokens or sequences; whole numbers above it are no floating-point numbers."""
+
+GENERATED = 10**7
+"""The largest number of tokens that are generated; their counts take about a gigabyte."""
+
 GELU = 10
 """Operations an entry of GELU, fitted to the survey's tables; SiLU is counted alike."""
 
@@ -137,7 +143,7 @@ def _above(owner: object, name: str, least: int) -> None:
 
 
 def check_lengths(tokens: int, batch: int, prompt: int = 0) -> None:
-    """Raise unless tokens and batch are above 0 and the prompt is not below.
+    """Raise unless tokens and batch are above 0, the prompt is not below, and each is an exact floating-point number.
 
     Raises:
         ValueError: if one is not.
@@ -145,6 +151,8 @@ def check_lengths(tokens: int, batch: int, prompt: int = 0) -> None:
     for name, value, least in (("tokens", tokens, 1), ("batch", batch, 1), ("prompt", prompt, 0)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value > EXACT:
+            raise ValueError(f"{name} must be at most {EXACT}, beyond which counts are not exact, got {value}")
 
 
 def encoder(model: Transformer, tokens: int, *, batch: int = 1) -> list[Operator]:
@@ -193,9 +201,11 @@ def generation(model: Transformer, tokens: int, *, prompt: int = 0, batch: int =
         One operator a kind.
 
     Raises:
-        ValueError: if a size is below 1, or the prompt below 0.
+        ValueError: if a size is below 1, the prompt below 0, or a number too large to be counted.
     """
     check_lengths(tokens, batch, prompt)
+    if tokens > GENERATED:
+        raise ValueError(f"at most {GENERATED} tokens are generated, each a number of its own, got {tokens}")
     context, ones = prompt + np.arange(tokens) + 0.5, np.ones(tokens)
     operators = _projections(model, batch, ones)
     operators += _attention(model, context, 1, batch * ones)

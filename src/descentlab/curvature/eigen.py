@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._check import positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, Int, PRNGKeyArray
 from descentlab.curvature.operators import MEMORY, Operator, Product
 from descentlab.estimate import Estimate
@@ -31,7 +32,7 @@ FLOOR = 16.0
 """A residual below this times the machine precision times the norm of the matrix is rounding."""
 
 
-class Krylov(eqx.Module):
+class Krylov(Definition):
     """How hard eigenpairs are looked for.
 
     Args:

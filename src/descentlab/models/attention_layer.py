@@ -1,12 +1,14 @@
 """A single layer of multi-head attention with a linear read-out, the model of the theory."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax
 from descentlab.models.base import AbstractArchitecture
@@ -15,7 +17,7 @@ from descentlab.models.initializers import AbstractInit, Normal
 __all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken"]
 
 
-class AbstractReadout(eqx.Module):
+class AbstractReadout(Definition):
     """What is read out of a sequence of vectors."""
 
     @abstractmethod
@@ -117,6 +119,8 @@ class AttentionLayer(AbstractArchitecture):
     References:
         Song et al. (2024), arXiv:2411.07538, section 3.
     """
+
+    embeds: ClassVar[bool] = False
 
     attention: AbstractAttention = Softmax()
     heads: int = 2

@@ -1,14 +1,20 @@
 """The architecture interface."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
 
 
-class AbstractArchitecture(eqx.Module):
-    """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs."""
+class AbstractArchitecture(Definition):
+    """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs.
+
+    Attributes:
+        embeds: whether the model takes token numbers as well as vectors.
+    """
+
+    embeds: ClassVar[bool] = True
 
     @property
     def stochastic(self) -> bool:

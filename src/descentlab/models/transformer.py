@@ -6,7 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import not_negative, positive, real
+from descentlab._check import UNROLLED, at_most, not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
 from descentlab.attention.base import product
@@ -18,7 +19,7 @@ from descentlab.models.output_layer import AbstractOutputLayer, Classify
 __all__ = ["AbstractActivation", "Encoder", "GELU", "Identity", "Rectifier", "Transformer", "TransformerLayer"]
 
 
-class AbstractActivation(eqx.Module):
+class AbstractActivation(Definition):
     """The function between the two layers of a feed-forward branch, entry by entry."""
 
     @abstractmethod
@@ -246,6 +247,7 @@ class Transformer(AbstractArchitecture):
     def __check_init__(self):
         for name in ("width", "depth", "heads", "head_dim", "hidden", "vocabulary", "chunk"):
             positive(self, name)
+        at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
         not_negative(self, "dropout")
         if isinstance(self.dropout, float) and self.dropout >= 1:
             raise ValueError(f"Transformer.dropout must be below 1, got {self.dropout}")

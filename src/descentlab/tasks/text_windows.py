@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._check import bytes_in_a_row, not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.given import Given
 from descentlab.tasks.base import AbstractTask
@@ -30,7 +31,7 @@ def bundled_text() -> Given:
     return Given("frankenstein.txt", np.frombuffer(data, dtype=np.uint8))
 
 
-class AbstractByteTarget(eqx.Module):
+class AbstractByteTarget(Definition):
     """What is wanted of a token, read off the byte that follows it."""
 
     @abstractmethod

@@ -4,9 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
+from descentlab._check import counted
 from descentlab._describe import replace_at
 from descentlab.data import FullBatch
-from descentlab.experiment import Experiment
+from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.models import AttentionLayer
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
@@ -15,7 +16,7 @@ from descentlab.schedule import At
 from descentlab.theory.advice import advise
 from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up
 from descentlab.theory.endings import classify_ends, in_words
-from descentlab.train import train
+from descentlab.train import MOST_SEED, train
 
 __all__ = ["Certification", "Row", "certify"]
 
@@ -109,6 +110,8 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
+    counted("steps", steps, MOST_STEPS)
+    counted("seed", seed, MOST_SEED)
     if not isinstance(experiment.model, AttentionLayer):
         raise ValueError(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
     if not isinstance(experiment.data, FullBatch):
