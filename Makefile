@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-isa fuzz check docs bench lock clean
+.PHONY: help demo test test-all test-isa fuzz soak check docs bench lock clean
 
 help:
 	@echo "make demo      run one study and write its report"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all  run it on every supported Python found here"
 	@echo "make test-isa  run its numerical half under older instruction sets, on one processor and on two"
 	@echo "make fuzz      read 100,000 damaged files: no traceback, no waiting, at most 1 GiB (10 minutes)"
+	@echo "make soak      kill a sweep 300 times and interrupt every command 20 times (half an hour)"
 	@echo "make check     lint, format, types, layers"
 	@echo "make docs      build the documentation into site/"
 	@echo "make bench     measure speed against PyTorch and a hand-written loop (some minutes)"
@@ -53,6 +54,9 @@ test-isa: $(VENV)/.installed-test
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=tests $(BIN)/python -m support.fuzzing
+
+soak: $(VENV)/.installed-test
+	DESCENTLAB_KILLS=300 DESCENTLAB_MOMENTS=20 $(BIN)/pytest tests/test_kills.py tests/cli/test_interrupts.py
 
 check: $(VENV)/.installed-lint $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import textwrap
-import uuid
 from collections.abc import Mapping, Sequence
 from html.entities import html5
 from importlib import resources
@@ -24,6 +23,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from descentlab._check import printable
+from descentlab._files import replacing
 from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["MAX_BYTES", "Figure", "Report", "format_number", "render", "write"]
@@ -164,16 +164,8 @@ def write(report: Report, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     page = render(report).encode()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        file.write(page)
     return target
 
 

@@ -16,21 +16,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import filelock
-import jax
 import numpy as np
 from jax.extend.core import Jaxpr
-from safetensors.numpy import load, save
 
+from descentlab import checkpoint
 from descentlab._describe import replace_at, structure
 from descentlab._memory import inner_programs
+from descentlab.checkpoint import Checkpoint, Plan
 from descentlab.experiment import Experiment, check
+from descentlab.parts import State, versions
 from descentlab.probes import HeldOut, Loss
-from descentlab.store import Store, versions
+from descentlab.store import Store
 from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Trajectory, joined
 
@@ -103,21 +102,25 @@ def lanes_within(experiment: Experiment, memory: int) -> int:
 class _Lane:
     experiment: Experiment
     seed: int
+    digest: str
+    origin: "_Lane | None" = None
+    """The lane from whose end this one starts."""
 
     @property
     def name(self) -> str:
-        return f"{self.experiment.digest}/{self.seed}"
-
-    @property
-    def origin(self) -> "_Lane | None":
-        """The lane from whose end this one starts."""
-        before = self.experiment.origin
-        return None if before is None else _Lane(before, self.seed)
+        return f"{self.digest}/{self.seed}"
 
     @property
     def stage(self) -> int:
         """How many lanes come before this one, each the origin of the next."""
         return 0 if self.origin is None else 1 + self.origin.stage
+
+
+def _lanes(experiment: Experiment, seeds: Sequence[int]) -> list[_Lane]:
+    """The lanes of an experiment, and through them those of its origins."""
+    digest, before = experiment.digest, experiment.origin
+    origins = [None] * len(seeds) if before is None else _lanes(before, seeds)
+    return [_Lane(experiment, seed, digest, origin) for seed, origin in zip(seeds, origins, strict=True)]
 
 
 Ends = tuple[Mapping[str, np.ndarray], ...]
@@ -164,73 +167,36 @@ def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
     """
     groups: dict[str, dict[str, _Lane]] = {}
     for request in requests:
-        experiment: Experiment | None = request.experiment
-        while experiment is not None:
-            group = groups.setdefault(structure(experiment), {})
-            for seed in request.seeds:
-                lane = _Lane(experiment, seed)
+        lanes = _lanes(request.experiment, request.seeds)
+        while lanes:
+            group = groups.setdefault(structure(lanes[0].experiment), {})
+            for lane in lanes:
                 group.setdefault(lane.name, lane)
-            experiment = experiment.origin
+            lanes = [lane.origin for lane in lanes if lane.origin is not None]
     return sorted((list(group.values()) for group in groups.values()), key=lambda group: group[0].stage)
 
 
 def _absent(lanes: list[_Lane], store: Store | None) -> list[_Lane]:
     if store is None:
         return lanes
-    kept = {lane.experiment.digest: lane.experiment for lane in lanes}
-    seeds = {digest: store.has(experiment) for digest, experiment in kept.items()}
-    return [lane for lane in lanes if lane.seed not in seeds[lane.experiment.digest]]
+    seeds = {digest: store.seeds(digest) for digest in dict.fromkeys(lane.digest for lane in lanes)}
+    return [lane for lane in lanes if lane.seed not in seeds[lane.digest]]
 
 
-def _plan(lanes: list[_Lane], work: _Work) -> tuple[str, list[list[_Lane]]]:
-    """The batches of a group: those written down by an earlier run of the same request, or new ones.
-
-    All batches have one size; the last repeats its first lane to fill it.
-    """
-    identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in lanes)]).encode()
-    name = hashlib.sha256(identity).hexdigest()[:32]
-    by_name = {lane.name: lane for lane in lanes}
-    path = None if work.store is None else work.store.root / ".progress" / name / "plan.json"
-    if path is not None and path.exists():
-        return name, [[by_name[one] for one in batch] for batch in json.loads(path.read_text())]
-    absent = list({lane.name: lane for lane in _absent(lanes, work.store)}.values())
-    size = min(len(absent), lanes_within(absent[0].experiment, work.memory))
-    batches = [absent[i : i + size] for i in range(0, len(absent), size)]
+def _batches(lanes: list[_Lane], memory: int) -> list[list[_Lane]]:
+    """Lanes in batches of one size; the last repeats its first lane to fill it."""
+    size = min(len(lanes), lanes_within(lanes[0].experiment, memory))
+    batches = [lanes[i : i + size] for i in range(0, len(lanes), size)]
     batches[-1] += [batches[-1][0]] * (size - len(batches[-1]))
-    if work.store is not None:
-        text = json.dumps([[lane.name for lane in batch] for batch in batches])
-        work.store.write(work.store.root / ".progress" / name, {"plan.json": text.encode()})
-    return name, batches
+    return batches
 
 
-def _checkpoint(work: _Work, plan: str, index: int) -> Path | None:
-    return None if work.store is None else work.store.root / ".progress" / plan / f"batch-{index}.safetensors"
-
-
-def _save(store: Store, path: Path, step: int, carry: Carry) -> None:
-    """Write a checkpoint beside and move it over the last one."""
-    leaves = jax.tree.leaves(eqx.filter(carry, eqx.is_array))
-    arrays = {f"{i:04d}": np.ascontiguousarray(leaf) for i, leaf in enumerate(leaves)}
-    store.replace_file(path, save(arrays | {"step": np.asarray(step)}))
-
-
-def _resume(path: Path | None, carry: Carry) -> tuple[int, Carry]:
-    """The step and carry of a checkpoint, or the start where there is none."""
-    if path is None or not path.exists():
-        return 0, carry
-    arrays = load(path.read_bytes())
-    step = int(arrays.pop("step"))
-    dynamic, static = eqx.partition(carry, eqx.is_array)
-    kept = jax.tree.unflatten(jax.tree.structure(dynamic), [arrays[name] for name in sorted(arrays)])
-    return step, eqx.combine(kept, static)
-
-
-def _compute(batch: list[_Lane], ends: Ends, checkpoint: Path | None, work: _Work) -> list[Trajectory]:
+def _compute(batch: list[_Lane], ends: Ends, checkpoint: Checkpoint | None, work: _Work) -> list[Trajectory]:
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
     lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
     constants, fresh = prepare(lanes)
-    step, begun = _resume(checkpoint, fresh)
+    step, begun = (0, fresh) if checkpoint is None else checkpoint.resume(fresh)
     carry = begun
     work.advance(step * len(batch))
     saved = time.monotonic()
@@ -239,8 +205,8 @@ def _compute(batch: list[_Lane], ends: Ends, checkpoint: Path | None, work: _Wor
         step = until
         stopping = work.stop.is_set() and step < stop
         due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
-        if work.store is not None and checkpoint is not None and due:
-            _save(work.store, checkpoint, step, carry)
+        if checkpoint is not None and due:
+            checkpoint.save(step, carry)
             saved = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
@@ -248,12 +214,9 @@ def _compute(batch: list[_Lane], ends: Ends, checkpoint: Path | None, work: _Wor
 
 
 @contextlib.contextmanager
-def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
+def _alone(name: str, store: Store, stop: threading.Event) -> Iterator[None]:
     """Hold the lock of a structure; while another process has it, say so, wait, and let the user stop."""
-    if work.store is None:
-        yield
-        return
-    lock = work.store.lock(structure(lanes[0].experiment))
+    lock = store.lock(name)
     told = False
     while True:
         try:
@@ -261,9 +224,9 @@ def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
             break
         except filelock.Timeout:
             if not told:
-                _log.warning("waiting for another process that computes the same structure in %s", work.store.root)
+                _log.warning("waiting for another process that computes the same structure in %s", store.root)
             told = True
-        if work.stop.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
     try:
         yield
@@ -273,47 +236,55 @@ def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
 
 def _run_group(group: list[_Lane], work: _Work) -> None:
     """All lanes of one structure; they end in the store, or without one among the results."""
-    with _alone(group, work):
-        if not _absent(group, work.store):
-            return
-        plan, batches = _plan(group, work)
-        for index, batch in enumerate(batches):
-            if not _absent(batch, work.store):
-                continue
-            begun = time.monotonic()
-            found = _compute(batch, _ends(batch, work), _checkpoint(work, plan, index), work)
-            results = {lane.name: result for lane, result in zip(batch, found, strict=True)}
-            if work.store is None:
-                work.results |= results
-            else:
-                _keep(batch, results, work.store, time.monotonic() - begun)
-        if work.store is not None:
-            work.store.remove(work.store.root / ".progress" / plan)
-
-
-def _by_experiment(lanes: Iterable[_Lane]) -> list[Request]:
-    """The distinct lanes, those of one experiment together."""
-    found: dict[str, tuple[Experiment, dict[int, None]]] = {}
-    for lane in lanes:
-        found.setdefault(lane.experiment.digest, (lane.experiment, {}))[1][lane.seed] = None
-    return [Request(experiment, tuple(seeds)) for experiment, seeds in found.values()]
+    if work.store is not None:
+        _fill(group, work, work.store)
+        return
+    for batch in _batches(group, work.memory):
+        found = _compute(batch, _ends(batch, work), None, work)
+        work.results |= dict(zip([lane.name for lane in batch], found, strict=True))
 
 
 def _ends(batch: list[_Lane], work: _Work) -> Ends:
     """Where the lanes of a batch start, which an earlier group of this call or a stored run has found."""
     origins = [lane.origin for lane in batch if lane.origin is not None]
+    together: dict[str, dict[str, _Lane]] = {}
+    for lane in origins:
+        together.setdefault(lane.digest, {})[lane.name] = lane
     found: dict[str, Mapping[str, np.ndarray]] = {}
-    for one in _by_experiment(origins):
-        ends = _result(one, work).ends()
-        found |= {_Lane(one.experiment, seed).name: end for seed, end in zip(one.seeds, ends, strict=True)}
+    for lanes in together.values():
+        found |= dict(zip(lanes, _result(list(lanes.values()), work).ends(), strict=True))
     return tuple(found[lane.name] for lane in origins)
 
 
-def _keep(batch: list[_Lane], results: Mapping[str, Trajectory], store: Store, seconds: float) -> None:
-    """Put a batch's lanes in the store, the seeds of one experiment together."""
-    for one in _by_experiment(_absent(batch, store)):
-        lanes = [results[_Lane(one.experiment, seed).name] for seed in one.seeds]
-        store.put(one.experiment, joined(lanes), wall_time=seconds)
+def _fill(group: list[_Lane], work: _Work, store: Store) -> None:
+    """Compute the lanes of a structure that the store lacks, as an earlier run of the same request has planned it."""
+    name = structure(group[0].experiment)
+    identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in group)]).encode()
+    plan = Plan(store, name, hashlib.sha256(identity).hexdigest()[:32])
+    by_name = {lane.name: lane for lane in group}
+    with _alone(name, store, work.stop):
+        for _ in range(2):  # a plan lacks the lanes that were kept when it was made and have been damaged since
+            absent = _absent(group, store)
+            if not absent:
+                return
+            batches = plan.found()
+            if batches is None:
+                batches = [[lane.name for lane in batch] for batch in _batches(absent, work.memory)]
+                plan.write(batches)
+            left = {lane.name for lane in absent}
+            for number, names in enumerate(batches):
+                if left.intersection(names):
+                    _compute_and_keep([by_name[one] for one in names], left, plan.checkpoint(number, names), work)
+            plan.forget()
+
+
+def _compute_and_keep(batch: list[_Lane], left: set[str], checkpoint: Checkpoint, work: _Work) -> None:
+    """Compute a batch and put those of its lanes in the store that are left, and no longer are then."""
+    begun = time.monotonic()
+    results = zip(batch, _compute(batch, _ends(batch, work), checkpoint, work), strict=True)
+    found = {lane.name: (lane.experiment, result) for lane, result in results if lane.name in left}
+    checkpoint.store.put_all(found.values(), wall_time=time.monotonic() - begun)
+    left -= found.keys()
 
 
 def run(
@@ -344,13 +315,16 @@ def run(
     for experiment in {structure(r.experiment): r.experiment for r in requests}.values():
         check(experiment)
     groups = _grouped(requests)
-    absent = [group for group in groups if _absent(group, store)]
-    if store is not None and absent:
+    if store is not None:
+        store.clean()
+        checkpoint.clean(store)
+        _mend({lane.digest: lane.experiment for group in groups for lane in group}.values(), store)
+    lacking = [(group, lanes) for group in groups if (lanes := _absent(group, store))]
+    if store is not None and lacking:
         store.check_writable()
-    total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
-    work = _Work(store, memory, progress, total)
+    work = _Work(store, memory, progress, sum(lane.experiment.steps + 1 for _, lanes in lacking for lane in lanes))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        futures = [pool.submit(_run_group, group, work) for group in absent]
+        futures = [pool.submit(_run_group, group, work) for group, _ in lacking]
         try:
             for future in _finished(futures):
                 future.result()
@@ -359,7 +333,19 @@ def run(
             for future in futures:
                 future.cancel()
             raise
-    return [_result(request, work) for request in requests]
+    return [_result(_lanes(request.experiment, request.seeds), work) for request in requests]
+
+
+def _mend(experiments: Iterable[Experiment], store: Store) -> None:
+    """Set aside what is damaged of the wanted runs, and say so; say which are not verified."""
+    found = store.mend(list(experiments))
+    for part in found:
+        if part.state == State.DAMAGED:
+            _log.warning("damaged, set aside as %s (%s); it is computed again", part.path, part.reason)
+    unverified = sum(part.state == State.UNVERIFIED for part in found)
+    if unverified:
+        said = "%d folders of wanted runs in %s were stored before there were checksums: they are not verified"
+        _log.warning(said, unverified, store.root)
 
 
 def _finished(futures: list[concurrent.futures.Future[None]]) -> Iterator[concurrent.futures.Future]:
@@ -375,7 +361,8 @@ def _finished(futures: list[concurrent.futures.Future[None]]) -> Iterator[concur
         yield from done
 
 
-def _result(request: Request, work: _Work) -> Trajectory:
+def _result(lanes: list[_Lane], work: _Work) -> Trajectory:
+    """The trajectory of lanes of one experiment."""
     if work.store is not None:
-        return work.store.get(request.experiment, request.seeds)
-    return joined([work.results[_Lane(request.experiment, seed).name] for seed in request.seeds])
+        return work.store.get(lanes[0].experiment, [lane.seed for lane in lanes])
+    return joined([work.results[lane.name] for lane in lanes])

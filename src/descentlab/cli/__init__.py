@@ -20,7 +20,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "list": "name the studies that come with the package",
     "run": "train what a study asks for, judge its claims, write its page",
-    "check": "judge the claims again on what the store holds, without training",
+    "check": "judge the claims again on what the store holds, without training; check --store DIR verifies every file",
     "report": "write the page again from what the store holds",
     "certify": "will gradient descent train this? for your own arrays, text or sizes",
     "landscape": "surfaces of the loss around a stored run, or around two of them, and their numbers",
@@ -33,7 +33,8 @@ _WITHOUT_STUDY = ("certify", "cost", "curvature", "landscape")
 
 _EPILOG = """\
 descentlab run STUDY --help shows every flag of a study; STUDY is a name from `descentlab list` or the path of a
-file with an attribute `study`. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped.
+file with an attribute `study`. Exit codes: 0 done, 1 `check --store` found damage, 2 a mistake in what was asked for,
+130 stopped.
 """
 
 
@@ -113,6 +114,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"usage: descentlab {command} STUDY [flags]\n\n{_COMMANDS[command]}\n\n{_EPILOG}")
         _list([])
         return 0 if rest else 2
+    if command == "check" and rest[0].partition("=")[0] == "--store":
+        return importlib.import_module("descentlab.cli.stored").check(rest)
     if rest[0].startswith("-"):
         raise discovery.UsageError(f"wanted a study after {command!r}, got {rest[0]!r}; put flags after its name")
     place = discovery.find(rest[0])

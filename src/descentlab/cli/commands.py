@@ -22,6 +22,7 @@ from descentlab.cli import discovery, display, flags
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.datasets import folder
 from descentlab.experiment import Experiment
+from descentlab.parts import State
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
@@ -122,8 +123,6 @@ def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
     interrupts.say(
         f"stopped; finished runs and checkpoints are in {store.root}, and the same command goes on from them"
     )
-    for path, reason in store.set_aside_damaged():
-        print(printable(f"damaged, set aside as {path} ({reason}); it is computed again"), file=sys.stderr)
     with display.Bar(f"{study.name}, {size} size") as bar, _relayed(bar):
         return run_study(study, size, wanted, store, progress=bar)
 
@@ -146,22 +145,26 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
     Raises:
         StoreError: if it lacks a run.
     """
-    damaged = store.damaged()
-    for path, reason in damaged:
-        print(printable(f"damaged: {path} ({reason}); `descentlab run` computes it again"), file=sys.stderr)
-    bad = {path.parent.name for path, _ in damaged}
+    every = [one.experiment for families in wanted.values() for family in families.values() for one in family]
+    parts = store.parts(every)
+    for part in parts:
+        if not part.usable:
+            said = f"{part.state.value}: {part.path} ({part.reason}); `descentlab run` computes it again"
+            print(printable(said), file=sys.stderr)
+    unverified = sum(part.state == State.UNVERIFIED for part in parts)
+    if unverified:
+        print(f"unverified: {unverified} folders were stored before there were checksums", file=sys.stderr)
     missing = [
         f"{section}/{name}"
         for section, families in wanted.items()
         for name, family in families.items()
         for one in family
-        if one.experiment.digest in bad or set(one.seeds) - store.has(one.experiment)
+        if set(one.seeds) - store.has(one.experiment)
     ]
     if missing:
-        total = sum(len(family) for families in wanted.values() for family in families.values())
         names = ", ".join(dict.fromkeys(missing))
         raise StoreError(
-            f"{study.name} in {size} size needs {total} runs, but {len(missing)} of them are not in {store.root} "
+            f"{study.name} in {size} size needs {len(every)} runs, but {len(missing)} of them are not in {store.root} "
             f"(of {names}); run it first: {again}"
         )
     with display.Bar(f"{study.name}, {size} size") as bar:

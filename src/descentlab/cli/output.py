@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.segment import Segment
 
 from descentlab import interrupts
 from descentlab._check import printable
+from descentlab._files import replacing
 from descentlab.cli.discovery import UsageError
 
 __all__ = ["Screen", "check_target", "console", "write_answer", "write_file", "write_json"]
@@ -110,14 +110,9 @@ def write_file(target: Path, text: str, flag: str) -> None:
     Raises:
         UsageError: if it cannot be written.
     """
-    beside = target.with_name(f".{uuid.uuid4().hex}")  # not longer than the longest name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, target)
+        with replacing(target) as file:
+            file.write(text.encode())
         interrupts.say(f"stopped; {target} is written")
     except OSError as error:
         raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import os
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
+from descentlab._files import replacing
 from descentlab.formats import DataError, read_bytes, read_npz
 
 __all__ = ["VARIABLE", "Source", "cached", "data_folder", "fetch", "find", "fingerprint", "use"]
@@ -176,15 +176,6 @@ def cached(name: str, identity: str, make: Callable[[], Mapping[str, np.ndarray]
     with contextlib.suppress(DataError):
         return {name: stored.copy() for name, stored in read_npz(read_bytes(path), str(path)).items()}
     arrays = dict(make())
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(beside, path)
-    except OSError:  # a full or read-only disk: go on without the cache
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), replacing(path) as file:  # a full or read-only disk: go on without the cache
+        np.savez(file, allow_pickle=False, **arrays)
     return arrays
