@@ -14,6 +14,7 @@ from descentlab.attention import AbstractAttention, Gaussian, Softmax
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import CrossEntropy, Objective
 from descentlab.theory.fitted import fitted_tokens
+from descentlab.theory.flat import flat_projector
 from descentlab.theory.stationary import Kind, classify
 from support.query_block import Layer
 
@@ -240,3 +241,21 @@ def test_a_loss_that_does_not_split_over_tokens_has_no_fitted_ones():
     assert fitted_tokens(objective, params, zero).tolist() == [[False, True, True, True]]
     assert fitted_tokens(*problem(layer, query, Columns()), zero) is None
     assert fitted_tokens(dataclasses.replace(objective, loss_function=CrossEntropy()), params, zero) is None
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-9])
+def test_a_difference_of_tokens_that_is_seen_is_not_flat(apart):
+    """Two tokens in the plane: equal ones leave one direction that they do not see, nearly equal ones none."""
+    layer, query, _ = blocked()
+    tokens = np.array([[[0.3, 0.7], [0.3, 0.7 + apart]]])
+    pair = dataclasses.replace(layer, inputs=tokens, targets=layer.targets[:, :2], temperature=None, c=0.5)
+    assert jnp.trace(flat_projector(*problem(pair, query))) == pytest.approx(1 if apart == 0 else 0, abs=1e-12)
+
+
+def test_equal_keys_are_equal_to_rounding():
+    """Softmax sees nothing of the queries, though the mean of three tenths is not a tenth."""
+    layer, query, _ = blocked()
+    tokens = np.array([[[0.1, 0.7], [0.1, -0.4], [0.1, 0.2]]])
+    assert np.ptp(tokens[0, :, 0] - tokens[0, :, 0].mean()) == 0 < abs(tokens[0, 0, 0] - tokens[0, :, 0].mean())
+    equal = dataclasses.replace(layer, inputs=tokens, targets=layer.targets[:, :3])
+    assert jnp.trace(flat_projector(*problem(equal, query))) == pytest.approx(query.size, abs=1e-12)

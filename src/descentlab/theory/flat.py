@@ -21,12 +21,6 @@ from descentlab.objective import Objective
 
 __all__ = ["flat_projector", "token_chart", "unmoved_tokens"]
 
-DEPENDENT = 1e-10
-"""A tangent adds a flat direction where it lies off the others by more than this."""
-
-UNMOVED = 1e-7
-"""A token does not move where its queries change by less than this times the most they can."""
-
 
 def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
     """Coordinates in which the tokens of a trained query block do not meet: the queries themselves.
@@ -83,7 +77,8 @@ def flat_projector(
     lengths = jnp.linalg.norm(columns, axis=0)
     columns = columns / jnp.where(lengths > 0, lengths, 1.0)
     vectors, values, _ = jnp.linalg.svd(jnp.concatenate([whole, columns], axis=1), full_matrices=False)
-    chosen = vectors * (values > DEPENDENT * values[0])
+    # A tangent off the others by less than the root of the rounding gives a direction of less than half the digits.
+    chosen = vectors * (values > jnp.sqrt(jnp.finfo(values.dtype).eps) * values[0])
     return chosen @ chosen.T
 
 
@@ -91,6 +86,8 @@ def unmoved_tokens(
     objective: Objective, params: PyTree, directions: Float[Array, "param param"]
 ) -> Bool[Array, "batch time"]:
     """The tokens of which no attention weight changes along some directions, with the query block alone trained.
+
+    A change counts where it is above rounding times the most that it could be, in squares.
 
     Args:
         objective: of a layer of multi-head attention.
@@ -102,7 +99,7 @@ def unmoved_tokens(
     heads, width, part = model.query.shape
     moves = jnp.einsum("nid,hdep,nhje->nihjp", inputs, directions.reshape(heads, width, part, -1), met)
     most = jnp.sum(inputs**2, axis=-1) * jnp.sum(met**2, axis=(1, 2, 3))[:, None]
-    return jnp.sum(moves**2, axis=(2, 3, 4)) <= UNMOVED**2 * most
+    return jnp.sum(moves**2, axis=(2, 3, 4)) <= jnp.finfo(moves.dtype).eps * most
 
 
 def _null(rows: Float[Array, "heads row part"]) -> Float[Array, "heads part part"]:
@@ -153,7 +150,10 @@ def _met(
 
 
 def _centred(rows: Array) -> Array:
-    return rows - rows.mean(axis=-2, keepdims=True)
+    """Rows minus their mean; what rounding leaves of equal ones is nothing."""
+    apart = rows - rows.mean(axis=-2, keepdims=True)
+    rounding = rows.shape[-2] * jnp.finfo(rows.dtype).eps * jnp.abs(rows).max(axis=-2, keepdims=True)
+    return jnp.where(jnp.abs(apart) > rounding, apart, 0.0)
 
 
 def _tangents(model: MultiHeadAttention, params: PyTree, trained: tuple[str, ...]) -> Array | None:

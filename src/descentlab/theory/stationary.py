@@ -3,7 +3,8 @@ r"""What kind of point a run ended at: zero loss, a suboptimal minimum, a saddle
 The end state is first polished to a stationary point near by, by Levenberg-Marquardt steps on the gradient,
 $s = -(H^2 + \lambda I)^{-1} H \nabla f$, which find minima and saddles alike. The smallest eigenvalue of the Hessian on
 the complement of the known flat directions (`theory/flat.py`) then decides, with an error that bounds what polishing on
-would change. `docs/theory/stationary.md` says what each verdict rests on. Everything is for double precision.
+would change; where some tokens are fitted already, the tests of `theory/fitted.py` do. `docs/theory/stationary.md` says
+what each verdict rests on. Everything is for double precision.
 """
 
 import enum
@@ -91,9 +92,10 @@ class Ending(NamedTuple):
         gradient: its norm there.
         polished_loss: at the stationary point that polishing found.
         polished_gradient: the norm of the gradient there.
-        smallest: smallest eigenvalue of the Hessian there on the complement of the known flat directions; the error is
-            four times how far the spectrum moves with one more Newton step, plus that of the eigensolver.
-        flat: number of known flat directions.
+        smallest: smallest eigenvalue of the Hessian there off the directions that are left out, of a part of the loss
+            where only that shows a minimum; the error is four times how far the spectrum moves with one more Newton
+            step, plus that of the eigensolver.
+        flat: number of directions left out: the known flat ones, and those that leave fitted tokens as they are.
         moved: how far polishing went off the flat directions, relative to the norm of the parameters.
         direction: unit eigenvector of that eigenvalue, a tree like the parameters: of negative curvature at a saddle.
     """
