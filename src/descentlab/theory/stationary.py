@@ -202,20 +202,23 @@ def _second_order(objective: Objective, unravel: Callable, at: Array, zero: Arra
     fitted = fitted_tokens(objective, there, zero / objective.inputs.shape[0])
     if fitted is None:
         smallest, direction = _curvature(_flat(lambda vector: objective.loss(unravel(vector))), at, still)
-        return _Bend(smallest, direction, smallest.value - smallest.error > 0, still, still, still)
+        minimum = jnp.asarray(smallest.value - smallest.error > 0)
+        return _Bend(smallest, direction, minimum, still, still, still)
     tests = second_order_tests(objective, there, fitted)
 
     def tested(counted: Array, left_out: Array) -> tuple[Estimate, Array]:
         return _curvature(_flat(lambda vector: counted_loss(objective, unravel(vector), counted)), at, left_out)
 
     found, directions = jax.vmap(tested)(*tests)
-    positive = found.value - found.error > 0
+    values, errors = (jnp.asarray(numbers) for numbers in found)
+    positive = values - errors > 0
     # A minimum is shown by a part; the eigenvalue that is told is that of the whole wherever its sign is known too.
     part = jnp.where(positive[1], 1, 2)
     minimum = positive[part]
     told = jnp.where(minimum & ~positive[0], part, 0)
-    smallest = Estimate(found.value[told], found.error[told])
-    return _Bend(smallest, directions[told], minimum, tests.left_out[told], tests.left_out[2], still)
+    return _Bend(
+        Estimate(values[told], errors[told]), directions[told], minimum, tests.left_out[told], tests.left_out[2], still
+    )
 
 
 def _flat(loss: Callable[[Array], Array]) -> _Flat:
