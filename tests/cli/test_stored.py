@@ -13,6 +13,12 @@ from descentlab.tasks import TokenRegression
 from support.changed import flipped
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal in which a row is one line."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory) -> Path:
     """A store with two runs, whose name a pattern or a terminal's markup would misread."""

@@ -62,11 +62,12 @@ def listing(store: Store, known: Sequence[str]) -> Table:
     entries = store.entries()
     title = Text(f"{len(known)} runs in {store.root}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title)
-    for name in ("run", "task", "kernel", "trained", "steps", "seeds", "path"):
-        table.add_column(name)
+    table.add_column("run", no_wrap=True)  # it is typed again, so it is never cut
+    for name in ("task", "kernel", "trained", "steps", "seeds", "path"):
+        table.add_column(name, overflow="fold")
     noted = any(entry.reasons for entry in entries)
     if noted:
-        table.add_column("note")
+        table.add_column("note", overflow="fold")
     for entry in entries:
         cells = [entry.digest[:12], *_cells(entry)] + (["; ".join(entry.reasons)] if noted else [])
         table.add_row(*map(Text, cells))
