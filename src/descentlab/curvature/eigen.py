@@ -68,8 +68,8 @@ class Eigenpairs(NamedTuple):
             i-th value, the i-th smallest at most.
         verified: whether, but with probability `risk`, no eigenvalue lies further out than it should: the i-th largest
             is at least the i-th value and exceeds it by at most its `resolution`, and so at the other end.
-        resolution: the larger of the tolerance times the absolute value and $1024\,\epsilon\,\lVert A \rVert$ at
-            machine precision $\epsilon$; of a dense matrix the error of its eigensolver. Copies of one eigenvalue and
+        resolution: the larger of the tolerance times the absolute value and $1024\,\epsilon$ times a bound of the norm
+            of A at machine precision $\epsilon$; of a dense matrix the error of its eigensolver. Copies of one eigenvalue and
             eigenvalues closer than this are all counted.
         risk: that of the method; none for a dense matrix, and 1 where nothing is verified.
         products: made with the matrix.

@@ -303,7 +303,10 @@ def wanted_pairs(state: State, ends: Ends) -> Ritz:
         state: the basis.
         ends: what is wanted.
     """
-    values, coefficients = _spectrum(state, 0, state.filled)
+    return _outermost(state, ends, *_spectrum(state, 0, state.filled))
+
+
+def _outermost(state: State, ends: Ends, values: Array, coefficients: Array) -> Ritz:
     places = jnp.concatenate([state.filled - 1 - jnp.arange(ends.top), jnp.arange(ends.bottom)])
     values, coefficients = values[places], coefficients[places]
     residuals = coefficients @ state.images - values[:, None] * (coefficients @ state.vectors)
@@ -376,9 +379,8 @@ def _bounds(ritz: Ritz, width: Array, ends: Ends) -> tuple[Array, Array]:
     return jnp.stack(found), jnp.stack(room).all()
 
 
-def _doubts(state: State) -> tuple[Array, Array, Array]:
-    """By end the logarithm of the probability of a miss, whether rounding is most of it, and what was missed is seen."""
-    values, _ = _spectrum(state, state.deflated, state.chain)
+def _doubts(state: State, values: Array) -> tuple[Array, Array, Array]:
+    """By end the logarithm of the probability of a miss, whether rounding is most of it, and whether a miss is seen."""
     within = jnp.arange(values.size) < state.chain - state.deflated
     signs = jnp.asarray([[1.0], [-1.0]], values.dtype)
     apart = jnp.where(within, state.bounds[:, None] - signs * values, jnp.inf)
@@ -392,12 +394,15 @@ def _doubts(state: State) -> tuple[Array, Array, Array]:
 
 def _judged(state: State, ends: Ends, limits: Limits, key: PRNGKeyArray) -> State:
     """Whether the search is over, and a new round where it has converged but is yet to be verified."""
-    ritz = wanted_pairs(state, ends)
+    # Both in one call: two that run at the same time wait for one another for ever where XLA has two threads.
+    firsts, lasts = jnp.stack([0 * state.deflated, state.deflated]), jnp.stack([state.filled, state.chain])
+    values, coefficients = jax.vmap(lambda first, last: _spectrum(state, first, last))(firsts, lasts)
+    ritz = _outermost(state, ends, values[0], coefficients[0])
     bounds, room = _bounds(ritz, resolution(state, ritz.values, limits.tolerance), ends)
     settled = jnp.all(ritz.residuals <= allowed(state, ritz.values, limits.tolerance)) & room
     if limits.risk is None:
         return state._replace(done=settled)
-    doubts, rounding, seen = _doubts(state)
+    doubts, rounding, seen = _doubts(state, values[1])
     rounds, turn = state.agreed + 1, jnp.maximum(state.round, 1)
     # The shares of both ends, of all rounds and of all numbers of rounds that agree sum to the risk.
     share = (
