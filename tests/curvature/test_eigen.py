@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from descentlab.curvature import Hessian, Krylov, eigenpairs
+from descentlab.curvature import Hessian, Krylov, eigen, eigenpairs
 from descentlab.curvature.krylov import Ends, Limits, begun, searched, wanted_pairs
 from descentlab.data import FullBatch
-from descentlab.models import EachToken, Transformer
 from support.matrices import BASIS, ROWS, SPECTRA, Diagonal, Matrix, prescribed
 from support.problems import SMALL, started
 
@@ -57,41 +56,39 @@ def check_diagonal(matrix, found, *ends, **tolerance):
     check(spectrum, lambda vectors: vectors * spectrum, found, *ends, **tolerance)
 
 
-@pytest.mark.parametrize(("top", "bottom"), [(5, 0), (2, 3)])
 @pytest.mark.parametrize("name", SPECTRA)
-def test_whatever_is_called_converged_is_right(name, top, bottom):
-    matrix = prescribed(SPECTRA[name])
-    found = eigenpairs(matrix, top=top, bottom=bottom)
-    check_matrix(matrix, found, top, bottom)
+def test_whatever_is_called_converged_is_right(name):
+    matrix = Diagonal(jnp.asarray(SPECTRA[name]))
+    found = eigenpairs(matrix, top=8)
+    check_diagonal(matrix, found, 8, 0)
     if found.products < ROWS:
         assert found.verified
-    # The others stand too close together there, or nine decades below the norm, for 300 products.
-    apart = {"clustered", "degenerate", "graded", "low rank", "zero", "identity"} if top == 5 else {"low rank", "zero"}
-    assert found.verified or name not in apart
+    # Of the others eight values are not found with 300 products.
+    assert found.verified or name not in {"graded", "low rank", "zero", "identity"}
 
 
-@pytest.mark.parametrize("products", [10, 50, 100, 200])
+@pytest.mark.parametrize("products", [15, 50, 100, 200])
 def test_few_products_give_bounds_that_are_not_called_converged(products):
     for name in ("even", "graded", "degenerate"):
-        matrix = prescribed(SPECTRA[name])
-        found = eigenpairs(matrix, top=5, method=Krylov(products=products))
+        matrix = Diagonal(jnp.asarray(SPECTRA[name]))
+        found = eigenpairs(matrix, top=8, method=Krylov(products=products))
         assert found.products <= products
-        check_matrix(matrix, found, 5, 0)
-    assert not eigenpairs(prescribed(SPECTRA["even"]), top=5, method=Krylov(products=20)).verified
+        check_diagonal(matrix, found, 8, 0)
+        assert not found.verified or products > 15
 
 
 def test_without_verification_copies_are_missed_and_nothing_is_promised():
-    matrix = prescribed(SPECTRA["degenerate"])
-    once = eigenpairs(matrix, top=2, method=Krylov(verify=False))
+    once = eigenpairs(Diagonal(jnp.asarray(SPECTRA["degenerate"])), top=2, method=Krylov(verify=False))
     assert not once.verified
     assert once.risk == 1
     assert once.values.value[1] < 4.9995  # the second of four equal ones is not seen
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_double_eigenvalues_at_both_ends_are_found_or_not_called_converged(seed):
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("inside", [np.linspace(-1, 1, 996), np.repeat([-1.01, 0.5], [700, 296])], ids=["even", "most"])
+def test_double_eigenvalues_at_both_ends_are_found(inside, seed):
     """A single start sees one of two copies: without rounds of verification this was [1.01, 1.00], verified."""
-    matrix = Diagonal(jnp.concatenate([jnp.asarray([1.01, 1.01, -1.01, -1.01]), jnp.linspace(-1, 1, 996)]))
+    matrix = Diagonal(jnp.asarray(np.concatenate([[1.01, 1.01, -1.01, -1.01], inside])))
     found = eigenpairs(matrix, top=2, bottom=2, key=jax.random.key(seed))
     check_diagonal(matrix, found, 2, 2)
     assert found.verified
@@ -108,10 +105,10 @@ def test_as_many_products_as_rows_are_a_dense_matrix():
 def outside(*values):
     """Some values, others down to 1.2 in steps of a tenth so that there are eight, and the rest below 1."""
     more = 2 - 0.1 * np.arange(1, 9 - len(values))
-    return np.concatenate([values, more, np.linspace(-1, 1, 992)])
+    return np.concatenate([values, more, np.linspace(-1, 1, ROWS - 8)])
 
 
-@pytest.mark.parametrize("spectrum", [outside(*[2.0] * copies) for copies in range(2, 9)], ids=str)
+@pytest.mark.parametrize("spectrum", [outside(*[2.0] * copies) for copies in range(2, 9)], ids=range(2, 9))
 def test_all_copies_of_a_multiple_eigenvalue_are_found(spectrum):
     matrix = Diagonal(jnp.asarray(spectrum))
     found = eigenpairs(matrix, top=8)
@@ -128,7 +125,7 @@ def test_clusters_are_counted_at_every_scale(gap, scale):
     np.testing.assert_allclose(found.values.value / scale, outermost(matrix.spectrum, 8, 0) / scale, rtol=2e-6)
     assert found.verified
     residuals = np.linalg.norm(found.vectors * (matrix.spectrum - found.values.value[:, None]) / scale, axis=1)
-    np.testing.assert_allclose(found.values.error / scale, residuals, rtol=1e-3, atol=1000 * np.finfo(float).eps)
+    np.testing.assert_allclose(found.values.error / scale, residuals, rtol=1e-3, atol=ROWS * np.finfo(float).eps)
 
 
 def test_in_single_precision_gaps_below_rounding_are_copies():
@@ -164,21 +161,16 @@ def test_the_stated_probability_of_an_error_is_kept():
     assert counts[0] > counts[1]  # the bound is near what it bounds, and obeyed
 
 
-def test_lanes_are_searched_together_from_starts_that_miss_the_largest():
-    every = jnp.stack([prescribed(SPECTRA[name]).entries for name in ("clustered", "degenerate")])
+def test_lanes_with_little_memory_from_starts_that_miss_the_largest():
+    every = jnp.stack([prescribed(SPECTRA[name]).entries for name in ("graded", "degenerate")])
     starts = jnp.stack([jnp.asarray(BASIS[:, 150:152].T)] * 2)  # eigenvectors far inside
-    found = eqx.filter_vmap(lambda entries, start: eigenpairs(Matrix(entries), top=2, start=start))(every, starts)
+    method = Krylov(memory=2 * 8 * ROWS * 21)
+    search = eqx.filter_vmap(lambda entries, start: eigenpairs(Matrix(entries), top=2, start=start, method=method))
+    found = search(every, starts)
     for lane in range(2):
         check_matrix(Matrix(every[lane]), jax.tree.map(lambda leaf, lane=lane: leaf[lane], found), 2, 0)
     assert found.verified.all()
-
-
-def test_little_memory_means_restarts_and_the_same_answer():
-    matrix = prescribed(SPECTRA["clustered"])
-    roomy, narrow = eigenpairs(matrix, top=5), eigenpairs(matrix, top=5, method=Krylov(memory=2 * 8 * ROWS * 30))
-    np.testing.assert_allclose(narrow.values.value, roomy.values.value, rtol=1e-9)
-    check_matrix(matrix, narrow, 5, 0)
-    assert narrow.verified
+    assert found.products.min() > 2 * 21  # there were restarts
 
 
 def test_a_small_matrix_is_diagonalised():
@@ -188,10 +180,10 @@ def test_a_small_matrix_is_diagonalised():
     assert bool(found.verified)
 
 
-def test_a_transformer_against_its_dense_hessian():
-    model = Transformer(width=6, depth=1, heads=2, hidden=4, readout=EachToken(2))
-    objective, params = started(dataclasses.replace(SMALL, model=model, trained=None, data=FullBatch(3)))
-    matrix = Hessian(objective, params)
+def test_a_layer_against_its_dense_hessian():
+    layer = dataclasses.replace(SMALL.model, heads=4, head_dim=6)
+    matrix = Hessian(*started(dataclasses.replace(SMALL, model=layer, trained=None, data=FullBatch(3))))
+    assert matrix.shape[0] > eigen.DENSE_ROWS
     found = eigenpairs(matrix, top=3, bottom=2)
     check_matrix(Matrix(matrix.dense()), found, 3, 2)
     assert np.all(found.converged)
@@ -219,11 +211,11 @@ def test_limits_are_above_zero():
         Krylov(risk=1)
 
 
-@pytest.mark.parametrize("rows", [5, ROWS])
+@pytest.mark.parametrize("rows", [10, ROWS])
 @pytest.mark.parametrize("entry", [np.nan, np.inf])
 def test_a_matrix_with_entries_that_are_no_numbers_has_no_eigenvalues_and_is_left_at_once(rows, entry):
-    found = eigenpairs(Matrix(jnp.eye(rows).at[1, 1].set(entry)), top=2)
+    found = eigenpairs(Diagonal(jnp.ones(rows).at[1].set(entry)), top=8)
     assert not found.converged.any()
     assert not found.verified
     assert found.risk == 1
-    assert found.products <= 10
+    assert found.products <= 13

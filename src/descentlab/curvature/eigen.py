@@ -21,7 +21,7 @@ from descentlab.curvature.krylov import (
     searched,
     wanted_pairs,
 )
-from descentlab.curvature.operators import MEMORY, TOGETHER, Operator
+from descentlab.curvature.operators import MEMORY, Operator, dense
 from descentlab.estimate import Estimate
 
 __all__ = ["Eigenpairs", "Krylov", "eigenpairs"]
@@ -69,8 +69,8 @@ class Eigenpairs(NamedTuple):
         verified: whether, but with probability `risk`, no eigenvalue lies further out than it should: the i-th largest
             is at least the i-th value and exceeds it by at most its `resolution`, and so at the other end.
         resolution: the larger of the tolerance times the absolute value and $1024\,\epsilon$ times a bound of the norm
-            of A at machine precision $\epsilon$; of a dense matrix the error of its eigensolver. Copies of one eigenvalue and
-            eigenvalues closer than this are all counted.
+            of A at machine precision $\epsilon$; of a dense matrix the error of its eigensolver. Eigenvalues that are
+            equal, or closer than this, are all counted.
         risk: that of the method; none for a dense matrix, and 1 where nothing is verified.
         products: made with the matrix.
     """
@@ -166,7 +166,7 @@ def _basis(rows: int, wanted: int, width: int, memory: int) -> int:
 @eqx.filter_jit
 def _of_dense(operator: Any, top: int, bottom: int) -> Eigenpairs:
     rows = operator.shape[0]
-    matrix = jax.lax.map(operator.linear(), jnp.eye(rows, dtype=operator.dtype), batch_size=min(TOGETHER, rows))
+    matrix = dense(operator, memory=rows**2 * np.dtype(operator.dtype).itemsize)
     scale = power_of_two(jnp.abs(matrix).max())
     matrix = matrix / scale
     values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
