@@ -31,15 +31,15 @@ class SpectralDensity(NamedTuple):
             `descentlab.curvature.traces`), and what more Lanczos steps would change, half the difference from an
             anti-Gauss rule. They do not contain what smoothing changes.
         width: standard deviation of the smoothing.
-        nodes: Ritz values, one row a draw.
+        nodes: Ritz values, one row a draw; where more steps were possible, one that has no weight stands among them.
         weights: share of the spectrum at each; a row sums to one.
     """
 
     grid: Float[Array, " point"]
     density: Estimate
     width: Float[Array, ""]
-    nodes: Float[Array, "draw step"]
-    weights: Float[Array, "draw step"]
+    nodes: Float[Array, "draw node"]
+    weights: Float[Array, "draw node"]
 
     def moment(self, power: int) -> Estimate:
         r"""The mean of $\lambda^k$ over the spectrum, with its widened standard error over draws.
@@ -96,14 +96,17 @@ def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDe
     product, rows = operator.linear(), operator.shape[0]
     lanczos = decomp.tridiag_sym(min(steps + 1, rows), custom_vjp=False)
 
-    def one(key: PRNGKeyArray) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def one(key: PRNGKeyArray) -> tuple[Array, Array]:
         start = jax.random.normal(key, (rows,), operator.dtype)
         triangle = jnp.asarray(lanczos(product, start / jnp.linalg.norm(start)).J_small)
         triangle = jnp.where(jnp.isfinite(triangle), triangle, 0)
-        gauss = _rule(triangle[:steps, :steps])
-        return gauss, gauss if steps == rows else _rule(_anti(triangle))
+        # In one call, see `descentlab.curvature.krylov`.
+        nodes, vectors = jnp.linalg.eigh(jnp.stack([triangle, triangle]) if steps == rows else _rules(triangle))
+        # Beyond an invariant subspace nothing couples to the start, so that what stands there has no weight.
+        return nodes, vectors[:, 0] ** 2
 
-    (nodes, weights), anti = jax.lax.map(one, keys)
+    rules = jax.lax.map(one, keys)
+    nodes, weights = (part[:, 0] for part in rules)
     seen = weights > jnp.finfo(weights.dtype).eps
     low, high = jnp.min(nodes, where=seen, initial=jnp.inf), jnp.max(nodes, where=seen, initial=-jnp.inf)
     size = jnp.maximum(jnp.abs(low), jnp.abs(high))
@@ -111,27 +114,26 @@ def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDe
     spread = jnp.maximum(width * (high - low), rounding)
     margin = jnp.maximum(MARGIN * spread, 2 * (high - low) / POINTS)  # no mass in the outermost cells
     grid = jnp.linspace(low - margin, high + margin, POINTS)
-    each, other = (jax.lax.map(lambda rule: _smoothed(*rule, grid, spread), both) for both in ((nodes, weights), anti))
-    mean = _mean(each)
-    left = (each - other).mean(axis=0) / 2
+    each = jax.lax.map(jax.vmap(lambda rule: _smoothed(rule, grid, spread)), rules)
+    mean = _mean(each[:, 0])
+    left = (each[:, 0] - each[:, 1]).mean(axis=0) / 2
     return SpectralDensity(grid, Estimate(mean.value, jnp.hypot(mean.error, left)), spread, nodes, weights)
 
 
-def _rule(triangle: Array) -> tuple[Array, Array]:
-    """Nodes and weights; beyond an invariant subspace nothing couples to the start, and what stands has no weight."""
-    nodes, vectors = jnp.linalg.eigh(triangle)
-    return nodes, vectors[0] ** 2
+def _rules(triangle: Array) -> Array:
+    """The matrices of the Gauss rule without the last step, and of the anti-Gauss rule with it.
 
-
-def _anti(triangle: Array) -> Array:
-    """The matrix of the anti-Gauss rule, whose error is that of the Gauss rule of one step less with the other sign."""
+    The error of the second is that of the first with the other sign. The first is decoupled from the last step.
+    """
     last = triangle.shape[0] - 1
-    coupling = 2**0.5 * triangle[last, last - 1]
-    return triangle.at[last, last - 1].set(coupling).at[last - 1, last].set(coupling)
+    coupling = triangle[last, last - 1] * jnp.asarray([0, 2**0.5], triangle.dtype)
+    both = jnp.stack([triangle, triangle])
+    return both.at[:, last, last - 1].set(coupling).at[:, last - 1, last].set(coupling)
 
 
-def _smoothed(nodes: Array, weights: Array, grid: Array, spread: Array) -> Array:
+def _smoothed(rule: tuple[Array, Array], grid: Array, spread: Array) -> Array:
     """The mean density over the cell around each point of the grid, which integrates to one."""
+    nodes, weights = rule
     half = (grid[-1] - grid[0]) / (2 * (POINTS - 1))
     below, above = (
         jax.scipy.stats.norm.cdf(edge[:, None], nodes, spread) @ weights for edge in (grid - half, grid + half)
