@@ -9,6 +9,7 @@ import scipy.stats
 from descentlab.curvature import diagonal, frobenius_squared, spectral_density, trace, widening
 from descentlab.curvature.density import POINTS
 from support.matrices import BASIS, ROWS, SPECTRA, Diagonal, Matrix, prescribed
+from support.rounding import rounding
 
 pytestmark = pytest.mark.usefixtures("float64")
 KEYS = jax.random.split(jax.random.key(0), 200)
@@ -115,7 +116,7 @@ def test_the_density_has_mass_one(spectrum, width, dtype):
         matrix = Diagonal(jnp.asarray(spectrum, dtype))
         found = spectral_density(matrix, probes=4, width=width, key=jax.random.key(0))
         mass = jnp.trapezoid(found.density.value, found.grid)
-        np.testing.assert_allclose(mass, 1, rtol=POINTS * np.finfo(dtype).eps)
+        np.testing.assert_allclose(mass, 1, rtol=rounding(2 * POINTS, dtype))
 
 
 @pytest.mark.parametrize("name", ["zero", "identity", "low rank"])
@@ -125,8 +126,8 @@ def test_a_krylov_space_that_ends_early_leaves_all_weight_where_the_spectrum_is(
     assert np.all(np.isfinite(found.density.value))
     np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-12)
     nearest = np.abs(np.asarray(found.nodes)[..., None] - spectrum).min(axis=-1)
-    rounding = ROWS * np.finfo(np.float64).eps
-    assert np.all((nearest < rounding * max(1, spectrum.max())) | (np.asarray(found.weights) < rounding))
+    size = rounding(2 * ROWS)
+    assert np.all((nearest < size * max(1, spectrum.max())) | (np.asarray(found.weights) < size))
 
 
 def test_too_few_draws_are_refused():

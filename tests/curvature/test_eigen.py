@@ -14,6 +14,7 @@ from descentlab.curvature.krylov import Ends, Limits, begun, searched, wanted_pa
 from descentlab.data import FullBatch
 from support.matrices import BASIS, ROWS, SPECTRA, Diagonal, Matrix, prescribed
 from support.problems import SMALL, started
+from support.rounding import rounding
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -26,19 +27,20 @@ def outermost(spectrum, top, bottom):
 def check(spectrum, product, found, top, bottom, tolerance=1e-6):
     """What is called converged lies at the place that it claims, every error is the residual, and no product is wasted.
 
-    A dot product of n terms is wrong by at most n roundings, and so are orthogonality and residuals.
+    A dot product of n terms has n products and n sums, and so have orthogonality and residuals.
     """
     values, errors, vectors = np.asarray(found.values.value), np.asarray(found.values.error), np.asarray(found.vectors)
     rows, norm, unit = vectors.shape[1], np.abs(spectrum).max(), np.finfo(vectors.dtype).eps
-    rounding = rows * unit * norm
+    relative = rounding(2 * rows, vectors.dtype)
+    size = relative * norm
     residuals = np.linalg.norm(product(vectors) - values[:, None] * vectors, axis=1)
-    np.testing.assert_allclose(residuals, errors, rtol=1e-3, atol=rounding)
-    np.testing.assert_allclose(vectors @ vectors.T, np.eye(top + bottom), rtol=0, atol=rows * unit)
+    np.testing.assert_allclose(residuals, errors, rtol=1e-3, atol=size)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(top + bottom), rtol=0, atol=relative)
     missing = np.repeat([1, -1], [top, bottom]) * (outermost(spectrum, top, bottom) - values)
-    assert missing.min() >= -rounding  # Ritz values lie inside
+    assert missing.min() >= -size  # Ritz values lie inside
     converged, resolution = np.asarray(found.converged), np.asarray(found.resolution)
-    assert np.all((missing <= resolution + rounding)[converged])
-    assert np.all(errors[converged] <= tolerance * np.abs(values[converged]) + rounding)
+    assert np.all((missing <= resolution + size)[converged])
+    assert np.all(errors[converged] <= tolerance * np.abs(values[converged]) + size)
     bound = 9 * norm + np.finfo(unit).tiny ** 0.5  # the norm by sums of rows of a basis of at most 78
     assert np.all(resolution <= np.maximum(tolerance * np.abs(values), 1024 * unit * bound))
     assert found.products <= rows
@@ -98,7 +100,7 @@ def test_as_many_products_as_rows_are_a_dense_matrix():
     matrix = Diagonal(jnp.concatenate([jnp.asarray([2.0, 2.0]), jnp.linspace(0, 1.98, 198)]))
     found = eigenpairs(matrix, top=2)
     check_diagonal(matrix, found, 2, 0)
-    np.testing.assert_allclose(found.values.value, [2, 2], rtol=200 * np.finfo(np.float64).eps)
+    np.testing.assert_allclose(found.values.value, [2, 2], rtol=rounding(2 * 200))
     assert found.products == 200
 
 
@@ -125,7 +127,7 @@ def test_clusters_are_counted_at_every_scale(gap, scale):
     np.testing.assert_allclose(found.values.value / scale, outermost(matrix.spectrum, 8, 0) / scale, rtol=2e-6)
     assert found.verified
     residuals = np.linalg.norm(found.vectors * (matrix.spectrum - found.values.value[:, None]) / scale, axis=1)
-    np.testing.assert_allclose(found.values.error / scale, residuals, rtol=1e-3, atol=ROWS * np.finfo(float).eps)
+    np.testing.assert_allclose(found.values.error / scale, residuals, rtol=1e-3, atol=rounding(2 * ROWS))
 
 
 def test_in_single_precision_gaps_below_rounding_are_copies():

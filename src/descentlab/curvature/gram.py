@@ -21,7 +21,6 @@ __all__ = [
     "GramExtremes",
     "dense_extremes",
     "gram_product",
-    "jacobian_singular_values",
     "lanczos_extremes",
     "largest_eigenvalue",
 ]
@@ -202,14 +201,6 @@ def gram_product(objective: Objective, params: PyTree) -> Callable[[Array], Arra
     return lambda vector: pushforward(pullback(vector)[0])
 
 
-def jacobian_singular_values(objective: Objective, params: PyTree) -> Float[Array, " row"]:
-    """The singular values of J, largest first, as many as it has rows (zeros where it has fewer columns)."""
-    jacobian = objective.jacobian(params)
-    missing = max(0, jacobian.shape[0] - jacobian.shape[1])
-    triangle = jnp.linalg.qr(jnp.pad(jacobian, ((0, 0), (0, missing))).T, mode="r")
-    return jnp.linalg.svd(triangle, compute_uv=False)
-
-
 def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
     r"""Extreme eigenvalues of K as squares of singular values of J, which keep the digits that K loses.
 
@@ -217,8 +208,9 @@ def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
     backward error of QR and SVD, and its square to $\delta (2 \sigma + \delta)$. From K itself it would be known to
     $m\,\epsilon\,\sigma_{\max}^2$ only. Where J has fewer columns than rows the smallest eigenvalue is zero.
     """
-    singular = jacobian_singular_values(objective, params)
-    rows, columns = singular.size, sum(leaf.size for leaf in jax.tree.leaves(params))
+    jacobian = objective.jacobian(params)
+    rows, columns = jacobian.shape
+    singular = jnp.linalg.svd(jnp.linalg.qr(jacobian.T, mode="r"), compute_uv=False)
     reached = np.asarray([columns >= rows, True])
     ends = jnp.where(reached, singular[np.asarray([-1, 0])], 0.0)
     known = max(rows, columns) * jnp.finfo(singular.dtype).eps * singular[0]

@@ -53,6 +53,8 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
 def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""$f_t \le f_0 \prod_{s<t} (1 - \eta_s \lambda_{\min}(K_s))$ at every step with $f_t > 10^{-20} f_0$.
 
+    Of each smallest eigenvalue its recorded error is taken off.
+
     Args:
         about: what the claim is called.
         trajectories: with probes `loss`, `gram` and `step_size` recorded at every step.
@@ -64,7 +66,8 @@ def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
         if not every:
             continue
         step_sizes = trajectory["step_size"].values[:, 1:]
-        shrink = np.clip(1 - step_sizes * np.maximum(gram["smallest"][:, :-1], 0.0), 0.0, 1.0)
+        below = np.maximum((gram["smallest"] - gram["smallest_error"])[:, :-1], 0.0)
+        shrink = np.clip(1 - step_sizes * below, 0.0, 1.0)
         product = np.cumprod(shrink, axis=1)
         ratio = losses[:, 1:] / losses[:, :1]
         dense = gram["dense"][:, 1:] == 1
