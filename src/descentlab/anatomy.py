@@ -21,6 +21,7 @@ from descentlab.curvature import (
     SpectralDensity,
     eigenpairs,
     spectral_density,
+    widening,
 )
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
@@ -67,7 +68,8 @@ class Blocks:
     Attributes:
         names: of the arrays, in the order of rows.
         sizes: their parameters.
-        norms: squared Frobenius norm by part, axes row block and column block; the errors are standard errors.
+        norms: squared Frobenius norm by part, axes row block and column block; two errors are a band, see
+            `descentlab.curvature.widening`.
         traces: of the diagonal blocks by part.
     """
 
@@ -171,7 +173,8 @@ def _blocks(objective: Objective, params: PyTree, plan: Plan, key: PRNGKeyArray)
 
 def _estimate(draws: Array) -> Estimate:
     values = np.asarray(draws, dtype=np.float64)
-    return Estimate(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return Estimate(values.mean(axis=0), widening(len(values)) * error)
 
 
 @eqx.filter_jit

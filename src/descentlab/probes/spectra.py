@@ -101,8 +101,8 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
 class GramSpectrum(AbstractProbe):
     r"""Smallest and largest eigenvalue of the Gram matrix K of the trained blocks, with their errors.
 
-    Dense where K has at most 512 rows; Lanczos otherwise, where the smallest value is an upper bound of the true one
-    and the errors are residuals.
+    From the singular values of J where K has at most 512 rows; by Lanczos steps otherwise, where the smallest value is
+    an upper bound of the true one and the errors are residuals.
 
     Args:
         when: the steps at which it is recorded.
@@ -116,7 +116,7 @@ class GramSpectrum(AbstractProbe):
         positive(self, "matvecs")
 
     def __call__(self, point: Point) -> Array:
-        """Smallest, largest, error of the smallest, error of the largest, and 1 where the spectrum was dense."""
+        """Smallest, largest, error of the smallest, error of the largest, and 1 where they are from J."""
         rows = eqx.filter_eval_shape(point.objective.residual, point.params).shape[0]
         dense = rows <= DENSE_ROWS
         if dense:

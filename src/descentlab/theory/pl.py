@@ -22,7 +22,11 @@ def _at(series: Series, steps: np.ndarray) -> np.ndarray:
 
 
 def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t) - 10^{-12}\lambda_{\max}(K_t)$ wherever $f_t > 10^{-20} f_0$.
+    r"""$p_t = \|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t)$ wherever $f_t > 10^{-20} f_0$, up to rounding.
+
+    A singular value of J is known to $\delta = \gamma\,\sigma_{\max}$, which the recorded error of $\lambda_{\max}$,
+    $\delta (2\sigma_{\max} + \delta)$, gives back. The slack is the recorded error of $\lambda_{\min}$ and what the
+    same error in the product $J^\top r$ does to $p_t$, $\delta (2\sqrt{p_t} + \delta)$.
 
     Args:
         about: what the claim is called.
@@ -34,10 +38,12 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
         steps = np.intersect1d(np.intersect1d(loss.steps, pl.steps), gram.steps)
         labels = list(gram.labels)
         values = _at(gram, steps)
-        losses = _at(loss, steps)
-        ratios.append(_at(pl, steps).ravel())
+        losses, ratio = _at(loss, steps), _at(pl, steps)
+        largest, error = (values[..., labels.index(name)] for name in ("largest", "largest_error"))
+        known = np.sqrt(largest + error) - np.sqrt(largest)
+        ratios.append(ratio.ravel())
         bounds.append(values[..., labels.index("smallest")].ravel())
-        slack.append(1e-12 * values[..., labels.index("largest")].ravel())
+        slack.append((values[..., labels.index("smallest_error")] + known * (2 * np.sqrt(ratio) + known)).ravel())
         dense = values[..., labels.index("dense")] == 1
         where.append((dense & (losses > ZERO_LOSS * losses[:, :1]) & trajectory.finished[:, None]).ravel())
     joined = [np.concatenate(parts) if parts else np.zeros(0) for parts in (ratios, bounds, slack, where)]
@@ -46,6 +52,8 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
 
 def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""$f_t \le f_0 \prod_{s<t} (1 - \eta_s \lambda_{\min}(K_s))$ at every step with $f_t > 10^{-20} f_0$.
+
+    Of each smallest eigenvalue its recorded error is taken off.
 
     Args:
         about: what the claim is called.
@@ -58,7 +66,8 @@ def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
         if not every:
             continue
         step_sizes = trajectory["step_size"].values[:, 1:]
-        shrink = np.clip(1 - step_sizes * np.maximum(gram["smallest"][:, :-1], 0.0), 0.0, 1.0)
+        below = np.maximum((gram["smallest"] - gram["smallest_error"])[:, :-1], 0.0)
+        shrink = np.clip(1 - step_sizes * below, 0.0, 1.0)
         product = np.cumprod(shrink, axis=1)
         ratio = losses[:, 1:] / losses[:, :1]
         dense = gram["dense"][:, 1:] == 1
