@@ -11,6 +11,8 @@ import numpy as np
 
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, undecided
+from descentlab.theory.rounding import lane_size, unit_roundoff
+from descentlab.theory.theorem_c import TRAINED
 from descentlab.trajectory import Series, Trajectory
 
 __all__ = ["ENOUGH", "certified", "query_block_claims", "theorem_b_claims", "theorem_c_claims"]
@@ -39,6 +41,21 @@ def _rows(trajectories: Sequence[Trajectory], probe: str) -> list[tuple[Trajecto
     return [(one, certified(one, probe)) for one in trajectories]
 
 
+def _rounding(trajectories: Sequence[Trajectory]) -> float:
+    """What rounding of sums over the weights may do to one of two numbers that are compared, as a share of it."""
+    return max((4 * lane_size(one) * unit_roundoff(one) for one in trajectories), default=0.0)
+
+
+def _of_weights(trajectory: Trajectory) -> np.ndarray:
+    """How far rounding of the trained weights moves a distance between them, one number a lane."""
+    squares = [
+        np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
+        for name, array in trajectory.final.items()
+        if name.partition(".")[0] in TRAINED
+    ]
+    return 2 * unit_roundoff(trajectory) * np.sqrt(np.sum(squares, axis=0))
+
+
 def _total(series: Series) -> np.ndarray:
     """The norm over all blocks of a series by block."""
     return np.sqrt(np.sum(series.values**2, axis=-1))
@@ -56,7 +73,8 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
         bounds.append(np.exp(shrink[:, None] * loss.steps).ravel())
         where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
     bound = np.concatenate(bounds)
-    claim = at_most(about, np.concatenate(measured), bound, slack=1e-9 * bound, where=np.concatenate(where))
+    slack = _rounding([trajectory for trajectory, _ in chosen]) * bound
+    claim = at_most(about, np.concatenate(measured), bound, slack=slack, where=np.concatenate(where))
     return _gathered(sum(int(lanes.sum()) for _, lanes in chosen), claim)
 
 
@@ -71,12 +89,14 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     source = "Theorem B"
     chosen = _rows(trajectories, "b")
     count = sum(int(lanes.sum()) for _, lanes in chosen)
-    reach, moved, kept, half, found, bound = [], [], [], [], [], []
+    reach, moved, kept, half, found, bound, shifted = [], [], [], [], [], [], []
+    share = _rounding(trajectories)
     for trajectory, lanes in chosen:
         constants = trajectory["b"]
         distance, smallest = _total(trajectory["distance"])[lanes], trajectory["gram"]["smallest"][lanes]
         moved.append(distance.ravel())
         reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
+        shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
         kept.append(np.sqrt(np.maximum(smallest, 0.0)).ravel())
         half.append(np.broadcast_to(constants["sigma_min"][lanes] / 2, smallest.shape).ravel())
         found.append(trajectory["search"]["found"][lanes, 0])
@@ -94,9 +114,9 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(count, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
-        _gathered(count, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3])),
-        _gathered(count, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
+        _gathered(count, at_most(said[0], sides[0], sides[1], slack=share * sides[1] + np.concatenate(shifted))),
+        _gathered(count, at_least(said[1], sides[2], sides[3], slack=share * sides[3])),
+        _gathered(count, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
         _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
 
@@ -120,7 +140,7 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(count, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(count, at_least(rank, measured, bound, slack=_rounding(trajectories) * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -140,6 +160,9 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
-        _gathered(sum(int(lanes.sum()) for _, lanes in chosen), at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(
+            sum(int(lanes.sum()) for _, lanes in chosen),
+            at_least(rank, measured, bound, slack=_rounding(trajectories) * bound),
+        ),
         _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]
