@@ -39,8 +39,14 @@ class Interval(NamedTuple):
     high: float
 
     def towards(self, bound: float) -> float:
-        """How far the interval reaches from the value to the side of a bound: the uncertainty of comparing the two."""
-        return self.value - self.low if self.value > bound else self.high - self.value
+        """How far the interval reaches from the value to the side of a bound: the uncertainty of comparing the two.
+
+        Where the value is the bound itself it is the longer of the two sides.
+        """
+        below, above = self.value - self.low, self.high - self.value
+        if self.value == bound:
+            return max(below, above)
+        return below if self.value > bound else above
 
 
 def mean_interval(values: ArrayLike | Sequence[float], resolution: float = 0.0) -> Estimate:

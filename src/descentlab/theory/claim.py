@@ -202,7 +202,7 @@ def at_least(
 def above(
     about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
 ) -> Claim:
-    """The claim that every measured number exceeds its bound: measured > bound. Equality does not. See `at_most`."""
+    """The claim that every measured number exceeds its bound: measured > bound, not on equality. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
     return _judge(about, sides[0] - sides[1], sides, strict=True)
 
@@ -210,7 +210,7 @@ def above(
 def below(
     about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
 ) -> Claim:
-    """The claim that every measured number stays below its bound: measured < bound. Equality does not. See `at_most`."""
+    """The claim that every measured number is below its bound: measured < bound, not on equality. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
     return _judge(about, sides[1] - sides[0], sides, strict=True)
 

@@ -36,7 +36,7 @@ def _allowed(trajectory: Trajectory, steps: np.ndarray) -> np.ndarray:
 
 
 def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t)$ wherever $f_t > 10^{-20} f_0$, up to rounding in the run's precision.
+    r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t)$ wherever $f_t > 10^{-20} f_0$, up to rounding.
 
     Args:
         about: what the claim is called.

@@ -1,8 +1,9 @@
 r"""What rounding can do to what a run records, and how far it carries gradient descent from its modal formula.
 
-Of a run of a model linear in its trained block with the weights $\hat w_t$, m bounds the length of every sum between weights and residual, u is the unit
-roundoff, $\|J\|_F^2 = \sum_i \lambda_i$, $\kappa = \sqrt\eta\,\|J\|_F$ and w the largest norm of the weights. To first
-order in u, and for steps of at most $1/\lambda_{\max}$, the recorded residual differs from that of the formula by at most
+Of a run of a model linear in its trained block, with the weights $\hat w_t$, m bounds the length of every sum between
+weights and residual, u is the unit roundoff, $\|J\|_F^2 = \sum_i \lambda_i$, $\kappa = \sqrt\eta\,\|J\|_F$ and w the
+largest norm of the weights. To first order in u, and for steps of at most $1/\lambda_{\max}$, the recorded residual
+differs from that of the formula by at most
 
     D_t = u (m ((7 + log t) (||J||_F w + ||r_0||) + 3 kappa sqrt(2t) ||r_0||) + 3 w sqrt(t / eta)).
 
@@ -45,7 +46,7 @@ class Arithmetic(NamedTuple):
 def loss_rounding(
     spectrum: np.ndarray, step_size: float, steps: np.ndarray, losses: np.ndarray, run: Arithmetic
 ) -> np.ndarray:
-    r"""How far, relative to the formula's loss, a recorded one may lie from it by rounding: $2d + d^2$, d = D_t / |r_t|.
+    r"""How far rounding may carry a recorded loss from the formula's, relative to it: $2d + d^2$, d = D_t / ||r_t||.
 
     Args:
         spectrum: eigenvalues of K and squared components of the residual, as two rows.

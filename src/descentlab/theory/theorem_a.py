@@ -149,7 +149,7 @@ def rate(about: About, trajectories: Sequence[Trajectory]) -> Claim:
 
 
 def modal_formula(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""$f_t$ equals the modal formula to a relative $10^{-8}$, or to what rounding of the steps can add up to. See `rate`.
+    r"""$f_t$ equals the modal formula to a relative $10^{-8}$, or what rounding of the steps can add up to. See `rate`.
 
     In exact arithmetic the two are equal. Compared are losses that rounding can move by less than a tenth.
     """
