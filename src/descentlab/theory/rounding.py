@@ -57,7 +57,7 @@ def loss_rounding(
     """
     first = np.sqrt(spectrum[1].sum())
     jacobian = np.sqrt(spectrum[0].sum())
-    weights = run.weights + _path(spectrum, step_size, steps[-1])
+    weights = run.weights + _path(spectrum, step_size, float(steps[-1]))
     long = np.maximum(steps, 1.0)
     sums = (7 + np.log(long)) * (jacobian * weights + first)
     drift = 3 * np.sqrt(2 * step_size * long) * jacobian * first

@@ -103,7 +103,9 @@ def _slips(cells: dict[str, tuple[np.ndarray, ...]]) -> Claim:
         f"{text}: {value:.4g} printed, {count:.4g} counted"
         for text, value, count in zip(printed.SLIPS.values(), print_, counts, strict=True)
     )
-    about = About("slips", "The four cells left out are right too", f"{PAPER}Tables 3, 10, 11", detail=f"{said}.")
+    about = About(
+        "slips", f"The four cells left out are right too; {MOVED}", f"{PAPER}Tables 3, 10, 11", detail=f"{said}."
+    )
     return close(about, counts / unit, print_ / unit, tolerance=1.0)
 
 
