@@ -10,13 +10,14 @@ differs from that of the formula by at most
 Proof: `docs/theory/theorem_a.md`, section *Rounding*.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from descentlab.trajectory import Trajectory
 
-__all__ = ["Arithmetic", "bound_rounding", "lane_size", "loss_rounding", "unit_roundoff"]
+__all__ = ["Arithmetic", "bound_rounding", "lane_size", "loss_rounding", "sum_rounding", "unit_roundoff"]
 
 
 def unit_roundoff(trajectory: Trajectory) -> float:
@@ -27,6 +28,11 @@ def unit_roundoff(trajectory: Trajectory) -> float:
 def lane_size(trajectory: Trajectory) -> int:
     """m, the number of weights of one lane: at least as long as a sum over some of them."""
     return sum(array[0].size for array in trajectory.final.values())
+
+
+def sum_rounding(trajectories: Sequence[Trajectory]) -> float:
+    """What rounding of sums over the weights may do to a number, as a share of it: 4 m u."""
+    return max((4 * lane_size(one) * unit_roundoff(one) for one in trajectories), default=0.0)
 
 
 class Arithmetic(NamedTuple):

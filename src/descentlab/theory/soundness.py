@@ -11,7 +11,7 @@ import numpy as np
 
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, undecided
-from descentlab.theory.rounding import lane_size, unit_roundoff
+from descentlab.theory.rounding import sum_rounding, unit_roundoff
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.trajectory import Series, Trajectory
 
@@ -41,11 +41,6 @@ def _rows(trajectories: Sequence[Trajectory], probe: str) -> list[tuple[Trajecto
     return [(one, certified(one, probe)) for one in trajectories]
 
 
-def _rounding(trajectories: Sequence[Trajectory]) -> float:
-    """What rounding of sums over the weights may do to one of two numbers that are compared, as a share of it."""
-    return max((4 * lane_size(one) * unit_roundoff(one) for one in trajectories), default=0.0)
-
-
 def _of_weights(trajectory: Trajectory) -> np.ndarray:
     """How far rounding of the trained weights moves a distance between them, one number a lane."""
     squares = [
@@ -73,7 +68,7 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
         bounds.append(np.exp(shrink[:, None] * loss.steps).ravel())
         where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
     bound = np.concatenate(bounds)
-    slack = _rounding([trajectory for trajectory, _ in chosen]) * bound
+    slack = sum_rounding([trajectory for trajectory, _ in chosen]) * bound
     claim = at_most(about, np.concatenate(measured), bound, slack=slack, where=np.concatenate(where))
     return _gathered(sum(int(lanes.sum()) for _, lanes in chosen), claim)
 
@@ -90,7 +85,7 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     chosen = _rows(trajectories, "b")
     count = sum(int(lanes.sum()) for _, lanes in chosen)
     reach, moved, kept, half, found, bound, shifted = [], [], [], [], [], [], []
-    share = _rounding(trajectories)
+    share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
         constants = trajectory["b"]
         distance, smallest = _total(trajectory["distance"])[lanes], trajectory["gram"]["smallest"][lanes]
@@ -140,7 +135,7 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(count, at_least(rank, measured, bound, slack=_rounding(trajectories) * bound)),
+        _gathered(count, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -162,7 +157,7 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     return [
         _gathered(
             sum(int(lanes.sum()) for _, lanes in chosen),
-            at_least(rank, measured, bound, slack=_rounding(trajectories) * bound),
+            at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound),
         ),
         _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

@@ -85,8 +85,10 @@ def _place_interval(scales: np.ndarray, pair: np.ndarray) -> Interval:
 
 
 def _compared(compare: Callable[..., Claim], about: About, found: Sequence[Interval]) -> Claim:
-    """A claim that compares ratios with 1."""
+    """A claim that compares ratios with 1, its detail with their intervals over seeds."""
     values, spread = [one.value for one in found], [one.towards(1.0) for one in found]
+    said = ", ".join(f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in found)
+    about = dataclasses.replace(about, detail=f"{about.detail} Ratios with 95 % intervals: {said}.".strip())
     return compare(about, np.asarray(values), 1.0, uncertainty=np.asarray(spread))
 
 

@@ -19,7 +19,7 @@ from descentlab.tasks import InRange
 from descentlab.theory import pl
 from descentlab.theory.claim import About, Claim, above, at_least, at_most, not_applicable
 from descentlab.theory.query_block import QueryBlock
-from descentlab.theory.rounding import lane_size, unit_roundoff
+from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.soundness import query_block_claims
 
 SHAPES = ((1, 6), (1, 16), (4, 16))
@@ -69,7 +69,7 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
         return [not_applicable(about, "no formula of g is known for this kernel")]
     smallest, largest, bound = (_column(chosen, name) for name in ("smallest", "largest", "bound"))
     # What rounding of sums over the weights does to a number, as a share of the largest.
-    rounding = max(4 * lane_size(run.trajectory) * unit_roundoff(run.trajectory) for run in chosen)
+    rounding = sum_rounding(trajectories(chosen))
     wide = np.concatenate([np.full(run.trajectory["query"].values.shape[:2], _wide(run)).ravel() for run in chosen])
     factor = np.median((smallest / np.where(bound > 0, bound, np.nan))[wide])
     return [

@@ -13,7 +13,7 @@ from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import PALETTE
 from descentlab.probes import Loss
 from descentlab.schedule import LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count
+from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, trajectories
 from descentlab.studies.song2024_query.setting import (
     REACHED,
     by_hand,
@@ -27,6 +27,7 @@ from descentlab.studies.song2024_query.setting import (
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory.claim import About, Claim, at_least, at_most, close, of_seeds
+from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.stationary import Kind
 
 SAMPLES, TOKENS, WIDTH = 3, 4, 4
@@ -100,7 +101,7 @@ def _stuck(name: str, what: str, runs: Sequence[Run]) -> Claim:
         "softmax",
         f"Median f_0 {first:.4g}.",
     )
-    return close(about, relative_loss(runs), 1.0, tolerance=1e-12)
+    return close(about, relative_loss(runs), 1.0, tolerance=sum_rounding(trajectories(list(runs))))
 
 
 def _reaches(name: str, what: str, runs: Sequence[Run]) -> Claim:
@@ -127,13 +128,14 @@ def _moves(runs: Sequence[Run]) -> Claim:
 def _outside(runs: Sequence[Run]) -> list[Claim]:
     floors = np.concatenate([np.full(len(run.trajectory.seeds), hull_floor(run)) for run in runs])
     last = np.concatenate([run.trajectory["loss"].values[:, -1] for run in runs])
+    first = np.concatenate([run.trajectory["loss"].values[:, 0] for run in runs])
     detail = f"Median last loss {np.median(last):.4g}, floor {np.median(floors):.4g}."
     return [
         at_least(
             About("s-c-floor", "S-c: Softmax never falls below the distance to its hull", SOURCE, "softmax", detail),
             last,
             floors,
-            slack=1e-12,
+            slack=sum_rounding(trajectories(list(runs))) * first,
         ),
         of_seeds(
             close(
