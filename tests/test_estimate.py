@@ -49,6 +49,7 @@ def test_seeds_that_differ_keep_the_interval_of_their_spread():
 def test_an_interval_reaches_towards_a_bound_on_the_side_of_the_bound():
     found = Interval(1.0, 3.0, 4.0)
     assert (found.towards(0.0), found.towards(10.0), found.towards(3.0)) == (2.0, 1.0, 2.0)
+    assert Interval(np.inf, np.inf, np.inf).towards(1.0) == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 12, 50])

@@ -43,7 +43,9 @@ class Interval(NamedTuple):
 
         Where the value is the bound itself it is the longer of the two sides.
         """
-        below, above = self.value - self.low, self.high - self.value
+        # Ends that are the value itself lie nowhere else, though it be infinite.
+        below = 0.0 if self.low == self.value else self.value - self.low
+        above = 0.0 if self.high == self.value else self.high - self.value
         if self.value == bound:
             return max(below, above)
         return below if self.value > bound else above
@@ -138,5 +140,6 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: ArrayLike
         drawn = statistic(*(one[random.integers(0, len(one), (RESAMPLES, len(one)))] for one in rows))
     if min(len(one) for one in rows) < 2 or np.isnan(drawn).any():
         return Interval(-np.inf, value, np.inf)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(low), value, float(high))
+    # No number between two: infinite ones have none.
+    low, high = (float(np.quantile(drawn, at, method=how)) for at, how in ((0.025, "lower"), (0.975, "higher")))
+    return Interval(low, value, high)

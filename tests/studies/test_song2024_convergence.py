@@ -189,12 +189,12 @@ def swapped(runs: dict) -> dict:
 
 
 def over_shapes(**growth: float) -> Edit:
-    """Runs over scales for all the shapes of the larger sizes, sigma_min so many times the recorded one."""
+    """Runs over scales for all the shapes of the larger sizes, sigma_min so many times that of the first seed."""
     grown = {tuple(int(x) for x in key[1:].split("x")): factor for key, factor in growth.items()}
 
     def apply(runs: dict) -> dict:
         copies = [
-            reshaped(with_values(run, "features", factor * run.trajectory["features"].values), *new)
+            reshaped(edit("features", lambda f, _, by=factor: by * f[:1] + 0 * f)({"": [run]})[""][0], *new)
             for run in runs["scales"]
             for new, factor in grown.items()
         ]

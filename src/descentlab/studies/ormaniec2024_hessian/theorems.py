@@ -219,10 +219,12 @@ def _signs(seen: Theory) -> list[Claim]:
     """What makes the scores' blocks indefinite."""
     found = []
     for kernel in ("softmax", "linear"):
-        spectrum = eigenvalues(from_scores(seen.heads[kernel].automatic, seen.heads[kernel].closed))
+        exact = seen.heads[kernel].automatic
+        spectrum = np.linalg.eigvalsh(from_scores(exact, seen.heads[kernel].closed))
+        size = np.abs(np.linalg.eigvalsh(exact["functional"])).max(axis=1)
         text = "Second derivatives of the scores add an indefinite part: its eigenvalues come in pairs of opposite sign"
         about = _about(f"pairs-{kernel}", text, TABLE, kernel)
-        found.append(at_most(about, np.abs(spectrum + spectrum[:, ::-1]).max(axis=1), ROUNDING))
+        found.append(at_most(about, np.abs(spectrum + spectrum[:, ::-1]).max(axis=1) / size, ROUNDING))
     for kernel in ("softmax", "gaussian"):
         about = _about(
             f"indefinite-{kernel}",
