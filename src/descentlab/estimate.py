@@ -141,5 +141,5 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: ArrayLike
     if min(len(one) for one in rows) < 2 or np.isnan(drawn).any():
         return Interval(-np.inf, value, np.inf)
     # No number between two: infinite ones have none.
-    low, high = (float(np.quantile(drawn, at, method=how)) for at, how in ((0.025, "lower"), (0.975, "higher")))
-    return Interval(low, value, high)
+    low, high = np.quantile(drawn, 0.025, method="lower"), np.quantile(drawn, 0.975, method="higher")
+    return Interval(float(low), value, float(high))
