@@ -199,6 +199,11 @@ def test_one_classifier_decides_nothing_about_others():
     assert verdicts(1) == {"undecided"}
 
 
+def test_criteria_that_win_in_turn_are_not_told_apart():
+    lanes = [lane(single=0.9, second=0.85), lane(single=0.85, second=0.95)]
+    assert compressed._pruned("softmax", lanes)[1].verdict == "undecided"
+
+
 def test_heads_that_can_go_to_the_same_share_are_not_fewer(monkeypatch):
     monkeypatch.setattr(compressed, "SPARSITIES", (0.0, 0.25, 0.5, 0.7, 0.75))
     same = [dataclasses.replace(lane(second=1.0), headless=lane().headless)] * 2
