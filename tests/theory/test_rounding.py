@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
-from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
+from descentlab.status import Status
+from descentlab.theory.claim import About
+from descentlab.theory.pl import pl_inequality
+from descentlab.theory.rounding import (
+    Arithmetic,
+    bound_rounding,
+    lane_size,
+    loss_rounding,
+    sum_rounding,
+    unit_roundoff,
+)
 from descentlab.theory.theorem_a import modal_loss
+from descentlab.trajectory import Series, Trajectory
 
 ROWS, COLUMNS = 12, 20
 STEPS = np.unique(np.geomspace(1, 3000, 40).astype(int))
@@ -70,3 +81,28 @@ def test_a_smallest_eigenvalue_off_by_rounding_moves_the_bound_by_no_more():
     root = np.sqrt(spectrum[0].min())
     exact, off = (np.exp(2 * STEPS * np.log1p(-(one**2))) for one in (root, root - moved))
     assert np.all(off / exact - 1 <= bound_rounding(spectrum, 1.0, STEPS, run))
+
+
+def recorded(dtype, ratio):
+    """One step of a run whose PL ratio is so many times the smallest eigenvalue, which is the largest too."""
+    at, one = np.zeros(1, dtype=int), np.ones((1, 1))
+    spectrum = np.array([[[1.0, 1.0, 0.0, 0.0, 1.0]]])
+    labels = ("smallest", "largest", "smallest_error", "largest_error", "dense")
+    series = {"loss": Series(at, one), "pl": Series(at, ratio * one), "gram": Series(at, spectrum, labels)}
+    return Trajectory((0,), series, {"value": np.zeros((1, 2, 3, 4), dtype)}, (Status.FINISHED,), (-1,))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "missing", "verdict"),
+    [
+        (np.float32, 1e-6, "holds"),
+        (np.float32, 1e-3, "fails"),
+        (np.float64, 1e-14, "holds"),
+        (np.float64, 1e-6, "fails"),
+    ],
+)
+def test_allowances_follow_the_precision_of_the_run(dtype, missing, verdict):
+    run = recorded(dtype, 1 - missing)
+    assert (lane_size(run), unit_roundoff(run)) == (24, np.finfo(dtype).eps / 2)
+    assert sum_rounding([run]) == 4 * 24 * np.finfo(dtype).eps / 2
+    assert pl_inequality(About("pl", "the inequality", "a test"), [run]).verdict == verdict
