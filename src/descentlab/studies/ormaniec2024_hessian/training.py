@@ -199,7 +199,8 @@ def directional(kernel: str, run: Run) -> Claim:
     )
     known = np.isfinite(along) & (sharp["top.0"] > 0)
     slack = 0.1 * sharp["top.0"] + sharp["error.top.0"]
-    return at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+    claim = at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+    return of_seeds(claim, len(along))
 
 
 def _drawn(runs: Runs, title: str, axis: Axis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
