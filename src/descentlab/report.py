@@ -45,7 +45,8 @@ _COLUMNS = ("Verdict", "Claim", "Kernel", "Measured", "Expected", "Checked", "Ma
 
 _CLAIMS_NOTE = (
     "Measured and expected are the two sides of the comparison that is met least, and the margin is by how much it "
-    "is met, relative to the expected side; below 0 it is not met. Select a claim for its details."
+    "is met, relative to the expected side; below 0 it is not met, nor at 0 where the claim is strict (more, above, "
+    "below). Select a claim for its details."
 )
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -177,7 +177,8 @@ def encoder(model: Transformer, tokens: int, *, batch: int = 1) -> list[Operator
     operators += _attention(model, tokens, tokens, batch * ones)
     operators += _rest(model, tokens * batch, ones)
     # By the definition of entries moved, nonlinear operators of a layer move 18 entries a token and column. So they do
-    # in the survey's table of a decoder, but its tables of encoders need 17. Which one is left out is not said.
+    # in the survey's table of a decoder, but its tables of encoders need 17, fitted here. Which one is left out is not
+    # said.
     return [_less(one, model.width * tokens * batch) if one.name == "residual ffn" else one for one in operators]
 
 

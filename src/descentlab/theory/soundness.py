@@ -12,6 +12,7 @@ import numpy as np
 
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
+from descentlab.theory.rounding import sum_rounding, unit_roundoff
 from descentlab.trajectory import Series, Trajectory
 
 __all__ = [
@@ -66,6 +67,16 @@ def _rows(trajectories: Sequence[Trajectory], probe: str) -> list[tuple[Trajecto
     return [(one, certified(one, probe)) for one in trajectories]
 
 
+def _of_weights(trajectory: Trajectory) -> np.ndarray:
+    """How far rounding of the trained weights moves a distance between them, one number a lane."""
+    squares = [
+        np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
+        for name, array in trajectory.final.items()
+        if name.partition(".")[0] in TRAINED
+    ]
+    return 2 * unit_roundoff(trajectory) * np.sqrt(np.sum(squares, axis=0))
+
+
 def _total(series: Series) -> np.ndarray:
     """The norm over all blocks of a series by block."""
     return np.sqrt(np.sum(series.values**2, axis=-1))
@@ -83,7 +94,8 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
         bounds.append(np.exp(shrink[:, None] * loss.steps).ravel())
         where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
     bound = np.concatenate(bounds)
-    claim = at_most(about, np.concatenate(measured), bound, slack=1e-9 * bound, where=np.concatenate(where))
+    slack = sum_rounding([trajectory for trajectory, _ in chosen]) * bound
+    claim = at_most(about, np.concatenate(measured), bound, slack=slack, where=np.concatenate(where))
     return _gathered(chosen, claim)
 
 
@@ -97,12 +109,14 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     """
     source = "Theorem B"
     chosen = _rows(trajectories, "b")
-    reach, moved, kept, unsure, half, found, bound = [], [], [], [], [], [], []
+    reach, moved, kept, unsure, half, found, bound, shifted = [], [], [], [], [], [], [], []
+    share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
         constants, gram = trajectory["b"], trajectory["gram"]
         distance, smallest = _total(trajectory["distance"])[lanes], np.maximum(gram["smallest"][lanes], 0.0)
         moved.append(distance.ravel())
         reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
+        shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
         kept.append(np.sqrt(smallest).ravel())
         unsure.append((np.sqrt(smallest + gram["smallest_error"][lanes]) - np.sqrt(smallest)).ravel())
         half.append(np.broadcast_to(constants["sigma_min"][lanes] / 2, smallest.shape).ravel())
@@ -122,9 +136,9 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
-        _gathered(chosen, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3], uncertainty=error)),
-        _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
+        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=share * sides[1] + np.concatenate(shifted))),
+        _gathered(chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error)),
+        _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
         _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
 
@@ -147,7 +161,7 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -167,6 +181,6 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
         _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

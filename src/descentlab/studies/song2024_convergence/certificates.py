@@ -17,7 +17,7 @@ from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, 
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close, not_applicable
+from descentlab.theory.claim import About, Claim, above, at_least, at_most, close, not_applicable
 from descentlab.theory.soundness import certified, of_double, theorem_b_claims, theorem_c_claims
 from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
@@ -96,7 +96,7 @@ def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     quartiles = np.quantile(factor, [0.25, 0.5, 0.75])
     spread = f"Quartiles of the factor: {quartiles[0]:.3g}, {quartiles[1]:.3g}, {quartiles[2]:.3g}."
     return [
-        at_least(
+        above(
             About(
                 f"b-uncertified-{kernel}",
                 "Lanes that Theorem B does not certify converge too: more than none of them",
@@ -105,7 +105,8 @@ def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
                 said,
             ),
             share,
-            1 / max(1, int((~sure).sum())),
+            0.0,
+            where=bool((~sure).any()),
         ),
         at_least(
             About(
@@ -158,7 +159,7 @@ def scale_law(kernel: str, zero: Sequence[Run], moved: Sequence[Run]) -> list[Cl
     scales, ratios, sampled = _ratios(zero)
     law = ratios * scales[:, None]
     levels = _ratios(moved)
-    tail, sampled_tail = levels[1][-2:] / levels[1][-1:], levels[2][-2:] / levels[2][-1:]
+    tail, sampled_tail = levels[1][-2] / levels[1][-1], levels[2][-2] / levels[2][-1]
     about = About(
         f"scale-law-{kernel}",
         "With the value block at zero, the ratio of Theorem B falls as 1/s in the output scale s, by bound and sampled",
@@ -166,7 +167,7 @@ def scale_law(kernel: str, zero: Sequence[Run], moved: Sequence[Run]) -> list[Cl
         kernel,
         f"Median ratio times s: {np.median(law):.3g} by the bound, {np.median(sampled * scales[:, None]):.3g} sampled.",
     )
-    both = np.concatenate([law / law[:1], (sampled * scales[:, None]) / (sampled * scales[:, None])[:1]])
+    both = np.concatenate([one[1:] / one[:1] for one in (law, sampled * scales[:, None])])
     level = About(
         f"scale-level-{kernel}",
         "With a random value block the ratio levels off: equal at the two largest scales within 1 %",
