@@ -13,6 +13,7 @@ import numpy as np
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
 from descentlab.theory.rounding import sum_rounding, unit_roundoff
+from descentlab.theory.theorem_c import TRAINED
 from descentlab.trajectory import Series, Trajectory
 
 __all__ = [
