@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from descentlab._arithmetic import arithmetic
 from descentlab._tree import array_names, block_names, chosen, of_block
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.curvature import (
@@ -140,7 +141,7 @@ def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress
         if progress is not None:
             progress(done, total)
 
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         whole = Hessian(leg.objective, params, plan.batch)
         found = eigenpairs(whole, top=plan.top, bottom=plan.bottom, method=plan.method)
         told()
@@ -207,7 +208,7 @@ def sharpness_along(leg: Leg, steps: np.ndarray, plan: Plan) -> tuple[np.ndarray
     """
     assert leg.path is not None
     places = np.unique(np.linspace(0, len(steps) - 1, min(LOOKS, len(steps))).astype(int))
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         _, restore = ravel_pytree(leg.end)
         found: list[Any] = [
             eigenpairs(

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._arithmetic import arithmetic
 from descentlab._check import at_most, not_negative
 from descentlab._definition import Definition, DefinitionError, final
 from descentlab._describe import digest, paths, replace_at, value_at
@@ -188,7 +189,7 @@ def least_bytes(experiment: Experiment, stored: Splits | None) -> int:
         batch = experiment.data.at(objective, held, jnp.zeros((), jnp.int32), key=jax.random.key(0))
         return eqx.filter((objective, params, params), eqx.is_array), batch.loss(params)
 
-    with jax.enable_x64(experiment.precision == "float64"):
+    with arithmetic(experiment.precision):
         program = jax.make_jaxpr(forward)(stored).jaxpr
     kept = nbytes([out.aval for out in program.outvars])
     return kept + largest_product(program) + record_bytes(experiment)

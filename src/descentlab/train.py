@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
+from descentlab._arithmetic import arithmetic
 from descentlab._check import counted
 from descentlab._definition import Untraced
 from descentlab._describe import digest, structure
@@ -103,7 +104,7 @@ class Lanes:
 
     def precision(self) -> AbstractContextManager:
         """The context in which everything about these lanes is computed."""
-        return jax.enable_x64(self.first.precision == "float64")
+        return arithmetic(self.first.precision)
 
     def varying(self) -> tuple[PyTree, PyTree]:
         """The floats, stacked over lanes, and the rest of the definition, shared by them."""
@@ -416,7 +417,7 @@ def segments(
 
 def trace_iteration(experiment: Experiment) -> ClosedJaxpr:
     """The program of one step of one lane, traced and not compiled."""
-    with jax.enable_x64(experiment.precision == "float64"):
+    with arithmetic(experiment.precision):
 
         def once(seed: Array, held: Splits | None) -> PyTree:
             lane, carry = _begin(experiment, held, None, seed, None)

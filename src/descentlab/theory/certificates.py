@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from descentlab._arithmetic import arithmetic
 from descentlab._describe import value_at
 from descentlab._types import Array, PyTree
 from descentlab.attention import AbstractAttention
@@ -176,7 +177,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
             its loss at the start is not a finite number.
     """
     floats, rest = eqx.partition(experiment, lambda leaf: isinstance(leaf, float))
-    with jax.enable_x64(experiment.precision == "float64"):
+    with arithmetic(experiment.precision):
         objective, params = eqx.filter_eval_shape(begin, experiment, key=jax.random.key(0))
         if objective.targets.size > LARGEST:
             raise ValueError(

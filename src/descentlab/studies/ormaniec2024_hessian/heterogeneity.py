@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
 from descentlab.curvature import Hessian
 from descentlab.estimate import Estimate, Interval, mean_interval
@@ -69,7 +70,7 @@ def derive(runs: Runs, size: Size, progress: Progress | None) -> dict[str, Entri
     found, done, total = {}, 0, sum(len(run.trajectory.seeds) for run in runs["start"])
     for run in runs["start"]:
         hessians = []
-        with jax.enable_x64(run.experiment.precision == "float64"):
+        with arithmetic(run.experiment.precision):
             for seed in run.trajectory.seeds:
                 hessians.append(np.asarray(Hessian(*start(run.experiment, key=jax.random.key(seed))).dense()))
                 done += 1
