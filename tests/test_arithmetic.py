@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.rounding import rounding
 
 from descentlab._arithmetic import arithmetic
+from support.rounding import rounding
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
