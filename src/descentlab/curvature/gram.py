@@ -152,18 +152,18 @@ def _factored(matrix: np.ndarray) -> GramExtremes | None:
     """Extremes from factors; `None` where the matrix is singular to rounding or a factor does not confirm them."""
     rows = len(matrix)
 
-    def factor(sign: float, shift: float) -> tuple[np.ndarray, bool]:
-        """The Cholesky factor of sign * K + shift * I, in a copy."""
+    def factor(sign: float, shift: float) -> np.ndarray:
+        """The lower Cholesky factor of sign * K + shift * I, in a copy."""
         work = sign * matrix
         work[np.diag_indices(rows)] += matrix.dtype.type(shift)
-        return scipy.linalg.cho_factor(work.T, lower=True, overwrite_a=True, check_finite=False)
+        return scipy.linalg.cho_factor(work.T, lower=True, overwrite_a=True, check_finite=False)[0]
 
     def last(operator: np.ndarray | LinearOperator) -> np.floating:
         start = np.random.default_rng(0).normal(size=rows).astype(matrix.dtype)
         return np.asarray(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False))[0]
 
     def solve(vector: np.ndarray) -> np.ndarray:
-        return scipy.linalg.cho_solve(inverse, vector, check_finite=False)
+        return scipy.linalg.cho_solve((inverse, True), vector, check_finite=False)
 
     try:
         inverse = factor(1.0, 0.0)
