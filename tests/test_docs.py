@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import descentlab
-from descentlab.cli import certify, commands, cost, curvature, flags, landscape, main
+from descentlab._describe import paths
+from descentlab.cli import certify, commands, cost, curvature, landscape, main
 from descentlab.cost.accelerator import Accelerator
 from descentlab.experiment import Experiment
 from support import members
@@ -178,7 +179,7 @@ def test_files_and_names_that_docstrings_refer_to_exist():
 
 def known_flags():
     """Every flag of a study and of other commands: options, paths of an experiment, and fields of classes to choose."""
-    paths = set(flags._paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
+    paths = set(paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
     options = [
         field.name
         for kind in (commands.Options, certify.Options, cost.Options, curvature.Options, landscape.Options)
