@@ -123,7 +123,7 @@ def _test(annotation: Any) -> Callable[[Any], bool]:
         kinds, arrays = _NUMBERS[annotation], (jax.Array, np.ndarray)
         wrong = () if annotation is bool else bool
         return lambda value: (
-            isinstance(value, arrays)
+            (isinstance(value, arrays) and value.ndim == 0)
             or (isinstance(value, kinds) and not isinstance(value, wrong) and not _is_too_large(value))
         )
     checked = isinstance(annotation, type) and issubclass(annotation, eqx.Module | str | types.NoneType)

@@ -67,6 +67,11 @@ class Experiment(Definition):
     def __check_init__(self):
         not_negative(self, "steps")
         at_most(self, "steps", MOST_STEPS, "steps are counted in 32 bits")
+        for name in self.probes:
+            if not isinstance(name, str):
+                raise DefinitionError(f"Experiment.probes must be named by texts, got {name!r}; write {str(name)!r}")
+        if self.trained is not None and len(set(self.trained)) < len(self.trained):
+            raise DefinitionError(f"Experiment.trained must name each block once, got {', '.join(self.trained)}")
         if not self.probes:
             raise ValueError("Experiment.probes must name at least one probe, got none; add Loss()")
 

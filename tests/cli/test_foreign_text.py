@@ -65,12 +65,14 @@ def test_impossible_words_are_refused_in_one_sentence_before_anything_is_written
 
 @pytest.mark.parametrize("store", ["m[/x]", "m[red]:smile:[/red]", "[link=file:x]a"])
 def test_the_name_of_a_store_is_no_markup(store, capsys):
+    Path(store).mkdir(parents=True)
     assert call("landscape", "--store", store) == 0
     assert f"0 runs in {store}" in said(capsys)
 
 
 def test_commands_to_the_terminal_in_arguments_are_shown_as_signs(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
+    Path(HOSTILE).mkdir(parents=True)
     assert call("landscape", "--store", HOSTILE) == 0
     assert SHOWN in said(capsys)
     for arguments in (

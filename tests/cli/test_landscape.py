@@ -84,7 +84,7 @@ def test_two_runs_with_one_start_get_their_common_plane(capsys):
         (("zzzz", *FEW), "there is no run 'zzzz' in kept; known are:"),
         ((RECORDED.digest[:7] + "zz", *FEW), f"did you mean {RECORDED.digest[:9]}"),
         (("", *FEW), "is the beginning of 3 runs"),
-        (("abc", "--store", "empty"), "there is no run in empty; train something first"),
+        (("abc", "--store", "empty"), "there is no store at empty; train something first"),
         ((RECORDED.digest, "--points", "4", "--store", "kept"), "--points must be at least 5"),
         ((RECORDED.digest, "--planes", "0", "--store", "kept"), "planes must be a finite number above 0"),
         (("a", "b", "c", "--store", "kept"), "wanted one run or two, got 3"),

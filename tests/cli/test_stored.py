@@ -86,10 +86,18 @@ def test_check_says_what_it_cannot_verify_or_use_and_why(root, capsys, monkeypat
     assert out == f"superseded: 2 folders: {said} 2 folders in {root}: 2 superseded"
 
 
-def test_check_of_no_store_says_so(tmp_path, capsys):
-    code, _, err = call(capsys, "check", "--store", str(tmp_path / "no [such]"))
+@pytest.mark.parametrize("command", ["check", "landscape", "curvature"])
+def test_no_store_is_said(tmp_path, capsys, command):
+    code, _, err = call(capsys, command, "--store", str(tmp_path / "no [such]"))
     assert code == 2
     assert f"there is no store at {tmp_path / 'no [such]'}" in err
+
+
+@pytest.mark.parametrize("command", ["landscape", "curvature"])
+def test_a_file_of_classes_that_is_none_is_said(root, capsys, command):
+    code, _, err = call(capsys, command, "--store", str(root), "--classes", "no.py")
+    assert code == 2
+    assert "--classes wants a Python file (.py) that is there, got no.py" in err
 
 
 @pytest.mark.parametrize("command", ["landscape", "curvature"])

@@ -130,6 +130,17 @@ def test_a_krylov_space_that_ends_early_leaves_all_weight_where_the_spectrum_is(
     assert np.all((nearest < size * max(1, spectrum.max())) | (np.asarray(found.weights) < size))
 
 
+@pytest.mark.parametrize(("scale", "steps"), [(1.0, 1), (1e-150, 3), (1e150, 3)])
+def test_errors_are_numbers_after_one_step_and_at_any_scale(scale, steps):
+    found = spectral_density(Diagonal(scale * jnp.linspace(1.0, 2.0, 30)), key=KEYS[0], steps=steps)
+    np.testing.assert_allclose(jnp.trapezoid(found.density.value, found.grid), 1.0, rtol=rounding(POINTS))
+    assert np.all(np.isfinite(found.density.error))
+    assert found.density.error.max() > 0
+    mean = found.moment(1)
+    assert 0 < mean.error < 0.2 * scale
+    assert abs(mean.value - 1.5 * scale) <= 3 * mean.error
+
+
 def test_too_few_draws_are_refused():
     matrix = Matrix(jnp.asarray(BASIS))
     with pytest.raises(ValueError, match="at least 2 draws, got probes=1"):

@@ -140,6 +140,13 @@ def test_in_single_precision_gaps_below_rounding_are_copies():
     assert found.vectors.dtype == np.float32
 
 
+def test_a_matrix_in_single_precision_is_searched_where_double_is_on():
+    matrix = Diagonal(jnp.asarray(np.r_[[3.0] * 3, np.linspace(-1, 1, 600)], jnp.float32))
+    found = eigenpairs(matrix, top=3)
+    check_diagonal(matrix, found, 3, 0, tolerance=1e-6)
+    assert found.vectors.dtype == np.float32
+
+
 def test_the_stated_probability_of_an_error_is_kept():
     """Two equal values and one a thousandth below; of 200 searches that call themselves verified few may be wrong."""
     spectrum = jnp.concatenate([jnp.asarray([1.0, 1.0, 0.999]), jnp.linspace(-1, 0.9, 57)])

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
     if options.bottom < 0 or options.probes < 2:
         raise UsageError(f"wanted --bottom 0 or more and --probes 2 or more, got {options.bottom} and {options.probes}")
     check_target(options.json)
-    store = Store(options.store)
+    store = stored.opened(options.store, options.classes)
     known = store.digests()
     if options.run is None:
         console().print(stored.listing(store, known))

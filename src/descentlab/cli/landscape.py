@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
     if len(options.runs) > 2:
         raise UsageError(f"wanted one run or two, got {len(options.runs)}")
     check_target(options.json)
-    store = Store(options.store)
+    store = stored.opened(options.store, options.classes)
     known = store.digests()
     if not options.runs:
         console().print(stored.listing(store, known))

@@ -20,7 +20,7 @@ from descentlab.experiment import Experiment
 from descentlab.parts import State
 from descentlab.store import Entry, Store
 
-__all__ = ["check", "label", "listing", "resolved"]
+__all__ = ["check", "label", "listing", "opened", "resolved"]
 
 
 def resolved(run: str, known: Sequence[str], store: Store, command: str) -> str:
@@ -55,6 +55,21 @@ def label(experiment: Experiment) -> str:
     model = experiment.model
     part = value_at(model, "attention") if hasattr(model, "attention") else model
     return type(part).__name__.lower()
+
+
+def opened(place: Path, classes: Sequence[Path] = ()) -> Store:
+    """The store in a folder that is there, and whose definitions may use classes of these files.
+
+    Raises:
+        UsageError: if there is no such folder, or a file is no Python file.
+    """
+    for file in classes:
+        if file.suffix != ".py" or not file.is_file():
+            raise UsageError(f"--classes wants a Python file (.py) that is there, got {file}")
+    store = Store(place)
+    if not store.root.is_dir():
+        raise UsageError(f"there is no store at {store.root}; train something first, or name another --store")
+    return store
 
 
 def listing(store: Store, known: Sequence[str]) -> Table:
@@ -106,9 +121,7 @@ def check(arguments: Sequence[str]) -> int:
     about = "verify every run of a store: each file against its checksum"
     parser = argparse.ArgumentParser(prog="descentlab check", description=about, allow_abbrev=False)
     parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    store = Store(parser.parse_args(arguments).store)
-    if not store.root.is_dir():
-        raise UsageError(f"there is no store at {store.root}")
+    store = opened(parser.parse_args(arguments).store)
     with display.Bar(f"checking {store.root}") as bar:
         found = store.inspect(bar) + checkpoint.unfinished(store)
     screen = console()

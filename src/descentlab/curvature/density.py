@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from matfree import decomp
 
 from descentlab._types import Array, Float, PRNGKeyArray
+from descentlab.curvature.krylov import power_of_two
 from descentlab.curvature.operators import Operator
 from descentlab.curvature.traces import widening
 from descentlab.estimate import Estimate
@@ -54,8 +55,9 @@ class SpectralDensity(NamedTuple):
 
 def _mean(draws: Array) -> Estimate:
     """The mean over the first axis with its widened standard error."""
-    count = draws.shape[0]
-    return Estimate(draws.mean(axis=0), widening(count) * draws.std(axis=0, ddof=1) / count**0.5)
+    count, scale = draws.shape[0], power_of_two(jnp.abs(draws).max())
+    error = widening(count) * (draws / scale).std(axis=0, ddof=1) / count**0.5
+    return Estimate(draws.mean(axis=0), scale * error)
 
 
 def spectral_density(
@@ -93,12 +95,17 @@ def spectral_density(
 
 @eqx.filter_jit
 def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDensity:
-    product, rows = operator.linear(), operator.shape[0]
+    whole, rows = operator.linear(), operator.shape[0]
+    # Of a unit vector; squares of what is far from one would leave the range of the numbers.
+    scale = power_of_two(jnp.abs(whole(_unit(keys[0], rows, operator.dtype))).max())
+
+    def product(vector: Array) -> Array:
+        return whole(vector) / scale
+
     lanczos = decomp.tridiag_sym(min(steps + 1, rows), custom_vjp=False)
 
     def one(key: PRNGKeyArray) -> tuple[Array, Array]:
-        start = jax.random.normal(key, (rows,), operator.dtype)
-        triangle = jnp.asarray(lanczos(product, start / jnp.linalg.norm(start)).J_small)
+        triangle = jnp.asarray(lanczos(product, _unit(key, rows, operator.dtype)).J_small)
         triangle = jnp.where(jnp.isfinite(triangle), triangle, 0)
         # In one call, see `descentlab.curvature.krylov`.
         nodes, vectors = jnp.linalg.eigh(jnp.stack([triangle, triangle]) if steps == rows else _rules(triangle))
@@ -115,9 +122,17 @@ def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDe
     margin = jnp.maximum(MARGIN * spread, 2 * (high - low) / POINTS)  # no mass in the outermost cells
     grid = jnp.linspace(low - margin, high + margin, POINTS)
     each = jax.lax.map(jax.vmap(lambda rule: _smoothed(rule, grid, spread)), rules)
-    mean = _mean(each[:, 0])
-    left = (each[:, 0] - each[:, 1]).mean(axis=0) / 2
-    return SpectralDensity(grid, Estimate(mean.value, jnp.hypot(mean.error, left)), spread, nodes, weights)
+    gauss = each[:, 0] / jnp.trapezoid(each[:, 0], grid)[:, None]  # the other rule may have nodes beyond the grid
+    mean = _mean(gauss)
+    left = (gauss - each[:, 1]).mean(axis=0) / 2
+    density = Estimate(mean.value / scale, jnp.hypot(mean.error, left) / scale)
+    return SpectralDensity(scale * grid, density, scale * spread, scale * nodes, weights)
+
+
+def _unit(key: PRNGKeyArray, rows: int, dtype: Any) -> Array:
+    """A random unit vector."""
+    vector = jax.random.normal(key, (rows,), dtype)
+    return vector / jnp.linalg.norm(vector)
 
 
 def _rules(triangle: Array) -> Array:
@@ -132,10 +147,10 @@ def _rules(triangle: Array) -> Array:
 
 
 def _smoothed(rule: tuple[Array, Array], grid: Array, spread: Array) -> Array:
-    """The mean density over the cell around each point of the grid, which integrates to one."""
+    """The mean density over the cell around each point of the grid."""
     nodes, weights = rule
     half = (grid[-1] - grid[0]) / (2 * (POINTS - 1))
     below, above = (
         jax.scipy.stats.norm.cdf(edge[:, None], nodes, spread) @ weights for edge in (grid - half, grid + half)
     )
-    return (above - below) / jnp.trapezoid(above - below, grid)
+    return (above - below) / (2 * half)

@@ -28,6 +28,7 @@ sure, as it does where more eigenvalues are equal than are wanted, rounds are re
 have a component of probability q has probability q^j.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -388,7 +389,7 @@ def _doubts(state: State, values: Array) -> tuple[Array, Array, Array]:
     growth = state.growth + jnp.sum(jnp.where(within & (apart > 0), jnp.log(jnp.abs(apart)), 0.0), axis=1)
     unseen = jnp.log(state.length) - growth
     rounding = jnp.log(FLOOR * jnp.finfo(values.dtype).eps * _size(state)) - jnp.log(jnp.abs(apart.min(axis=1)))
-    probability = 0.5 * np.log(2 / np.pi) + jnp.logaddexp(unseen, rounding)
+    probability = 0.5 * math.log(2 / math.pi) + jnp.logaddexp(unseen, rounding)
     return jnp.where(beyond, probability, 0.0), beyond & (rounding >= unseen), ~beyond
 
 
@@ -406,7 +407,9 @@ def _judged(state: State, ends: Ends, limits: Limits, key: PRNGKeyArray) -> Stat
     rounds, turn = state.agreed + 1, jnp.maximum(state.round, 1)
     # The shares of both ends, of all rounds and of all numbers of rounds that agree sum to the risk.
     share = (
-        jnp.log(limits.risk / (bool(ends.top) + bool(ends.bottom))) - jnp.log(turn * (turn + 1.0)) - rounds * np.log(2)
+        jnp.log(limits.risk / (bool(ends.top) + bool(ends.bottom)))
+        - jnp.log(turn * (turn + 1.0))
+        - rounds * math.log(2)
     )
     doubt = jnp.maximum(state.doubt, doubts)
     sure = state.sure | (settled & (state.round > 0) & (rounds * doubt <= share))

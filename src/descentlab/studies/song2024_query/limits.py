@@ -95,7 +95,7 @@ def _beyond(runs: Sequence[Run]) -> Claim:
     floor = float(0.5 * np.sum(np.maximum(0, targets - bound) ** 2) / len(targets))
     about = About(
         "g-c-bound",
-        "G-c: Targets beyond the sum of absolute values keep the loss above their distance to it",
+        "G-c: With targets beyond the sum of absolute values the loss never falls below their distance to it",
         SOURCE,
         "gaussian",
         f"Smallest last loss {_last(runs).min():.4g}, floor {floor:.4g}.",

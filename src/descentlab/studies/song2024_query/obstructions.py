@@ -141,7 +141,7 @@ def _outside(runs: Sequence[Run]) -> list[Claim]:
             close(
                 About(
                     "s-c-drift",
-                    "S-c: Every softmax run drifts to infinity, its loss above a positive limit",
+                    "S-c: Every softmax run drifts to infinity and reaches no zero loss",
                     SOURCE,
                     "softmax",
                     f"End states: {counted(runs)}.",
