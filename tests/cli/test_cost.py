@@ -13,7 +13,14 @@ from descentlab.cost import measure
 from descentlab.cost.operators import total
 from descentlab.cost.transformer import KERNELS, Transformer, encoder
 
-MODEL = {"num_hidden_layers": 2, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40}
+MODEL = {
+    "model_type": "bert",
+    "num_hidden_layers": 2,
+    "hidden_size": 24,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "vocab_size": 99,
+}
 
 
 @pytest.fixture
@@ -31,8 +38,11 @@ def test_what_is_written_is_what_the_functions_count(config, capsys):
     for length, found in zip((8, 32), written["lengths"], strict=True):
         assert found["length"] == length
         groups = {row["group"]: row for row in found["groups"]}
-        assert groups["total"]["flops"] == total(encoder(model, length), "flops")
-        assert groups["other"]["bytes"] == total(encoder(model, length), "moved", "other")
+        # Beside the layers a BERT has a normalisation of its embeddings and a layer for its first token.
+        assert groups["ffn"]["flops"] == total(encoder(model, length), "flops", "ffn")
+        assert groups["attention"]["bytes"] == total(encoder(model, length), "moved", "attention")
+        assert groups["projections"]["flops"] - total(encoder(model, length), "flops", "projections") == 2 * 24 * 24
+        assert groups["other"]["flops"] - total(encoder(model, length), "flops", "other") == 8 * 24 * length
     printed = capsys.readouterr().out
     assert "gaussian attention" in printed
     assert "length 32" in printed

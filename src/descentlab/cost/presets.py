@@ -1,6 +1,8 @@
 """Models by name: the shapes that the survey counts, and a convolutional network as the contrast."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, convolution
@@ -16,6 +18,23 @@ TRANSFORMERS = {
 }
 """Transformers without embeddings and head, as the survey counts them."""
 
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A public model.
+
+    Attributes:
+        config: its configuration.
+        parameters: as published.
+        source: where configuration and number are from.
+    """
+
+    config: Mapping[str, Any]
+    parameters: str
+    source: str
+
+
+PUBLISHED: dict[str, Published] = {}
 
 IMAGE = 224
 """Side of the images of the convolutional networks."""
