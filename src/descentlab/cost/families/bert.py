@@ -66,7 +66,7 @@ def read(fields: Fields) -> Model:
     causal = fields.flag("is_decoder", False)
     if fields.flag("add_cross_attention", False):
         raise Refused(f"{fields.where}: cross attention of a {fields.model_type} (add_cross_attention) is not counted")
-    places: list[Part] = _places(fields, width, heads, head) if kind.relative == "deberta" else []
+    places = _places(fields, width, heads, head) if kind.relative == "deberta" else []
     own_bias = fields.model_type != "deberta"
     part = attention(width, heads, head, heads, key_bias=own_bias, bias=True, extra=0 if own_bias else -width)
     block = Block(gated=False, norm="layer", final=int(kind.before))
@@ -76,6 +76,10 @@ def read(fields: Fields) -> Model:
     before, after = _embedded(fields, kind, width), block.normalized("last", width, block.final)
     if kind.relative == "buckets":
         before.append(Embedding(fields.whole("relative_attention_num_buckets", default=32), heads))
+    for part in places:
+        before.append(Embedding(2 * part.span, width))
+        if fields.text("norm_rel_ebd", "none") == "layer_norm":
+            before.append(Embedding(2, width))
     uncounted = () if causal else _head(fields)
     if causal:
         after.append(Linear("head transform", "head", width, width, True, "plain"))
@@ -119,7 +123,7 @@ def _mapped(fields: Fields, short: int, width: int) -> bool:
     return fields.model_type == "albert" or short != width
 
 
-def _places(fields: Fields, width: int, heads: int, head: int) -> list[Part]:
+def _places(fields: Fields, width: int, heads: int, head: int) -> list[RelativePositions]:
     """Relative positions of DeBERTa, the vectors of which all layers share.
 
     Raises:
