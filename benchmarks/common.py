@@ -5,6 +5,7 @@ JAX or PyTorch is imported, because both size their thread pools from what they 
 """
 
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -53,6 +54,7 @@ class Size:
 
 SMALL, SMALL_LANES = Size(16, 8, 16, 2, 1), Size(16, 8, 16, 2, 32)
 LARGE, LARGE_8, LARGE_LANES = Size(64, 16, 64, 4, 1), Size(64, 16, 64, 4, 8), Size(64, 16, 64, 4, 32)
+LARGE_64, LARGE_512 = Size(64, 16, 64, 4, 64), Size(64, 16, 64, 4, 512)
 
 
 def lanes_of(size: Size, precision: str, steps: int):
@@ -116,8 +118,8 @@ def agree(one, other, precision: str) -> float:
     return gap
 
 
-def in_process(script: str, threads: int, **arguments) -> dict:
-    """What `measure(**arguments)` of a script prints, run in a process that may use so many cores."""
+def in_process(script: str, threads: int | str, **arguments) -> dict:
+    """What `measure(**arguments)` of a script prints, run in a process that may use so many cores, or `"gpu"`."""
     code = json.dumps(arguments)
     done = subprocess.run(
         [sys.executable, script, "--measure", str(threads), code], capture_output=True, text=True, check=False
@@ -131,7 +133,17 @@ def serve(measure: Callable[..., dict]) -> bool:
     """Whether this process is one that measures; if so the result was printed."""
     if sys.argv[1:2] != ["--measure"]:
         return False
-    threads = int(sys.argv[2])
+    if sys.argv[2] == "gpu":
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the contender needs memory of the same card
+    else:
+        _confine(int(sys.argv[2]))
+    print(json.dumps(measure(**json.loads(sys.argv[3]))))
+    return True
+
+
+def _confine(threads: int) -> None:
+    """Leave this process so many cores, and its libraries so many threads."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-threads:]))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -140,8 +152,36 @@ def serve(measure: Callable[..., dict]) -> bool:
         import torch
 
         torch.set_num_threads(threads)
-    print(json.dumps(measure(**json.loads(sys.argv[3]))))
-    return True
+
+
+@functools.cache
+def gpu() -> str:
+    """The name of the GPU that JAX finds, or nothing; asked in a process of its own, which lets go of the card."""
+    code = "import jax; print(jax.devices()[0].device_kind if jax.default_backend() == 'gpu' else '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def torch_device() -> str:
+    """Where PyTorch computes: on the GPU in processes in which JAX does."""
+    import jax
+
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def finished(call: Callable[[], object]) -> Callable[[], object]:
+    """The call, which returns when a GPU has done its work and not before."""
+    import torch
+
+    if torch_device() == "cpu":
+        return call
+
+    def done():
+        result = call()
+        torch.cuda.synchronize()
+        return result
+
+    return done
 
 
 def has_torch() -> bool:
@@ -167,4 +207,4 @@ def machine() -> str:
     except (OSError, StopIteration):
         pass
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {os.cpu_count()} cores{load}; {', '.join(words)}"
+    return f"{model}, {os.cpu_count()} cores{load}{f', {gpu()}' if gpu() else ''}; {', '.join(words)}"

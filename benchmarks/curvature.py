@@ -3,8 +3,9 @@
 Two layers of width 32 on 64 sequences of 32 tokens, single precision, the same weights and data on both sides. A tool
 is timed at the loosest setting at which its five largest eigenvalues are right to 1e-3, against a reference in double
 precision, and have true residuals ||Hv - lambda v|| below 1e-3 lambda; what no setting gets right says so. *verified*
-adds a fresh start that confirms that none is missing, which no other tool has. Densities have 5 probes of 50 steps. The
-Gram matrix is that of 512 samples with 10 outputs each under a cap on memory, with its smallest eigenvalue.
+adds fresh starts that bound the probability that one is missing, which no other tool has. Densities have 5 probes of
+50 steps. The Gram matrix is that of 512 samples with 10 outputs each under a cap on memory, with its smallest
+eigenvalue.
 
     python benchmarks/curvature.py
 """

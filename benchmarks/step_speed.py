@@ -2,7 +2,8 @@
 
 PyTorch runs the same formulas eagerly: one lane through autograd, several through `torch.func.vmap` of
 `torch.func.grad_and_value`. It records nothing but the loss, kept as a tensor; descentlab also records gradient norms.
-Both may use the same number of threads. The machine's rate is that of one large matrix product.
+Both may use the same number of threads, or the same GPU where JAX and PyTorch both find one. The machine's rate is that
+of one large matrix product; products of float32 are of float32 in both, not of a shorter format.
 
     python benchmarks/step_speed.py
 """
@@ -14,7 +15,8 @@ import common
 
 STEPS = {common.SMALL: 400, common.SMALL_LANES: 20, common.LARGE: 10, common.LARGE_8: 4}
 BOUND = {common.SMALL: 10, common.SMALL_LANES: 2.5, common.LARGE: None, common.LARGE_8: 2}
-MATMUL = 1536
+GPU_STEPS = {common.SMALL: 400, common.LARGE_8: 200, common.LARGE_64: 100, common.LARGE_512: 20}
+MATMUL = {"cpu": 1536, "gpu": 8192}
 
 
 def torch_loss(params, inputs, targets):
@@ -91,17 +93,20 @@ def matmul_rate(precision, seconds=1.5):
     import jax
     import numpy as np
 
-    with jax.enable_x64(precision == "float64"):
-        one = np.random.default_rng(0).normal(size=(MATMUL, MATMUL)).astype(precision)
+    size = MATMUL[jax.default_backend()]
+    with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
+        one = np.random.default_rng(0).normal(size=(size, size)).astype(precision)
         program, array = jax.jit(lambda a: a @ a), jax.numpy.asarray(one)
-        calls = {"numpy": lambda: one @ one, "jax": lambda: program(array).block_until_ready()}
+        calls = {"jax": lambda: program(array).block_until_ready()}
+        if jax.default_backend() == "cpu":
+            calls["numpy"] = lambda: one @ one
         if common.has_torch():
             import torch
 
-            tensor = torch.from_numpy(one)
-            calls["torch"] = lambda: tensor @ tensor
+            tensor = torch.from_numpy(one).to(common.torch_device())
+            calls["torch"] = common.finished(lambda: tensor @ tensor)
         times = common.compete(calls, seconds=seconds)
-    return {name: 2 * MATMUL**3 / times[name]["wall"] for name in calls}
+    return {name: 2 * size**3 / times[name]["wall"] for name in calls}
 
 
 def measure(size, precision, seconds):
@@ -111,8 +116,9 @@ def measure(size, precision, seconds):
     from descentlab.train import advance, prepare
 
     size = common.Size(**size)
-    points = STEPS[size] + 1
-    lanes = common.lanes_of(size, precision, STEPS[size])
+    steps = (STEPS if jax.default_backend() == "cpu" else GPU_STEPS)[size]
+    points = steps + 1
+    lanes = common.lanes_of(size, precision, steps)
     constants, carry = prepare(lanes)
     objective, start = constants.objective, constants.start
     calls = {"descentlab": lambda: jax.block_until_ready(advance(lanes, constants, carry, 0, points))}
@@ -124,14 +130,14 @@ def measure(size, precision, seconds):
         import torch
 
         def tensor(array):
-            return torch.from_numpy(np.array(array))
+            return torch.from_numpy(np.array(array)).to(common.torch_device())
 
         blocks = tuple(tensor(block) for block in (start.query, start.key, start.value, start.output))
         arguments = blocks, tensor(objective.inputs), tensor(objective.targets)
         loop = autograd_loop if size.lanes == 1 else vmap_loop
-        calls |= {"per head": loop(arguments, points, torch_loss), "merged": loop(arguments, points, torch_merged)}
-        for name in ("per head", "merged"):
-            gap = common.agree(ours.records["loss"], calls[name](), precision)
+        for name, loss in (("per head", torch_loss), ("merged", torch_merged)):
+            calls[name] = common.finished(loop(arguments, points, loss))
+            gap = common.agree(ours.records["loss"], calls[name]().cpu(), precision)
     times = common.compete(calls, seconds=seconds)
     return {"points": points, "compile": compiled, "gap": gap, "times": times, "rate": matmul_rate(precision)}
 
@@ -147,9 +153,9 @@ def row(size, precision, threads, seconds):
     torch = [times[name] for name in ("per head", "merged") if name in times]
     if torch:
         wall, cpu = (min(one[clock] for one in torch) for clock in ("wall", "cpu"))
-        cells += [f"{wall * each:.1f}", f"{wall / ours['wall']:.1f}", f"{cpu / ours['cpu']:.1f}", BOUND[size] or ""]
+        cells += [f"{wall * each:.1f}", f"{wall / ours['wall']:.1f}", f"{cpu / ours['cpu']:.1f}", BOUND.get(size) or ""]
     else:
-        cells += ["no PyTorch", "skipped", "skipped", BOUND[size] or ""]
+        cells += ["no PyTorch", "skipped", "skipped", BOUND.get(size) or ""]
     cells += [f"{size.operations / 1e6:.2f}", f"{rate / 1e9:.1f}", f"{best / 1e9:.0f}", f"{100 * rate / best:.0f}%"]
     print("| " + " | ".join(str(cell) for cell in cells) + f" | {found['compile']:.2f} |", flush=True)
 
@@ -164,8 +170,8 @@ def main(seconds):
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for precision in ("float64", "float32"):
-        for threads in common.thread_counts():
-            for size in STEPS:
+        for threads in ["gpu"] if common.gpu() else common.thread_counts():
+            for size in GPU_STEPS if common.gpu() else STEPS:
                 row(size, precision, threads, seconds)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 from platformdirs import user_cache_dir
 
@@ -22,3 +23,11 @@ def float64():
     """Double precision, which the package switches on around a run and nowhere else."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def without_type_checker():
+    """As the package is used: the tests' own checker of annotations would speak first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,9 +1,11 @@
 """Definitions as plain data and back, over structures that are put together at random."""
 
 import dataclasses
+import importlib
 import json
 import subprocess
 import sys
+import types
 
 import equinox as eqx
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descentlab import attention, models, optim, probes, schedule, tasks
+from descentlab._definition import DefinitionError
 from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure, value_at
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
@@ -155,10 +158,71 @@ def test_a_refused_value_is_refused_by_its_owner():
         replace_at(SMALL, "optimizer.lr", -1.0)
 
 
-@pytest.mark.parametrize("path", ["builtins:eval", "os:system", "json:JSONDecoder", "descentlab.nowhere:X"])
+@pytest.mark.parametrize(
+    "path", ["builtins:eval", "os:system", "json:JSONDecoder", "descentlab.nowhere:X", "descentlab.__main__:X", "x", ""]
+)
 def test_only_definitions_are_restored(path):
-    with pytest.raises((ImportError, ModuleNotFoundError)):
+    with pytest.raises(DefinitionError):
         restore({"class": path}, {})
+
+
+OWN = """
+from pathlib import Path
+from descentlab.attention import AbstractAttention
+Path(__file__).with_suffix(".ran").touch()
+class Own(AbstractAttention):
+    share: float = 0.5
+    def weights(self, query, key, mask=None):
+        return query @ key.T
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """A file that leaves a mark when it is run, which `import own_kernel_file` would find."""
+    path = tmp_path / "own_kernel_file.py"
+    path.write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield path
+    sys.modules.pop("own_kernel_file", None)
+
+
+def test_a_definition_imports_nothing_and_says_what_is_missing(own_file):
+    data = {"class": "own_kernel_file:Own", "share": 0.25}
+    with pytest.raises(DefinitionError, match="class Own of the module own_kernel_file.*--classes own_kernel_file.py"):
+        restore(data, {})
+    assert not own_file.with_suffix(".ran").exists()
+    found = restore(data, {}, files=[own_file])
+    assert found.share == 0.25
+    assert describe(found) == data
+    assert type(restore(data, {})) is type(found)
+
+
+def test_a_class_of_a_module_that_was_imported_is_found(own_file):
+    kind = importlib.import_module("own_kernel_file").Own
+    assert restore(describe(kind(0.75)), {}) == kind(0.75)
+
+
+def test_an_attribute_that_a_module_would_have_to_make_is_not_asked_for(monkeypatch):
+    lazy = types.ModuleType("lazy_module")
+    lazy.__getattr__ = lambda name: pytest.fail(f"{name} was asked for")
+    monkeypatch.setitem(sys.modules, "lazy_module", lazy)
+    with pytest.raises(DefinitionError, match="lazy_module, which has no such class"):
+        restore({"class": "lazy_module:Anything"}, {})
+
+
+def test_a_class_with_other_fields_is_another_version():
+    data = describe(optim.GD())
+    with pytest.raises(DefinitionError, match="GD has the field 'rate' only in the kept definition"):
+        restore(data | {"rate": 1.0}, {})
+    with pytest.raises(DefinitionError, match="GD has the field 'lr' only here"):
+        restore({"class": data["class"]}, {})
+
+
+def test_probes_may_have_the_names_of_a_description():
+    named = dataclasses.replace(SMALL, probes={"class": probes.Loss(), "given": probes.Loss(), "sha256": probes.Loss()})
+    assert digest(restore(describe(named), {})) == digest(named)
+    assert digest(named) != digest(dataclasses.replace(named, probes=named.probes | {"given": probes.StepSize()}))
 
 
 def test_a_missing_array_is_missed():

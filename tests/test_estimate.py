@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from jax.scipy.special import betainc
 
-from descentlab.estimate import mean_interval
+from descentlab.estimate import Interval, bootstrap_interval, mean_interval, share_difference, share_interval
 
 
 def coverage(t, freedom):
@@ -30,3 +31,73 @@ def test_one_number_says_nothing_of_its_error():
     assert mean_interval(2.0) == (2.0, np.inf)
     with pytest.raises(ValueError, match="at least one number"):
         mean_interval([])
+
+
+@pytest.mark.parametrize("value", [0.5, 1 / 3])
+def test_seeds_that_agree_have_the_resolution_as_their_error(value):
+    assert mean_interval([value] * 5, resolution=1 / 4000).error == 1 / 4000
+    assert mean_interval([value, value + 1e-16], resolution=1 / 4000).error == 1 / 4000
+    assert mean_interval([value] * 5).error < 1e-16
+
+
+def test_seeds_that_differ_keep_the_interval_of_their_spread():
+    some = [0.5, 0.5, 0.5 + 1 / 4000]
+    assert mean_interval(some, resolution=1 / 4000) == mean_interval(some)
+    assert mean_interval([0.5], resolution=1 / 4000).error == np.inf
+
+
+def test_an_interval_reaches_towards_a_bound_on_the_side_of_the_bound():
+    found = Interval(1.0, 3.0, 4.0)
+    assert (found.towards(0.0), found.towards(10.0), found.towards(3.0)) == (2.0, 1.0, 2.0)
+    assert Interval(np.inf, np.inf, np.inf).towards(1.0) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 50])
+@pytest.mark.parametrize("truth", [0.05, 0.5, 0.9])
+def test_the_interval_of_a_share_contains_it_at_least_as_often_as_it_says(truth, count):
+    hits = range(count + 1)
+    weights = scipy.stats.binom.pmf(hits, count, truth)
+    ends = [share_interval(hit, count) for hit in hits]
+    inside = [one.low <= truth <= one.high for one in ends]
+    assert np.sum(weights * inside) >= 0.95
+    assert [one.value for one in ends] == [hit / count for hit in hits]
+
+
+def test_a_difference_of_shares_is_covered_and_one_trial_each_decides_nothing():
+    one, other = share_interval(1, 1), share_interval(0, 1)
+    assert share_difference(one, other).low < 0 < share_difference(one, other).value == 1
+    hits = range(21)
+    first, second = (scipy.stats.binom.pmf(hits, 20, truth) for truth in (0.3, 0.6))
+    shares = [share_interval(hit, 20) for hit in hits]
+    gaps = [[share_difference(a, b) for b in shares] for a in shares]
+    inside = np.array([[gap.low <= -0.3 <= gap.high for gap in row] for row in gaps])
+    assert first @ inside @ second >= 0.95
+    assert gaps[10][10].low == -gaps[10][10].high
+
+
+def medians(batch):
+    return np.median(batch, axis=1)
+
+
+def test_the_bootstrap_of_a_median_contains_it_about_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(2.0, 1.0, size=(400, 20))
+    found = [bootstrap_interval(medians, one) for one in draws]
+    assert [one.value for one in found] == list(np.median(draws, axis=1))
+    inside = np.mean([one.low <= 2.0 <= one.high for one in found])
+    assert abs(inside - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
+
+
+def test_the_bootstrap_draws_seeds_and_keeps_what_belongs_to_one_together():
+    pairs = np.random.default_rng(1).normal(size=(12, 1)) + np.array([[0.0, 1.0]])
+    apart = bootstrap_interval(lambda batch: medians(batch)[:, 1] - medians(batch)[:, 0], pairs)
+    np.testing.assert_allclose(apart, 1.0, rtol=1e-12)
+    two = bootstrap_interval(lambda a, b: medians(a) / medians(b), np.full(5, 3.0), np.full(3, 2.0))
+    assert two == (1.5, 1.5, 1.5)
+
+
+def test_the_bootstrap_of_one_seed_or_of_no_number_says_nothing():
+    assert bootstrap_interval(medians, [2.0]) == (-np.inf, 2.0, np.inf)
+    assert bootstrap_interval(lambda a, b: medians(a) / medians(b), [0.0, 1.0], [0.0, 1.0])[::2] == (-np.inf, np.inf)
+    for empty in (lambda: bootstrap_interval(medians, []), lambda: share_interval(0, 0)):
+        with pytest.raises(ValueError, match="at least one"):
+            empty()

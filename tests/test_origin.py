@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from descentlab import sweep as sweep_module
 from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, Softmax
 from descentlab.experiment import check
@@ -91,3 +92,28 @@ def test_an_origin_that_does_not_fit_together_is_refused():
 def test_kernels_may_differ_in_their_floats():
     third = dataclasses.replace(SECOND, model=dataclasses.replace(FIRST.model, attention=Gaussian(0.7)))
     assert np.all(np.isfinite(train(third)["loss"].values))
+
+
+def test_a_store_changes_no_batch_and_no_bits(tmp_path):
+    rates = [replace_at(FIRST, "optimizer.lr", lr) for lr in (0.05, 0.3, 0.7)]
+    requests = [Request(SECOND, (0, 1)), *(Request(one, (0, 1)) for one in rates)]
+    kept = sweep(requests, store=Store(tmp_path / "store"))
+    for one, other in zip(kept, sweep(requests), strict=True):
+        assert one["loss"].values.tobytes() == other["loss"].values.tobytes()
+        assert all(one.final[name].tobytes() == block.tobytes() for name, block in other.final.items())
+
+
+def test_an_origin_is_a_lane_of_the_batch_of_its_structure(monkeypatch, tmp_path):
+    batches = []
+    compute = sweep_module._compute
+
+    def watched(batch, *rest):
+        batches.append([(lane.experiment.optimizer.lr, lane.experiment.origin is None) for lane in batch])
+        return compute(batch, *rest)
+
+    monkeypatch.setattr(sweep_module, "_compute", watched)
+    requests = [Request(SECOND, (0,)), Request(replace_at(FIRST, "optimizer.lr", 0.3), (0,)), Request(FIRST, (0,))]
+    for store in (None, Store(tmp_path / "store")):
+        batches.clear()
+        sweep(requests, store=store)
+        assert batches == [[(0.05, True), (0.3, True)], [(0.05, False)]]

@@ -314,3 +314,29 @@ class TestWrite:
         with pytest.raises(ValueError, match="at most"):
             write(report(), tmp_path / "folder" / "report.html")
         assert os.listdir(tmp_path) == []
+
+
+def test_no_command_to_a_terminal_and_nothing_that_cannot_be_encoded_is_on_the_page():
+    evil = "a\x1b[31mb\x9b\x07\u202e\udcff"
+    data = {
+        "class": evil,
+        evil: evil,
+        "list": [evil, [evil]],
+        "given": {"given": evil, "shape": [evil], "sha256": evil},
+    }
+    figure = Figure(evil, evil, go.Figure(go.Scatter(y=[1.0], name=evil)))
+    page = render(
+        report(
+            title=evil,
+            question=evil,
+            paper=evil,
+            claims=[claim(id=evil, text=evil, source=evil, kernel=evil, detail=evil)],
+            figures=[figure],
+            definitions=[(evil, data)],
+            provenance={evil: evil, "command": evil},
+        )
+    )
+    assert page.encode().count(b"\x1b") == 0
+    without_scripts = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", without_scripts) == []
+    assert without_scripts.count("␛[31m") > 15

@@ -1,14 +1,15 @@
 """Sweeps: what is kept is not computed again, batches respect their bound, a broken run ends in the same bits."""
 
+import functools
 import logging
+import tempfile
 import threading
 
 import filelock
 import numpy as np
 import pytest
 
-import descentlab.store as store_module
-from descentlab import Experiment, FullBatch, Status, sweep, train
+from descentlab import Experiment, FullBatch, Status, checkpoint, parts, sweep, train
 from descentlab._describe import structure
 from descentlab.attention import Gaussian, Softmax
 from descentlab.optim import GD
@@ -16,6 +17,8 @@ from descentlab.store import Store
 from descentlab.sweep import Request, grid, lanes_within, run
 from descentlab.tasks import TokenRegression
 from descentlab.train import Lanes
+from descentlab.trajectory import Trajectory
+from support.changed import flipped
 
 BASE = Experiment(task=TokenRegression(tokens=3, dim=4), data=FullBatch(2), optimizer=GD(lr=0.05), steps=40)
 
@@ -76,7 +79,7 @@ def test_a_run_of_another_version_is_computed_again(store, batches, monkeypatch)
     run([Request(BASE, (0,))], store=store)
     run([Request(BASE, (0,))], store=store)
     assert len(batches) == 1
-    monkeypatch.setattr(store_module, "NUMERICS", store_module.NUMERICS + 1)
+    monkeypatch.setattr(parts, "NUMERICS", parts.NUMERICS + 1)
     run([Request(BASE, (0,))], store=store)
     assert len(batches) == 2
 
@@ -101,11 +104,18 @@ class Stop(Exception):
     """Ends a run from inside, as a machine does that loses power."""
 
 
-def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, tmp_path, monkeypatch, batches):
-    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
-    experiment = grid(BASE, {"steps": [300]})[0]
-    request = Request(experiment, (0, 1, 2))
-    (whole,) = run([request], store=Store(tmp_path / "other"))
+LONG = grid(BASE, {"steps": [300]})[0]
+
+
+@functools.cache
+def whole() -> Trajectory:
+    """Three lanes in one undisturbed batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run([Request(LONG, (0, 1, 2))], store=Store(folder))[0]
+
+
+def break_off(request: Request, store: Store) -> None:
+    """Start a run and end it half way."""
 
     def broken(done: int, total: int, note: str) -> None:
         if done > total // 2:
@@ -113,16 +123,77 @@ def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, tmp_
 
     with pytest.raises(Stop):
         run([request], store=store, progress=broken)
-    assert store.has(experiment) == frozenset()
+
+
+def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, monkeypatch):
+    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
+    request = Request(LONG, (0, 1, 2))
+    break_off(request, store)
+    assert store.has(LONG) == frozenset()
     assert list((store.root / ".progress").glob("*/batch-0.safetensors"))
+    assert [part.state.value for part in checkpoint.unfinished(store)] == ["whole"]
 
     seen = []
     (continued,) = run([request], store=store, progress=lambda done, total, note: seen.append(done / total))
     assert seen[0] > 0.4
-    assert continued["loss"].values.tobytes() == whole["loss"].values.tobytes()
-    assert continued["gradient"].values.tobytes() == whole["gradient"].values.tobytes()
-    assert all(continued.final[name].tobytes() == array.tobytes() for name, array in whole.final.items())
+    assert continued["loss"].values.tobytes() == whole()["loss"].values.tobytes()
+    assert continued["gradient"].values.tobytes() == whole()["gradient"].values.tobytes()
+    assert all(continued.final[name].tobytes() == array.tobytes() for name, array in whole().final.items())
     assert not list((store.root / ".progress").iterdir())
+
+
+@pytest.mark.parametrize("name", ["plan.json", "batch-0.safetensors"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "foreign", "folder"])
+def test_a_damaged_plan_or_checkpoint_is_named_and_the_same_bits_are_computed(store, monkeypatch, caplog, name, damage):
+    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
+    request = Request(LONG, (0, 1, 2))
+    break_off(request, store)
+    (path,) = (store.root / ".progress").glob(f"*/{name}")
+    content = path.read_bytes()
+    if damage == "foreign":  # another sweep's file in this one's folder
+        other = Store(store.root / "other")
+        break_off(Request(LONG, (5, 6, 7)), other)
+        ((content),) = [one.read_bytes() for one in (other.root / ".progress").glob(f"*/{name}")]
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"empty": b"", "cut": content[:-9], "bit": flipped(content, -9)}.get(damage, content))
+    seen = "whole" if damage == "foreign" and name != "plan.json" else "damaged"  # a checkpoint knows its lanes only
+    assert [part.state.value for part in checkpoint.unfinished(store)] == [seen]
+
+    (found,) = run([request], store=store)
+    assert f"{name}.damaged-" in caplog.text
+    assert found["loss"].values.tobytes() == whole()["loss"].values.tobytes()
+    assert not list((store.root / ".progress").iterdir())
+
+
+def test_what_was_planned_with_other_lanes_kept_is_planned_again_for_those_damaged_since(store, monkeypatch, batches):
+    """A plan lacks the lanes that were kept when it was made."""
+    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
+    request = Request(LONG, (0, 1, 2))
+    run([Request(LONG, (0,))], store=store)
+    break_off(request, store)
+    (part,) = store.parts([LONG])
+    (part.path / "series.parquet").write_bytes(b"")
+    (found,) = run([request], store=store)
+    assert [{seed for _, seed in batch} for batch in batches[1:]] == [{1, 2}, {1, 2}, {0}]
+    assert np.allclose(found["loss"].values, whole()["loss"].values, rtol=1e-10)
+
+
+def test_the_progress_of_a_sweep_whose_lanes_are_all_kept_is_removed(store, monkeypatch):
+    """A process that is killed between its last lane and the end leaves a plan that nobody asks for again."""
+    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
+    for seeds in ((0, 1, 2), (5, 6)):
+        break_off(Request(LONG, seeds), store)
+    for seed in (0, 1, 2):
+        run([Request(LONG, (seed,))], store=store)
+    run([Request(BASE, (0,))], store=store)
+    ((path),) = (store.root / ".progress").iterdir()
+    assert "/5" in (path / "plan.json").read_text()
+    with store.lock(structure(LONG)).acquire(timeout=0):
+        checkpoint.clean(store)  # another process works on it
+    assert path.exists()
 
 
 def test_a_lane_that_diverges_says_so_and_the_others_go_on(store):

@@ -18,6 +18,7 @@ from descentlab.schedule import AbstractSchedule, At, Every, LogSpaced
 from descentlab.status import Status
 from descentlab.train import Lanes, advance, prepare, train, trajectories
 from support.problems import LAYER, SMALL, VALUE_ONLY, point_of, run, started
+from support.rounding import rounding
 
 RECORDED = dataclasses.replace(
     SMALL,
@@ -103,7 +104,8 @@ def test_only_trained_blocks_move_and_the_loss_is_that_of_the_start_with_them():
     objective, params = started(VALUE_ONLY)
     assert tuple(one.final) == ("query", "key", "value", "output")
     for name, array in named(objective.frozen).items():
-        np.testing.assert_allclose(one.final[name][0], array, rtol=0, atol=1e-15)
+        # The same draw in two programs, each with an inverse error function of some thirty operations.
+        np.testing.assert_allclose(one.final[name][0], array, rtol=rounding(30))
     assert not np.array_equal(one.final["value"][0], params.value)
     moved = jax.tree.map(lambda _: jnp.asarray(one.final["value"][0]), params)
     np.testing.assert_allclose(one["loss"].values[0, -1], objective.loss(moved), rtol=1e-12)

@@ -7,18 +7,24 @@ stored. Nothing else describes an experiment.
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
+from descentlab._classes import class_at
+from descentlab._definition import DefinitionError, Untraced
 from descentlab.given import Given
 
-__all__ = ["describe", "digest", "given_arrays", "replace_at", "restore", "structure", "value_at"]
+__all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
+
+
+_GIVEN = {"given", "sha256", "shape", "dtype"}
+"""What the description of a given array says."""
 
 
 def describe(definition: Any) -> Any:
@@ -34,6 +40,11 @@ def describe(definition: Any) -> Any:
         TypeError: if something in it is neither a definition nor plain data.
         ValueError: if a number is not finite.
     """
+    return _described(definition, outline=False)
+
+
+def _described(definition: Any, *, outline: bool) -> Any:
+    """The description; in outline with a word in the place of every float that may be traced."""
     if isinstance(definition, Given):
         value = definition.value
         return {
@@ -44,47 +55,55 @@ def describe(definition: Any) -> Any:
         }
     if isinstance(definition, eqx.Module):
         kind = type(definition)
-        fields = {f.name: describe(getattr(definition, f.name)) for f in dataclasses.fields(kind)}
-        return {"class": f"{kind.__module__}:{kind.__qualname__}"} | fields
+        data = {"class": f"{kind.__module__}:{kind.__qualname__}"}
+        for field in dataclasses.fields(kind):
+            traced = not (isinstance(definition, Untraced) or field.metadata.get("static", False))
+            data[field.name] = _described(getattr(definition, field.name), outline=outline and traced)
+        return data
     if isinstance(definition, Mapping):
-        return {str(name): describe(value) for name, value in definition.items()}
+        return {str(name): _described(value, outline=outline) for name, value in definition.items()}
     if isinstance(definition, list | tuple):
-        return [describe(value) for value in definition]
+        return [_described(value, outline=outline) for value in definition]
     if isinstance(definition, float) and not math.isfinite(definition):
         raise ValueError(f"a definition holds finite numbers only, got {definition}")
     if definition is None or isinstance(definition, bool | int | float | str):
-        return definition
+        return "float" if outline and isinstance(definition, float) else definition
     raise TypeError(
         f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}"
     )
 
 
-def restore(data: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | Path] = ()) -> Any:
     """The definition that `describe` turned into `data`.
 
     Args:
         data: what `describe` returned, also after a round trip through JSON.
         arrays: the given arrays by SHA-256.
+        files: Python files in which classes are looked for that are neither of the package nor of a module that is
+            imported already; a file is run under the name of the module that it stands for. Nothing else is imported.
 
     Returns:
         An equal definition; lists come back as tuples.
 
     Raises:
         KeyError: if a given array is missing from `arrays`.
-        ImportError: if a class of the definition cannot be imported.
+        DefinitionError: if a class of the definition is missing, or its fields are others.
     """
-    if isinstance(data, dict) and "given" in data:
+    if _is_given(data):
         return Given(data["given"], arrays[data["sha256"]])
-    if isinstance(data, dict) and "class" in data:
-        module, _, name = data["class"].partition(":")
-        kind = getattr(importlib.import_module(module), name)
-        if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
-            raise ImportError(f"{data['class']} is not a definition")
-        return kind(**{name: restore(value, arrays) for name, value in data.items() if name != "class"})
+    if isinstance(data, dict) and isinstance(data.get("class"), str):
+        kind = class_at(data["class"], files)
+        here = {field.name for field in dataclasses.fields(kind)}
+        if others := here.symmetric_difference(data.keys() - {"class"}):
+            side = "here" if others & here else "in the kept definition"
+            raise DefinitionError(
+                f"{kind.__name__} has the field {min(others)!r} only {side}, which is of another version of the class"
+            )
+        return kind(**{name: restore(value, arrays, files) for name, value in data.items() if name != "class"})
     if isinstance(data, dict):
-        return {name: restore(value, arrays) for name, value in data.items()}
+        return {name: restore(value, arrays, files) for name, value in data.items()}
     if isinstance(data, list):
-        return tuple(restore(value, arrays) for value in data)
+        return tuple(restore(value, arrays, files) for value in data)
     return data
 
 
@@ -92,23 +111,31 @@ def _hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _map_leaves(data: Any, change: Callable[[Any], Any]) -> Any:
+def _is_given(data: Any) -> bool:
+    """Whether this describes a given array, and no dictionary with such names."""
+    return isinstance(data, dict) and data.keys() == _GIVEN and isinstance(data["given"], str)
+
+
+def _nameless(data: Any) -> Any:
+    """The description without the names of given arrays."""
+    if _is_given(data):
+        return {name: value for name, value in data.items() if name != "given"}
     if isinstance(data, dict):
-        names = {name: value for name, value in data.items() if not (name == "given" and "sha256" in data)}
-        return {name: _map_leaves(value, change) for name, value in names.items()}
-    if isinstance(data, list):
-        return [_map_leaves(value, change) for value in data]
-    return change(data)
+        return {name: _nameless(value) for name, value in data.items()}
+    return [_nameless(value) for value in data] if isinstance(data, list) else data
 
 
 def digest(definition: Any) -> str:
     """32 hexadecimal digits that identify a definition; names of given arrays do not count, their content does."""
-    return _hash(_map_leaves(describe(definition), lambda leaf: leaf))
+    return _hash(_nameless(describe(definition)))
 
 
 def structure(definition: Any) -> str:
-    """The digest with every float left out: equal for definitions that can share one compiled program."""
-    return _hash(_map_leaves(describe(definition), lambda leaf: "float" if isinstance(leaf, float) else leaf))
+    """The digest with every float left out that may be traced: equal for definitions that can share one program.
+
+    Floats of a data set, of a schedule and of what else is `Untraced` stay, and so do those of static fields.
+    """
+    return _hash(_nameless(_described(definition, outline=True)))
 
 
 def given_arrays(definition: Any) -> dict[str, Given]:
@@ -140,6 +167,18 @@ def value_at(definition: Any, path: str) -> Any:
         else:
             raise ValueError(f"there is no field {name!r} in {type(definition).__name__} (path {path!r})")
     return definition
+
+
+def paths(definition: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted path of every field."""
+    if isinstance(definition, Mapping):
+        children = list(definition.items())
+    else:
+        children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
+    for name, value in children:
+        yield f"{prefix}{name}"
+        if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
+            yield from paths(value, f"{prefix}{name}.")
 
 
 def replace_at(definition: Any, path: str, value: Any) -> Any:

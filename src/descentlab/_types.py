@@ -8,8 +8,8 @@ Capital single letters name matrices of the formulas (`B`, `J`, `K`).
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree
 
 ArrayLike = Array | np.ndarray | float
 
-__all__ = ["Any", "Array", "ArrayLike", "Bool", "Float", "Int", "PRNGKeyArray", "PyTree"]
+__all__ = ["Any", "Array", "ArrayLike", "Bool", "Float", "Int", "Integer", "PRNGKeyArray", "PyTree"]

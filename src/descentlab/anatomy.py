@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from descentlab._arithmetic import arithmetic
 from descentlab._tree import array_names, block_names, chosen, of_block
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.curvature import (
@@ -21,6 +22,7 @@ from descentlab.curvature import (
     SpectralDensity,
     eigenpairs,
     spectral_density,
+    widening,
 )
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
@@ -67,7 +69,8 @@ class Blocks:
     Attributes:
         names: of the arrays, in the order of rows.
         sizes: their parameters.
-        norms: squared Frobenius norm by part, axes row block and column block; the errors are standard errors.
+        norms: squared Frobenius norm by part, axes row block and column block; two errors are a band, see
+            `descentlab.curvature.widening`.
         traces: of the diagonal blocks by part.
     """
 
@@ -138,7 +141,7 @@ def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress
         if progress is not None:
             progress(done, total)
 
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         whole = Hessian(leg.objective, params, plan.batch)
         found = eigenpairs(whole, top=plan.top, bottom=plan.bottom, method=plan.method)
         told()
@@ -171,7 +174,8 @@ def _blocks(objective: Objective, params: PyTree, plan: Plan, key: PRNGKeyArray)
 
 def _estimate(draws: Array) -> Estimate:
     values = np.asarray(draws, dtype=np.float64)
-    return Estimate(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return Estimate(values.mean(axis=0), widening(len(values)) * error)
 
 
 @eqx.filter_jit
@@ -204,7 +208,7 @@ def sharpness_along(leg: Leg, steps: np.ndarray, plan: Plan) -> tuple[np.ndarray
     """
     assert leg.path is not None
     places = np.unique(np.linspace(0, len(steps) - 1, min(LOOKS, len(steps))).astype(int))
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         _, restore = ravel_pytree(leg.end)
         found: list[Any] = [
             eigenpairs(

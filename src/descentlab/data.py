@@ -2,17 +2,17 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import jax
 
 from descentlab._check import positive
+from descentlab._definition import Untraced
 from descentlab._types import Array, Int, PRNGKeyArray
 from descentlab.objective import Examples, Objective, Splits
 
 __all__ = ["AbstractData", "FullBatch", "Minibatch"]
 
 
-class AbstractData(eqx.Module):
+class AbstractData(Untraced):
     """Which examples a run has, and which of them a step sees."""
 
     @abstractmethod

@@ -1,16 +1,21 @@
 """An experiment: everything that determines a run but its seed."""
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, Optional
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, Optional
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import not_negative
-from descentlab._describe import digest
+from descentlab._arithmetic import arithmetic
+from descentlab._check import at_most, not_negative
+from descentlab._definition import Definition, DefinitionError, final
+from descentlab._describe import digest, paths, replace_at, value_at
+from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
 from descentlab._tree import block_names, named, split, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
+from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
 from descentlab.models import AbstractArchitecture, AttentionLayer, LinearNetwork, Transformer
 from descentlab.objective import Examples, Objective, Splits
@@ -21,11 +26,16 @@ from descentlab.tasks import AbstractTask, Classification, TokenRegression
 __all__ = ["Experiment", "check", "start", "stored"]
 
 
-def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
+MOST_STEPS = 2**31 - 2
+"""The largest number of steps; one more is the bound of the last segment."""
 
 
-class Experiment(eqx.Module):
+def _names(names: Iterable[str] | None) -> Any:
+    """Names as a tuple; one name alone stays what it is and is refused, since its letters are no names."""
+    return names if names is None or isinstance(names, str) else tuple(names)
+
+
+class Experiment(Definition):
     """The definition of a run.
 
     Args:
@@ -41,7 +51,8 @@ class Experiment(eqx.Module):
             blocks, while kernel, task, optimizer and trained blocks may be others.
 
     Raises:
-        ValueError: if `steps` is below 0, `precision` unknown, or there is no probe.
+        ValueError: if a field holds something of another class, `steps` is below 0 or above 2^31 - 2, or there is no
+            probe.
     """
 
     task: AbstractTask | Classification = TokenRegression()
@@ -56,8 +67,7 @@ class Experiment(eqx.Module):
 
     def __check_init__(self):
         not_negative(self, "steps")
-        if self.precision not in ("float32", "float64"):
-            raise ValueError(f"Experiment.precision must be float32 or float64, got {self.precision!r}")
+        at_most(self, "steps", MOST_STEPS, "steps are counted in 32 bits")
         if not self.probes:
             raise ValueError("Experiment.probes must name at least one probe, got none; add Loss()")
 
@@ -65,6 +75,14 @@ class Experiment(eqx.Module):
     def digest(self) -> str:
         """Identity of the definition, 32 hexadecimal digits."""
         return digest(self)
+
+    def cost_model(self) -> Model:
+        """What a pass of its model computes, for `descentlab cost`.
+
+        Raises:
+            ValueError: if that of the architecture or its kernel is not known, or its width is not.
+        """
+        return self.model.cost_model(self.task.width)
 
 
 def stored(experiment: Experiment) -> Splits | None:
@@ -139,7 +157,10 @@ def _covers(model: AbstractArchitecture, task: AbstractTask | Classification, ou
         name = type(model).__name__
         raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")
     if classes is not None and outputs < classes:
-        raise ValueError(f"this task has {classes} classes, the read-out {outputs}; choose Classify({classes})")
+        raise ValueError(
+            f"this task has {classes} classes, the model {outputs} outputs; choose a read-out of {classes} "
+            f"(Classify({classes}), or output_dim={classes} in an AttentionLayer)"
+        )
 
 
 def check(experiment: Experiment) -> None:
@@ -148,9 +169,84 @@ def check(experiment: Experiment) -> None:
     Raises:
         ValueError: if shapes do not fit, or a block to train does not exist.
         DataError: if files of its data set are missing or damaged.
+        TooLarge: if one lane does not fit into memory.
     """
     if experiment.origin is not None:
         check(experiment.origin)
+    _readable(experiment.model, experiment.task)
     examples = stored(experiment)
-    with jax.enable_x64(experiment.precision == "float64"):
-        eqx.filter_eval_shape(lambda held: start(experiment, key=jax.random.key(0), stored=held), examples)
+    needed, there = least_bytes(experiment, examples), machine()
+    if needed > there:
+        raise TooLarge(
+            f"one lane of this experiment needs {in_words(needed)} or more for data, parameters and records, this "
+            f"machine has {in_words(there)}; {_way_out(experiment, examples, there)}"
+        )
+
+
+def least_bytes(experiment: Experiment, stored: Splits | None) -> int:
+    """Bytes that one lane takes at the least, found from shapes alone.
+
+    They are those of its examples, of its parameters with their gradient, of the largest product of matrices in a
+    forward pass, and of one number a record.
+
+    Raises:
+        ValueError: if shapes do not fit, or a block to train does not exist.
+    """
+
+    def forward(held: Splits | None) -> PyTree:
+        objective, params = start(experiment, key=jax.random.key(0), stored=held)
+        batch = experiment.data.at(objective, held, jnp.zeros((), jnp.int32), key=jax.random.key(0))
+        return eqx.filter((objective, params, params), eqx.is_array), batch.loss(params)
+
+    with arithmetic(experiment.precision):
+        program = jax.make_jaxpr(forward)(stored).jaxpr
+    kept = nbytes([out.aval for out in program.outvars])
+    return kept + largest_product(program) + record_bytes(experiment)
+
+
+def record_bytes(experiment: Experiment) -> int:
+    """Bytes of the records of one lane, were each a single number."""
+    size = 8 if experiment.precision == "float64" else 4
+    return size * sum(probe.when.most(experiment.steps) for probe in experiment.probes.values())
+
+
+def _way_out(experiment: Experiment, stored: Splits | None, there: int) -> str:
+    """The largest value that fits in place of the largest whole number that can be lowered so far, in words."""
+    sizes = {path: value_at(experiment, path) for path in paths(experiment)}
+    wholes = {path: value for path, value in sizes.items() if isinstance(value, int) and not isinstance(value, bool)}
+    for path in sorted(wholes, key=lambda path: -wholes[path])[:6]:
+        found = _largest(wholes[path], functools.partial(_fits, experiment, stored, there, path))
+        if found:
+            return f"the largest {path} that fits is {found}, everything else as it is"
+    return "choose smaller sizes"
+
+
+def _fits(experiment: Experiment, stored: Splits | None, there: int, path: str, value: int) -> bool:
+    try:
+        return least_bytes(replace_at(experiment, path, value), stored) <= there
+    except ValueError:  # such as a width that the heads do not divide
+        return False
+
+
+def _largest(value: int, fits: Callable[[int], bool]) -> int:
+    """The largest multiple of 16 below a value that fits, or 0; with the multiples, heads divide widths."""
+    low, high = 0, value // 16 + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(16 * middle) else (low, middle)
+    return 16 * low
+
+
+def _readable(model: AbstractArchitecture, task: AbstractTask | Classification) -> None:
+    """Raise where a task gives token numbers to a model that reads vectors only.
+
+    Raises:
+        DefinitionError: if it does; says which models read numbers.
+    """
+    if task.vocabulary is not None and not model.embeds:
+        what = task.dataset if isinstance(task, Classification) else task
+        others = [kind.__name__ for kind in final(AbstractArchitecture) if kind.embeds]
+        raise DefinitionError(
+            f"{type(what).__name__} gives token numbers, and {type(model).__name__} reads vectors only; choose "
+            f"{' or '.join(others)} as Experiment.model"
+        )

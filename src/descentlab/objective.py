@@ -15,7 +15,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
+from descentlab._definition import Definition, DefinitionError
+from descentlab._types import Array, Float, Integer, PRNGKeyArray, PyTree
 
 __all__ = ["ZERO_LOSS", "AbstractLossFunction", "CrossEntropy", "Examples", "Objective", "Splits", "SquaredError"]
 
@@ -50,7 +51,7 @@ class Splits(NamedTuple):
     test: Examples
 
 
-class AbstractLossFunction(eqx.Module):
+class AbstractLossFunction(Definition):
     """How outputs are compared with targets."""
 
     @abstractmethod
@@ -104,7 +105,7 @@ class CrossEntropy(AbstractLossFunction):
         if outputs[:-1] != targets or not outputs[len(targets) :]:
             raise ValueError(
                 f"outputs must have the shape {(*targets, 'classes')} for targets of shape {targets}, got {outputs}; "
-                "choose the read-out Classify for one class a sequence, EachToken for one a token or place"
+                "choose a read-out of one vector a sequence (Classify, MeanPool) or a token (EachToken, PerToken)"
             )
 
 
@@ -120,8 +121,8 @@ class Objective(eqx.Module):
     """
 
     frozen: PyTree
-    inputs: Float[Array, "batch ..."] | Int[Array, "batch ..."]
-    targets: Float[Array, "batch ..."] | Int[Array, "batch ..."]
+    inputs: Float[Array, "batch ..."] | Integer[Array, "batch ..."]
+    targets: Float[Array, "batch ..."] | Integer[Array, "batch ..."]
     loss_function: AbstractLossFunction = SquaredError()
     key: PRNGKeyArray | None = None
 
@@ -150,10 +151,13 @@ class Objective(eqx.Module):
         """The scaled residual r, samples outermost, then tokens, then outputs.
 
         Raises:
-            TypeError: if the loss is not least squares.
+            DefinitionError: if the loss is not least squares.
         """
         if not isinstance(self.loss_function, SquaredError):
-            raise TypeError(f"only least squares has a residual, this task has {type(self.loss_function).__name__}")
+            raise DefinitionError(
+                f"only least squares has a residual, this task has {type(self.loss_function).__name__}; leave out "
+                "optimizers, probes and certificates that need one"
+            )
         return self.loss_function.residual(self.outputs(params), self.targets)
 
     def loss(self, params: PyTree) -> Float[Array, ""]:

@@ -12,7 +12,6 @@ import math
 import os
 import re
 import textwrap
-import uuid
 from collections.abc import Mapping, Sequence
 from html.entities import html5
 from importlib import resources
@@ -23,6 +22,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from descentlab._check import printable
+from descentlab._files import replacing
 from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["MAX_BYTES", "Figure", "Report", "format_number", "render", "write"]
@@ -44,7 +45,8 @@ _COLUMNS = ("Verdict", "Claim", "Kernel", "Measured", "Expected", "Checked", "Ma
 
 _CLAIMS_NOTE = (
     "Measured and expected are the two sides of the comparison that is met least, and the margin is by how much it "
-    "is met, relative to the expected side; below 0 it is not met. Select a claim for its details."
+    "is met, relative to the expected side; below 0 it is not met, nor at 0 where the claim is strict (more, above, "
+    "below). Select a claim for its details."
 )
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -163,16 +165,8 @@ def write(report: Report, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     page = render(report).encode()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(target) as file:
+        file.write(page)
     return target
 
 
@@ -211,7 +205,7 @@ def _web(name: str) -> str:
 
 
 def _escape(text: object) -> str:
-    return html.escape(str(text), quote=True)
+    return html.escape(printable(str(text)), quote=True)
 
 
 def _inert(script: str) -> str:

@@ -2,20 +2,24 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import numpy as np
 
 from descentlab._check import positive
+from descentlab._definition import Untraced
 
 __all__ = ["AbstractSchedule", "At", "Every", "LogSpaced"]
 
 
-class AbstractSchedule(eqx.Module):
+class AbstractSchedule(Untraced):
     """Which steps of a run are recorded."""
 
     @abstractmethod
     def steps(self, last: int) -> np.ndarray:
         """Sorted distinct steps between 0 and `last`, both included."""
+
+    def most(self, last: int) -> int:
+        """A number that the records until `last` do not exceed; the schedules here find it without listing steps."""
+        return len(self.steps(last))
 
 
 class Every(AbstractSchedule):
@@ -33,6 +37,10 @@ class Every(AbstractSchedule):
     def steps(self, last: int) -> np.ndarray:
         """Sorted distinct steps between 0 and `last`, both included."""
         return np.union1d(np.arange(0, last + 1, self.k), [last])
+
+    def most(self, last: int) -> int:
+        """A number that the records until `last` do not exceed."""
+        return last // self.k + 2
 
 
 class At(AbstractSchedule):
@@ -53,6 +61,11 @@ class At(AbstractSchedule):
         steps = np.unique(np.asarray(self.at, dtype=np.int64))
         return steps[steps <= last]
 
+    def most(self, last: int) -> int:
+        """A number that the records until `last` do not exceed."""
+        del last
+        return len(self.at)
+
 
 class LogSpaced(AbstractSchedule):
     """Steps 0, 1, 2, ... with a bounded number in each decade, and the last one.
@@ -68,7 +81,13 @@ class LogSpaced(AbstractSchedule):
 
     def steps(self, last: int) -> np.ndarray:
         """Sorted distinct steps between 0 and `last`, both included."""
+        if self.per_decade > np.log(10) * last:  # neighbours would lie less than a step apart
+            return np.arange(last + 1)
         decades = np.log10(max(last, 1))
         spaced = np.logspace(0, decades, int(np.ceil(decades * self.per_decade)) + 1)
         steps = np.union1d(np.round(spaced).astype(np.int64), [0, last])
         return steps[steps <= last]
+
+    def most(self, last: int) -> int:
+        """A number that the records until `last` do not exceed."""
+        return min(last + 1, self.per_decade * len(str(last)) + 3)

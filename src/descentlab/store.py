@@ -1,63 +1,60 @@
 """Runs on disk: one folder a digest, in it one folder a set of seeds, each whole or absent.
 
-A part holds `experiment.json` (definition, versions, device, wall time, how each lane ended), `series.parquet` (long
-form: lane, step, probe, index, value) and `arrays.safetensors` (unlabelled vectors such as spectra, and the final
-blocks). It is written beside and moved into place by one rename. Given arrays lie once under `given/`, by their hash.
+What a folder of seeds holds is told by `descentlab.parts`. Given arrays lie once under `given/`, by their hash. Every
+file is verified when it is read. A folder that is damaged, of another version, or of a class that is not known here is
+named, and never keeps the others from being used.
 """
 
 import contextlib
 import dataclasses
-import io
-import json
+import itertools
+import logging
 import os
-import platform
-import shutil
+import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
-import jax
 import numpy as np
 import polars as pl
-from safetensors.numpy import load, save
 
-from descentlab import __version__
-from descentlab._describe import describe, given_arrays, restore
+from descentlab import _files
+from descentlab._definition import DefinitionError
+from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
-from descentlab.status import Status
-from descentlab.trajectory import Series, Trajectory, joined
+from descentlab.given import KeptArrays
+from descentlab.parts import NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
+from descentlab.trajectory import Trajectory, joined
 
-__all__ = ["NUMERICS", "Store", "StoreError", "versions"]
+__all__ = ["NUMERICS", "Entry", "Store", "StoreError", "versions"]
 
-NUMERICS = 1
-"""Raised when a change of the package changes results; runs of another number are not reused."""
+_log = logging.getLogger(__name__)
 
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError, pl.exceptions.PolarsError)
+WRITTEN_AT_ONCE = 64
+"""Folders that are written together, which takes little longer than writing one."""
 
 
 class StoreError(Exception):
     """A store cannot be used: what was wanted, what came, what to do."""
 
 
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    return {
-        "descentlab": __version__,
-        "numerics": str(NUMERICS),
-        "jax": jax.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """One folder of lanes."""
+class Entry:
+    """What a store says of one run, whether or not it can be used here.
 
-    path: Path
-    header: Mapping[str, Any]
+    Attributes:
+        digest: of its definition.
+        definition: as data; empty where it cannot be read.
+        seeds: of the lanes that can be used.
+        reasons: what is wrong with its folders, or to be known of them.
+    """
+
+    digest: str
+    definition: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    reasons: tuple[str, ...]
 
 
 class Store:
@@ -72,6 +69,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]):
         self.root = Path(root)
+        self._arrays = KeptArrays(self.root / "given")
         for place in (self.root, *self.root.parents):
             if place.exists():
                 if not place.is_dir():
@@ -84,11 +82,25 @@ class Store:
         Raises:
             StoreError: if a file cannot be written in the store.
         """
-        name = self.root / f".writable-{uuid.uuid4().hex}"
+        with self._scratch() as place:
+            place.write_bytes(b"descentlab")
+            place.unlink()
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A path for what is being written, under a lock of its own: once nobody holds that, it is a leftover.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        name = f"writing-{uuid.uuid4().hex}"
         with self._explained():
-            self.root.mkdir(parents=True, exist_ok=True)
-            name.write_bytes(b"descentlab")
-            name.unlink()
+            _files.make_folder(self.root / ".partial")
+            with self.lock(name):
+                try:
+                    yield self.root / ".partial" / name
+                finally:
+                    self._lock_file(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -101,58 +113,47 @@ class Store:
                 "--store, then run again: what was computed before the last checkpoint is kept"
             ) from error
 
-    def write(self, path: Path, files: Mapping[str, bytes]) -> None:
-        """Make a folder with these files, whole or not at all.
-
-        A folder that is already there is another process's copy of the same data and stays.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
-        beside = self.root / ".partial" / uuid.uuid4().hex
-        with self._explained():
-            try:
-                beside.mkdir(parents=True)
-                for name, content in files.items():
-                    with open(beside / name, "wb") as file:
-                        file.write(content)
-                        file.flush()
-                        os.fsync(file.fileno())
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if not path.exists():
-                    beside.rename(path)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
-
     def replace_file(self, path: Path, content: bytes) -> None:
         """Put a file in the place of an older one in one step.
 
         Raises:
             StoreError: if it cannot be written.
         """
-        beside = self.root / ".partial" / uuid.uuid4().hex
-        with self._explained():
-            try:
-                beside.parent.mkdir(parents=True, exist_ok=True)
-                with open(beside, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(beside, path)
-            finally:
-                beside.unlink(missing_ok=True)
+        with self._scratch() as beside, _files.replacing(path, beside) as file:
+            file.write(content)
 
     def remove(self, path: Path) -> None:
-        """Forget a plan that is done."""
-        shutil.rmtree(path, ignore_errors=True)
+        """Remove a folder in one step.
+
+        Raises:
+            StoreError: if it cannot be removed.
+        """
+        with self._scratch() as beside:
+            path.rename(beside)
+            _files.remove(beside)
+
+    def _lock_file(self, name: str) -> Path:
+        return self.root / ".locks" / f"{name}.lock"
 
     def lock(self, name: str) -> filelock.BaseFileLock:
         """An advisory lock on one structure; it dies with its process."""
+        path = self._lock_file(name)
         with self._explained():
-            folder = self.root / ".locks"
-            folder.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(folder / f"{name}.lock")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(path)
+
+    def clean(self) -> None:
+        """Remove what killed processes were writing, where that is allowed; what a process is writing now stays."""
+        with contextlib.suppress(OSError):
+            left = [path.name for path in _listed(self.root / ".partial")]
+            left += [path.stem for path in _listed(self.root / ".locks") if path.name.startswith("writing-")]
+            for name in dict.fromkeys(left):
+                with contextlib.suppress(filelock.Timeout, StoreError), self.lock(name).acquire(timeout=0):
+                    _files.remove(self.root / ".partial" / name)
+                    self._lock_file(name).unlink(missing_ok=True)
+            for path in _listed(self.root):
+                if path.name.startswith(".writable-"):  # of earlier versions
+                    _files.remove(path)
 
     def put(self, experiment: Experiment, trajectory: Trajectory, *, wall_time: float) -> None:
         """Keep the lanes of a trajectory.
@@ -165,227 +166,269 @@ class Store:
         Raises:
             StoreError: if it cannot be written.
         """
-        for sha256, given in given_arrays(experiment).items():
-            path = self.root / "given" / sha256
-            if not path.exists():
-                self.write(
-                    path, {"array.safetensors": save({given.name or "array": np.ascontiguousarray(given.value)})}
-                )
-        header = {
-            "definition": describe(experiment),
-            "digest": experiment.digest,
-            "versions": versions(),
-            "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-            "wall_time": wall_time,
-            "seeds": list(trajectory.seeds),
-            "status": [status.name for status in trajectory.status],
-            "ended": list(trajectory.ended),
-            "labels": {name: list(series.labels) for name, series in trajectory.series.items()},
-            "dtypes": {name: str(series.values.dtype) for name, series in trajectory.series.items()},
-        }
-        table, arrays = _split(trajectory)
-        files = {
-            "experiment.json": json.dumps(header, indent=1).encode(),
-            "series.parquet": _parquet(table),
-            "arrays.safetensors": save(arrays),
-        }
-        path = self.root / experiment.digest / _part_name(trajectory.seeds)
-        if path.exists() and self._read_header(path) is None:
-            self._set_aside(path)
-        self.write(path, files)
+        self.put_all([(experiment, trajectory)], wall_time=wall_time)
 
-    def _set_aside(self, path: Path) -> Path:
-        """Rename a part that is damaged or of another version; names with a dot are looked at no more."""
-        mark = "damaged" if self._damage(path) else "superseded"
-        new = path.with_name(f"{path.name}.{mark}-{uuid.uuid4().hex[:8]}")
-        with self._explained():
+    def put_all(self, runs: Iterable[tuple[Experiment, Trajectory]], *, wall_time: float) -> None:
+        """Keep the lanes of many experiments, which takes little longer than keeping those of one.
+
+        Args:
+            runs: each experiment with finished lanes of it.
+            wall_time: seconds that their program ran, all its lanes together.
+
+        Raises:
+            StoreError: if they cannot be written; some of them may be kept.
+        """
+        together: dict[str, tuple[Experiment, list[Trajectory]]] = {}
+        for experiment, trajectory in runs:
+            together.setdefault(experiment.digest, (experiment, []))[1].append(trajectory)
+        everything = [(digest, one, joined(found)) for digest, (one, found) in together.items()]
+        for some in (everything[i : i + WRITTEN_AT_ONCE] for i in range(0, len(everything), WRITTEN_AT_ONCE)):
+            self._keep_arrays([one for _, one, _ in some])
+            places = [(self._place(digest, lanes.seeds), one, lanes) for digest, one, lanes in some]
+            with self._scratch() as beside:
+                _files.write_folders(((path, encode(one, lanes, wall_time)) for path, one, lanes in places), beside)
+
+    def _place(self, digest: str, seeds: Sequence[int]) -> Path:
+        """Where lanes go. Of what has that name, the same lanes stay, and what cannot be used is set aside."""
+        name = f"seeds-{min(seeds)}-{max(seeds)}-{len(seeds)}"
+        for number in itertools.count(2):
+            path = self.root / digest / name
+            if not os.path.lexists(path):
+                return path
+            part = look(path)
+            if not part.usable:
+                self.set_aside(path, part.state)
+            if not part.usable or set(part.seeds) == set(seeds):
+                return path
+            name = f"seeds-{min(seeds)}-{max(seeds)}-{len(seeds)}-{number}"
+        raise AssertionError("unreachable")
+
+    def _keep_arrays(self, experiments: Iterable[Experiment]) -> list[Part]:
+        """Write the given arrays that are not kept, or no longer what they were; those are set aside.
+
+        Returns:
+            What was set aside, where it lies now.
+        """
+        given = {sha256: one for experiment in experiments for sha256, one in given_arrays(experiment).items()}
+        bad = {sha256: part for sha256 in given if (part := self._array(sha256)).state != State.WHOLE}
+        aside = [self._aside(part) for part in bad.values() if os.path.lexists(part.path)]
+        if bad:
+            arrays = ((part.path, self._arrays.encode(given[sha256])) for sha256, part in bad.items())
+            with self._scratch() as beside:
+                _files.write_folders(arrays, beside)
+        return aside
+
+    def set_aside(self, path: Path, state: State) -> Path:
+        """Give what cannot be used another name, which says why; names with a dot are looked at no more.
+
+        Raises:
+            StoreError: if it cannot be renamed.
+        """
+        new = path.with_name(f"{path.name}.{state.value}-{uuid.uuid4().hex[:8]}")
+        with self._explained(), contextlib.suppress(FileNotFoundError):  # another process was first
             path.rename(new)
         return new
 
-    def _read_header(self, path: Path) -> Mapping[str, Any] | None:
-        """The header of a part, or `None` where it is damaged or of another version."""
+    def _parts(self, digest: str, by: Callable[[Path], Part] = look) -> list[Part]:
+        """The folders of a run, in order; never raises."""
+        folder = self.root / digest
         try:
-            header = json.loads((path / "experiment.json").read_bytes())
-            sizes = [(path / name).stat().st_size for name in ("series.parquet", "arrays.safetensors")]
-            mine = versions()
-            same = all(header["versions"][name] == mine[name] for name in ("numerics", "jax"))
-            return header if same and all(sizes) else None
-        except _DAMAGE:
-            return None
+            return [by(path) for path in _listed(folder) if path.name.startswith("seeds-") and "." not in path.name]
+        except OSError as error:
+            return [Part(folder, State.UNREADABLE, f"cannot be read: {error}")]
 
-    def _parts(self, digest: str) -> list[Part]:
-        headers = [(path, self._read_header(path)) for path in _part_folders(self.root / digest)]
-        return [Part(path, header) for path, header in headers if header is not None]
+    def _wanted(self, digest: str) -> list[Part]:
+        """The folders of a run, verified.
+
+        Raises:
+            StoreError: if the system refuses to show one, which may hold what is wanted.
+        """
+        found = self._parts(digest)
+        for part in found:
+            if part.state == State.UNREADABLE:
+                raise StoreError(f"{part.path} {part.reason}; make it readable, or move it away to compute it again")
+        return found
 
     def has(self, experiment: Experiment) -> frozenset[int]:
-        """The seeds of an experiment that are kept."""
-        return frozenset(seed for part in self._parts(experiment.digest) for seed in part.header["seeds"])
+        """The seeds of an experiment that are kept and can be used.
+
+        Raises:
+            StoreError: if the system refuses to show one of its folders.
+        """
+        return self.seeds(experiment.digest)
+
+    def seeds(self, digest: str) -> frozenset[int]:
+        """The seeds under a digest that are kept and can be used.
+
+        Raises:
+            StoreError: if the system refuses to show one of its folders.
+        """
+        return frozenset(seed for part in self._wanted(digest) if part.usable for seed in part.seeds)
 
     def get(self, experiment: Experiment, seeds: Sequence[int]) -> Trajectory:
         """The kept lanes of an experiment, in the order of `seeds`.
 
         Raises:
-            StoreError: if a seed is not kept, or its folder is damaged (it is named).
+            StoreError: if a seed is not kept, or its folder cannot be used (it is named).
         """
-        found: dict[int, Trajectory] = {}
-        for part in self._parts(experiment.digest):
-            if set(part.header["seeds"]) & (set(seeds) - set(found)):
-                trajectory = _load(part, experiment)
-                found |= {seed: trajectory.lanes(np.asarray([i])) for i, seed in enumerate(trajectory.seeds)}
-        missing = sorted(set(seeds) - set(found))
+        found, where, notes, lanes = [], {}, "", 0
+        for part in self._wanted(experiment.digest):
+            if not part.usable:
+                notes += f" ({part.path} is {part.state.value}: {part.reason})"
+            elif set(part.seeds) & (set(seeds) - set(where)):
+                try:
+                    found.append(load_lanes(part.path, experiment))
+                except (_files.Damage, OSError) as error:
+                    raise StoreError(f"{part.path} cannot be used: {error}; move it away and run again") from error
+                where = {seed: lanes + i for i, seed in enumerate(part.seeds)} | where
+                lanes += len(part.seeds)
+        missing = sorted(set(seeds) - set(where))
         if missing:
-            raise StoreError(f"seeds {missing} of experiment {experiment.digest} are not in {self.root}; run it first")
-        return joined([found[seed] for seed in seeds])
+            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
+            raise StoreError(f"{said}{notes}; run it first")
+        return joined(found).lanes(np.asarray([where[seed] for seed in seeds]))
 
-    def set_aside_damaged(self) -> list[tuple[Path, str]]:
-        """Rename every part that cannot be read, so that it is computed again; nothing is deleted.
+    def parts(self, experiments: Iterable[Experiment]) -> list[Part]:
+        """The folders of some runs with their states, each file verified once a process."""
+        return [part for digest in dict.fromkeys(one.digest for one in experiments) for part in self._parts(digest)]
+
+    def mend(self, experiments: Sequence[Experiment]) -> list[Part]:
+        """Set aside what is damaged of some runs, to be computed again, and write their given arrays anew.
+
+        Nothing is deleted.
 
         Returns:
-            Where each now lies, and what is wrong with it.
+            The folders that are damaged, where they lie now, and those that are not verified.
+
+        Raises:
+            StoreError: if the store cannot be written.
         """
-        aside = []
-        for path in self._all_parts():
-            reason = self._damage(path)
-            if reason:
-                aside.append((self._set_aside(path), reason))
-        return aside
+        every = {one.digest: one for one in experiments}
+        kept = [digest for digest in every if (self.root / digest).is_dir()]
+        found = []
+        for part in (part for digest in kept for part in self._parts(digest)):
+            if part.state == State.DAMAGED:
+                found.append(self._aside(part))
+            elif part.state == State.UNVERIFIED:
+                found.append(part)
+        found += self._keep_arrays([every[digest] for digest in kept])
+        return [part for part in found if os.path.lexists(part.path)]
 
-    def damaged(self) -> list[tuple[Path, str]]:
-        """Every part that cannot be read, and what is wrong with it."""
-        return [(path, reason) for path in self._all_parts() if (reason := self._damage(path))]
+    def _aside(self, part: Part) -> Part:
+        """The part, set aside."""
+        return dataclasses.replace(part, path=self.set_aside(part.path, part.state))
 
-    def _all_parts(self) -> list[Path]:
-        if not self.root.is_dir():
-            return []
-        own = {".partial", ".locks", ".progress", "given", "reports"}
-        folders = [path for path in self.root.iterdir() if path.name not in own]
-        return sorted(part for folder in folders for part in _part_folders(folder))
+    def inspect(self, progress: Callable[[int, int], None] | None = None) -> list[Part]:
+        """Look at every run and every given array, each file verified once a process.
 
-    def _damage(self, path: Path) -> str:
+        Args:
+            progress: told how many folders of how many were looked at.
+
+        Returns:
+            All folders with their states.
+        """
+        digests = self._digests()
+        found: list[Part] = []
+        for number, digest in enumerate(digests):
+            found += self._parts(digest)
+            if progress is not None:
+                progress(number + 1, len(digests))
         try:
-            header = json.loads((path / "experiment.json").read_bytes())
-            pl.read_parquet(path / "series.parquet")
-            load((path / "arrays.safetensors").read_bytes())
-            len(header["seeds"])
-        except Exception as error:  # noqa: BLE001 readers of three formats raise what they like at damaged bytes
-            return f"{type(error).__name__}: {error}".splitlines()[0]
-        return ""
+            return found + [self._array(sha256) for sha256 in self._arrays.names()]
+        except OSError as error:
+            return [*found, Part(self._arrays.root, State.UNREADABLE, f"cannot be read: {error}")]
+
+    def _array(self, sha256: str) -> Part:
+        """The state of a given array's folder."""
+        path = self._arrays.root / sha256
+        try:
+            fault = self._arrays.fault(sha256)
+        except OSError as error:
+            return Part(path, State.UNREADABLE, f"cannot be read: {error}")
+        return Part(path, State.DAMAGED if fault else State.WHOLE, fault)
+
+    def _digests(self) -> list[str]:
+        """The names of the folders of runs.
+
+        Raises:
+            StoreError: if the system refuses to list them.
+        """
+        try:
+            return [path.name for path in _listed(self.root) if _DIGEST.fullmatch(path.name)]
+        except OSError as error:
+            raise StoreError(f"the store {self.root} cannot be read ({error.strerror}); make it readable") from error
+
+    def entries(self) -> list[Entry]:
+        """Every run with its definition as data; no file but the headers is read, and nothing is imported."""
+        found = []
+        for digest in self._digests():
+            parts = self._parts(digest, seen)
+            if parts:
+                definition: Mapping[str, Any] = {}
+                for part in parts:
+                    with contextlib.suppress(_files.Damage, OSError):
+                        definition = header_of(part.path)["definition"]
+                seeds = sorted({seed for part in parts if part.usable for seed in part.seeds})
+                reasons = dict.fromkeys(f"{part.state.value}: {part.reason}" for part in parts if part.reason)
+                found.append(Entry(digest, definition, tuple(seeds), tuple(reasons)))
+        return found
 
     def digests(self) -> list[str]:
         """The digests of all runs that can be used, in order."""
-        return [name for name in dict.fromkeys(path.parent.name for path in self._all_parts()) if self._parts(name)]
+        return [entry.digest for entry in self.entries() if entry.seeds]
 
-    def experiment(self, digest: str) -> Experiment:
+    def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
         """The definition kept under a digest.
 
+        Args:
+            digest: its digest.
+            files: Python files that define classes of it; nothing is imported only because a definition names it.
+
         Raises:
-            StoreError: if there is none, or a given array of it is missing.
+            StoreError: if there is none, it cannot be made here, or a given array of it is missing or damaged.
+            DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
-        for part in self._parts(digest):
-            return restore(part.header["definition"], _GivenFolder(self.root / "given"))
-        raise StoreError(f"there is no run {digest} in {self.root}")
+        parts = self._parts(digest, seen)
+        usable = [part for part in parts if part.usable]
+        if not usable:
+            notes = "; ".join(f"{part.path} is {part.state.value}: {part.reason}" for part in parts)
+            raise StoreError(f"there is no run {digest} in {self.root}{f' ({notes})' if notes else ''}")
+        try:
+            found = restore(header_of(usable[0].path)["definition"], self._arrays, files)
+            same = isinstance(found, Experiment) and found.digest == digest
+        except (_files.Damage, OSError) as error:
+            raise StoreError(
+                f"a given array of run {digest} cannot be used ({error}); the study that made the run writes it anew"
+            ) from error
+        except DefinitionError:
+            raise
+        except Exception as error:  # whatever the classes that it names make of its fields
+            raise StoreError(
+                f"the definition of run {digest} cannot be made here ({error}); it can be read in "
+                f"{usable[0].path / 'experiment.json'}"
+            ) from error
+        if not same:
+            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+        return found
 
     def table(self) -> pl.DataFrame:
-        """All recorded series of all readable runs: digest, seed, step, probe, index, value."""
-        frames = [
-            pl.read_parquet(path / "series.parquet").with_columns(pl.lit(path.parent.name).alias("digest"))
-            for path in self._all_parts()
-            if not self._damage(path)
-        ]
-        empty = {"digest": pl.String, "seed": pl.Int64, "step": pl.Int64, "probe": pl.String, "index": pl.String}
-        columns = [*empty, "value"]
-        return pl.concat([frame.select(columns) for frame in frames]) if frames else pl.DataFrame(schema=empty)
+        """All recorded series of all runs that can be used: digest, seed, step, probe, index, value.
+
+        What is left out is logged.
+        """
+        parts = [part for digest in self._digests() for part in self._parts(digest)]
+        for part in parts:
+            if not part.usable:
+                _log.warning("left out of the table: %s is %s: %s", part.path, part.state.value, part.reason)
+        return tables([part.path for part in parts if part.usable])
 
 
-class _GivenFolder(Mapping[str, np.ndarray]):
-    """The kept given arrays by their hash."""
-
-    def __init__(self, root: Path):
-        self.root = root
-
-    def __getitem__(self, sha256: str) -> np.ndarray:
-        path = self.root / sha256 / "array.safetensors"
-        if not path.exists():
-            raise StoreError(f"the given array {sha256} is not in {self.root}")
-        return next(iter(load(path.read_bytes()).values()))
-
-    def __iter__(self) -> Iterator[str]:
-        return (path.name for path in self.root.iterdir()) if self.root.is_dir() else iter(())
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 
-def _part_folders(folder: Path) -> list[Path]:
-    """The parts in the folder of a digest, without those set aside."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.name.startswith("seeds-") and "." not in path.name)
-
-
-def _part_name(seeds: Sequence[int]) -> str:
-    runs = f"{min(seeds)}-{max(seeds)}"
-    return f"seeds-{runs}-{len(seeds)}"
-
-
-def _parquet(table: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _is_tabular(series: Series) -> bool:
-    """Single numbers and labelled vectors go to the table, unlabelled vectors to the arrays."""
-    return series.values.ndim == 2 or bool(series.labels)
-
-
-def _split(trajectory: Trajectory) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
-    frames, arrays = [], {f"final/{name}": np.ascontiguousarray(array) for name, array in trajectory.final.items()}
-    for name, series in trajectory.series.items():
-        if not _is_tabular(series):
-            arrays[f"series/{name}"] = np.ascontiguousarray(series.values)
-            continue
-        labels = np.asarray(series.labels or ("",))
-        lanes, records = series.values.shape[:2]
-        shape = (lanes, records, len(labels))
-        frames.append(
-            pl.DataFrame(
-                {
-                    "seed": np.broadcast_to(np.asarray(trajectory.seeds)[:, None, None], shape).ravel(),
-                    "step": np.broadcast_to(series.steps[:, None], shape).ravel(),
-                    "index": np.broadcast_to(labels, shape).ravel(),
-                    "value": series.values.astype(np.float64).ravel(),
-                }
-            ).with_columns(pl.lit(name).alias("probe"))
-        )
-    schema = {"seed": pl.Int64, "step": pl.Int64, "index": pl.String, "value": pl.Float64, "probe": pl.String}
-    return pl.concat(frames) if frames else pl.DataFrame(schema=schema), arrays
-
-
-def _load(part: Part, experiment: Experiment) -> Trajectory:
-    """The lanes of a part; StoreError names it where it is damaged."""
-    header = part.header
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder, in order; nothing where there is none."""
     try:
-        table = pl.read_parquet(part.path / "series.parquet")
-        arrays = load((part.path / "arrays.safetensors").read_bytes())
-        values = {key[0]: frame["value"].to_numpy() for key, frame in table.partition_by("probe", as_dict=True).items()}
-        series = {}
-        for name, probe in experiment.probes.items():
-            steps, labels = probe.when.steps(experiment.steps), tuple(header["labels"][name])
-            if f"series/{name}" in arrays:
-                series[name] = Series(steps, arrays[f"series/{name}"], labels)
-                continue
-            shape = (len(header["seeds"]), len(steps), *((len(labels),) if labels else ()))
-            recorded = values.get(name, np.empty(0)).astype(header["dtypes"][name])
-            series[name] = Series(steps, recorded.reshape(shape), labels)
-        return Trajectory(
-            seeds=tuple(header["seeds"]),
-            series=series,
-            final={key.removeprefix("final/"): array for key, array in arrays.items() if key.startswith("final/")},
-            status=tuple(Status[name] for name in header["status"]),
-            ended=tuple(header["ended"]),
-        )
-    except Exception as error:  # noqa: BLE001 readers of three formats raise what they like at damaged bytes
-        raise StoreError(
-            f"the folder {part.path} is damaged ({type(error).__name__}: {error}); move it away"
-        ) from error
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

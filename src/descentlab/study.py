@@ -12,6 +12,7 @@ from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
 from descentlab.tasks import TextWindows
 from descentlab.theory.claim import Claim
+from descentlab.train import check_lanes
 from descentlab.trajectory import Trajectory
 
 __all__ = ["Outcome", "Run", "Runs", "Section", "Size", "Study", "conclude", "requests", "run_study", "untrained"]
@@ -144,7 +145,7 @@ def requests(
 
     Raises:
         ValueError: if an override is refused, the study sets that field itself in every experiment, or there is a
-            text but no experiment on one.
+            text but no experiment on one, or the results of so many seeds do not fit into memory.
     """
     changed = dict(overrides or {})
     starts = bases(study, changed)
@@ -155,6 +156,8 @@ def requests(
             raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
     if text is not None and not any(isinstance(one.experiment.task, TextWindows) for one in every):
         raise ValueError(f"{study.name} has no experiment on windows of a text; leave out --text")
+    if seeds is not None:
+        check_lanes([one.experiment for one in every], seeds)
     chosen = None if seeds is None else tuple(range(seeds))
     return {
         section: {name: [_adapted(one, chosen, text) for one in family] for name, family in families.items()}

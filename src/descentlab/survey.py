@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from descentlab._arithmetic import arithmetic
 from descentlab._tree import block_names, named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.curvature import sharpness
@@ -91,7 +92,7 @@ class Leg:
 
     def points(self) -> np.ndarray:
         """Start, recorded points and end, as vectors in tree order."""
-        with jax.enable_x64(self.precision == "float64"):
+        with arithmetic(self.precision):
             ends = [np.asarray(ravel_pytree(tree)[0])[None] for tree in (self.start, self.end)]
         return np.concatenate([ends[0], *([] if self.path is None else [self.path]), ends[1]])
 
@@ -123,7 +124,7 @@ def legs(
     held = stored(experiment)
     recorded = [probe for probe, kind in experiment.probes.items() if isinstance(kind, Parameters)]
     found = []
-    with jax.enable_x64(experiment.precision == "float64"):
+    with arithmetic(experiment.precision):
         for lane, (seed, end) in enumerate(zip(trajectory.seeds, trajectory.ends(), strict=True)):
             begun = None if before is None else jax.tree.map(jnp.asarray, before.ends()[before.seeds.index(seed)])
             objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun)
@@ -179,7 +180,7 @@ def random(leg: Leg, draw: int, points: int, *, half: float = 1.0, progress: Pro
         half: the grid goes from minus this to this.
         progress: told how far the work is.
     """
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         plane = random_plane(leg.end, key=jax.random.key(draw))
         side = np.linspace(-half, half, points)
         return _view(leg, "random", plane, (side, side), progress, draw=draw)
@@ -201,7 +202,7 @@ def trajectory(leg: Leg, points: int, *, progress: Progress | None = None) -> Vi
             f"the plane of a path needs recorded parameters, but {leg.name} has none; add the probe "
             "Parameters(Every(k)) to the experiment"
         )
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         plane = trajectory_plane(leg.start, jnp.asarray(leg.points()[1:]))
         return _view(
             leg,
@@ -224,7 +225,7 @@ def common(one: Leg, other: Leg, points: int, *, progress: Progress | None = Non
     Raises:
         NoPlane: if their starts differ, or the three points lie on one line.
     """
-    with jax.enable_x64(one.precision == "float64"):
+    with arithmetic(one.precision):
         paths = [leg.points() for leg in (one, other)]
         if paths[0].shape[1] != paths[1].shape[1] or not np.array_equal(paths[0][0], paths[1][0]):
             raise NoPlane(
@@ -286,7 +287,7 @@ def end_numbers(leg: Leg, *, matvecs: int = MATVECS) -> dict[str, Estimate]:
         leg: whose start and end.
         matvecs: Lanczos steps of the sharpness.
     """
-    with jax.enable_x64(leg.precision == "float64"):
+    with arithmetic(leg.precision):
         line = np.linspace(0, 1, SEGMENT_POINTS)[:, None]
         between = along(leg.loss, segment(leg.start, leg.end), line)
         return {"barrier": barrier(between), "sharpness": _plain(_sharpness(leg.loss, representative(leg), matvecs))}

@@ -16,21 +16,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import filelock
-import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
-from safetensors.numpy import load, save
+from jax.extend.core import Jaxpr
 
+from descentlab import checkpoint
 from descentlab._describe import replace_at, structure
+from descentlab._memory import inner_programs
+from descentlab.checkpoint import Checkpoint, Plan
 from descentlab.experiment import Experiment, check
+from descentlab.parts import State, versions
 from descentlab.probes import HeldOut, Loss
-from descentlab.store import Store, versions
-from descentlab.train import Carry, Lanes, advance, prepare, trace_iteration, trajectories
+from descentlab.store import Store
+from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]
@@ -89,11 +89,7 @@ def _intermediates(jaxpr: Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         total += sum(_bytes(var.aval) for var in equation.outvars)
-        for value in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)
-        ):
-            if isinstance(value, ClosedJaxpr | Jaxpr):
-                total += _intermediates(value.jaxpr if isinstance(value, ClosedJaxpr) else value)
+        total += sum(map(_intermediates, inner_programs(equation)))
     return total
 
 
@@ -106,20 +102,29 @@ def lanes_within(experiment: Experiment, memory: int) -> int:
 class _Lane:
     experiment: Experiment
     seed: int
+    digest: str
+    origin: "_Lane | None" = None
+    """The lane from whose end this one starts."""
 
     @property
     def name(self) -> str:
-        return f"{self.experiment.digest}/{self.seed}"
+        return f"{self.digest}/{self.seed}"
 
     @property
-    def origin(self) -> str | None:
-        """The name of the lane from whose end this one starts."""
-        before = self.experiment.origin
-        return None if before is None else f"{before.digest}/{self.seed}"
+    def stage(self) -> int:
+        """How many lanes come before this one, each the origin of the next."""
+        return 0 if self.origin is None else 1 + self.origin.stage
 
 
-Ends = Mapping[str, Mapping[str, np.ndarray]]
-"""The blocks at the end of lanes, by the lane's name."""
+def _lanes(experiment: Experiment, seeds: Sequence[int]) -> list[_Lane]:
+    """The lanes of an experiment, and through them those of its origins."""
+    digest, before = experiment.digest, experiment.origin
+    origins = [None] * len(seeds) if before is None else _lanes(before, seeds)
+    return [_Lane(experiment, seed, digest, origin) for seed, origin in zip(seeds, origins, strict=True)]
+
+
+Ends = tuple[Mapping[str, np.ndarray], ...]
+"""The blocks at the end of the origin of each lane; empty where lanes have none."""
 
 
 @dataclasses.dataclass
@@ -127,10 +132,10 @@ class _Work:
     """What the workers share."""
 
     store: Store | None
-    ends: Ends
     memory: int
     progress: Progress | None
     total: int
+    results: dict[str, Trajectory] = dataclasses.field(default_factory=dict)
     done: int = 0
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
     guard: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -155,88 +160,53 @@ def _latest(experiment: Experiment, carry: Carry) -> str:
 
 
 def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
-    """The distinct lanes of the requests, one list a structure."""
+    """The distinct lanes of the requests and of all their origins, one list a structure, origins first.
+
+    An origin that is asked for as well is one lane, in the batch of its structure: where results are kept does not
+    change which lanes are batched together, and so no bits.
+    """
     groups: dict[str, dict[str, _Lane]] = {}
     for request in requests:
-        group = groups.setdefault(structure(request.experiment), {})
-        for seed in request.seeds:
-            lane = _Lane(request.experiment, seed)
-            group.setdefault(lane.name, lane)
-    return [list(group.values()) for group in groups.values()]
+        lanes = _lanes(request.experiment, request.seeds)
+        while lanes:
+            group = groups.setdefault(structure(lanes[0].experiment), {})
+            for lane in lanes:
+                group.setdefault(lane.name, lane)
+            lanes = [lane.origin for lane in lanes if lane.origin is not None]
+    return sorted((list(group.values()) for group in groups.values()), key=lambda group: group[0].stage)
 
 
 def _absent(lanes: list[_Lane], store: Store | None) -> list[_Lane]:
     if store is None:
         return lanes
-    kept = {lane.experiment.digest: lane.experiment for lane in lanes}
-    seeds = {digest: store.has(experiment) for digest, experiment in kept.items()}
-    return [lane for lane in lanes if lane.seed not in seeds[lane.experiment.digest]]
+    seeds = {digest: store.seeds(digest) for digest in dict.fromkeys(lane.digest for lane in lanes)}
+    return [lane for lane in lanes if lane.seed not in seeds[lane.digest]]
 
 
-def _plan(lanes: list[_Lane], work: _Work) -> tuple[str, list[list[_Lane]]]:
-    """The batches of a group: those written down by an earlier run of the same request, or new ones.
-
-    All batches have one size; the last repeats its first lane to fill it.
-    """
-    identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in lanes)]).encode()
-    name = hashlib.sha256(identity).hexdigest()[:32]
-    by_name = {lane.name: lane for lane in lanes}
-    path = None if work.store is None else work.store.root / ".progress" / name / "plan.json"
-    if path is not None and path.exists():
-        return name, [[by_name[one] for one in batch] for batch in json.loads(path.read_text())]
-    absent = list({lane.name: lane for lane in _absent(lanes, work.store)}.values())
-    size = min(len(absent), lanes_within(absent[0].experiment, work.memory))
-    batches = [absent[i : i + size] for i in range(0, len(absent), size)]
+def _batches(lanes: list[_Lane], memory: int) -> list[list[_Lane]]:
+    """Lanes in batches of one size; the last repeats its first lane to fill it."""
+    size = min(len(lanes), lanes_within(lanes[0].experiment, memory))
+    batches = [lanes[i : i + size] for i in range(0, len(lanes), size)]
     batches[-1] += [batches[-1][0]] * (size - len(batches[-1]))
-    if work.store is not None:
-        text = json.dumps([[lane.name for lane in batch] for batch in batches])
-        work.store.write(work.store.root / ".progress" / name, {"plan.json": text.encode()})
-    return name, batches
+    return batches
 
 
-def _checkpoint(work: _Work, plan: str, index: int) -> Path | None:
-    return None if work.store is None else work.store.root / ".progress" / plan / f"batch-{index}.safetensors"
-
-
-def _save(store: Store, path: Path, step: int, carry: Carry) -> None:
-    """Write a checkpoint beside and move it over the last one."""
-    leaves = jax.tree.leaves(eqx.filter(carry, eqx.is_array))
-    arrays = {f"{i:04d}": np.ascontiguousarray(leaf) for i, leaf in enumerate(leaves)}
-    store.replace_file(path, save(arrays | {"step": np.asarray(step)}))
-
-
-def _resume(path: Path | None, carry: Carry) -> tuple[int, Carry]:
-    """The step and carry of a checkpoint, or the start where there is none."""
-    if path is None or not path.exists():
-        return 0, carry
-    arrays = load(path.read_bytes())
-    step = int(arrays.pop("step"))
-    dynamic, static = eqx.partition(carry, eqx.is_array)
-    kept = jax.tree.unflatten(jax.tree.structure(dynamic), [arrays[name] for name in sorted(arrays)])
-    return step, eqx.combine(kept, static)
-
-
-def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[Trajectory]:
+def _compute(batch: list[_Lane], ends: Ends, checkpoint: Checkpoint | None, work: _Work) -> list[Trajectory]:
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
-    ends = tuple(work.ends[lane.origin] for lane in batch if lane.origin is not None)
     lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
-    constants, carry = prepare(lanes)
-    step, carry = _resume(checkpoint, carry)
+    constants, fresh = prepare(lanes)
+    step, begun = (0, fresh) if checkpoint is None else checkpoint.resume(fresh)
+    carry = begun
     work.advance(step * len(batch))
-    length, saved = 16, time.monotonic()
-    while step < stop:
-        until = min(stop, step + length)
-        clock = time.monotonic()
-        carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
-        pace = (time.monotonic() - clock) / (until - step)
+    saved = time.monotonic()
+    for until, carry in segments(lanes, constants, begun, step, SEGMENT_SECONDS):
         work.advance((until - step) * len(batch), _latest(lanes.first, carry))
-        length = max(length, min(16 * length, int(SEGMENT_SECONDS / pace)))
         step = until
         stopping = work.stop.is_set() and step < stop
         due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
-        if work.store is not None and checkpoint is not None and due:
-            _save(work.store, checkpoint, step, carry)
+        if checkpoint is not None and due:
+            checkpoint.save(step, carry)
             saved = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
@@ -244,12 +214,9 @@ def _compute(batch: list[_Lane], checkpoint: Path | None, work: _Work) -> list[T
 
 
 @contextlib.contextmanager
-def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
+def _alone(name: str, store: Store, stop: threading.Event) -> Iterator[None]:
     """Hold the lock of a structure; while another process has it, say so, wait, and let the user stop."""
-    if work.store is None:
-        yield
-        return
-    lock = work.store.lock(structure(lanes[0].experiment))
+    lock = store.lock(name)
     told = False
     while True:
         try:
@@ -257,9 +224,9 @@ def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
             break
         except filelock.Timeout:
             if not told:
-                _log.warning("waiting for another process that computes the same structure in %s", work.store.root)
+                _log.warning("waiting for another process that computes the same structure in %s", store.root)
             told = True
-        if work.stop.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
     try:
         yield
@@ -267,34 +234,57 @@ def _alone(lanes: list[_Lane], work: _Work) -> Iterator[None]:
         lock.release()
 
 
-def _run_group(group: list[_Lane], work: _Work) -> dict[str, Trajectory]:
-    """All lanes of one structure; with a store they end there, without one they are returned."""
-    results: dict[str, Trajectory] = {}
-    with _alone(group, work):
-        if not _absent(group, work.store):
-            return results
-        plan, batches = _plan(group, work)
-        for index, batch in enumerate(batches):
-            if not _absent(batch, work.store):
-                continue
-            begun = time.monotonic()
-            found = _compute(batch, _checkpoint(work, plan, index), work)
-            results |= {lane.name: result for lane, result in zip(batch, found, strict=True)}
-            if work.store is not None:
-                _keep(batch, results, work.store, time.monotonic() - begun)
-                results = {}
-        if work.store is not None:
-            work.store.remove(work.store.root / ".progress" / plan)
-    return results
+def _run_group(group: list[_Lane], work: _Work) -> None:
+    """All lanes of one structure; they end in the store, or without one among the results."""
+    if work.store is not None:
+        _fill(group, work, work.store)
+        return
+    for batch in _batches(group, work.memory):
+        found = _compute(batch, _ends(batch, work), None, work)
+        work.results |= dict(zip([lane.name for lane in batch], found, strict=True))
 
 
-def _keep(batch: list[_Lane], results: dict[str, Trajectory], store: Store, seconds: float) -> None:
-    """Put a batch's lanes in the store, the seeds of one experiment together."""
-    by_experiment: dict[str, list[_Lane]] = {}
-    for lane in {lane.name: lane for lane in _absent(batch, store)}.values():
-        by_experiment.setdefault(lane.experiment.digest, []).append(lane)
-    for lanes in by_experiment.values():
-        store.put(lanes[0].experiment, joined([results[lane.name] for lane in lanes]), wall_time=seconds)
+def _ends(batch: list[_Lane], work: _Work) -> Ends:
+    """Where the lanes of a batch start, which an earlier group of this call or a stored run has found."""
+    origins = [lane.origin for lane in batch if lane.origin is not None]
+    together: dict[str, dict[str, _Lane]] = {}
+    for lane in origins:
+        together.setdefault(lane.digest, {})[lane.name] = lane
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    for lanes in together.values():
+        found |= dict(zip(lanes, _result(list(lanes.values()), work).ends(), strict=True))
+    return tuple(found[lane.name] for lane in origins)
+
+
+def _fill(group: list[_Lane], work: _Work, store: Store) -> None:
+    """Compute the lanes of a structure that the store lacks, as an earlier run of the same request has planned it."""
+    name = structure(group[0].experiment)
+    identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in group)]).encode()
+    plan = Plan(store, name, hashlib.sha256(identity).hexdigest()[:32])
+    by_name = {lane.name: lane for lane in group}
+    with _alone(name, store, work.stop):
+        for _ in range(2):  # a plan lacks the lanes that were kept when it was made and have been damaged since
+            absent = _absent(group, store)
+            if not absent:
+                return
+            batches = plan.found()
+            if batches is None:
+                batches = [[lane.name for lane in batch] for batch in _batches(absent, work.memory)]
+                plan.write(batches)
+            left = {lane.name for lane in absent}
+            for number, names in enumerate(batches):
+                if left.intersection(names):
+                    _compute_and_keep([by_name[one] for one in names], left, plan.checkpoint(number, names), work)
+            plan.forget()
+
+
+def _compute_and_keep(batch: list[_Lane], left: set[str], checkpoint: Checkpoint, work: _Work) -> None:
+    """Compute a batch and put those of its lanes in the store that are left, and no longer are then."""
+    begun = time.monotonic()
+    results = zip(batch, _compute(batch, _ends(batch, work), checkpoint, work), strict=True)
+    found = {lane.name: (lane.experiment, result) for lane, result in results if lane.name in left}
+    checkpoint.store.put_all(found.values(), wall_time=time.monotonic() - begun)
+    left -= found.keys()
 
 
 def run(
@@ -320,42 +310,45 @@ def run(
         StoreError: if the store cannot be written.
         KeyboardInterrupt: if the user stops; checkpoints are written, and the same call continues from them.
     """
+    for request in requests:
+        check_lanes([request.experiment], len(request.seeds))
     for experiment in {structure(r.experiment): r.experiment for r in requests}.values():
         check(experiment)
     groups = _grouped(requests)
-    absent = [group for group in groups if _absent(group, store)]
-    if store is not None and absent:
+    if store is not None:
+        store.clean()
+        checkpoint.clean(store)
+        _mend({lane.digest: lane.experiment for group in groups for lane in group}.values(), store)
+    lacking = [(group, lanes) for group in groups if (lanes := _absent(group, store))]
+    if store is not None and lacking:
         store.check_writable()
-    total = sum((lane.experiment.steps + 1) for group in absent for lane in _absent(group, store))
-    ends = _ends(requests, store, progress, memory) if absent else {}
-    work = _Work(store, ends, memory, progress, total)
-    results: dict[str, Trajectory] = {}
+    work = _Work(store, memory, progress, sum(lane.experiment.steps + 1 for _, lanes in lacking for lane in lanes))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        futures = [pool.submit(_run_group, group, work) for group in absent]
+        futures = [pool.submit(_run_group, group, work) for group, _ in lacking]
         try:
             for future in _finished(futures):
-                results |= future.result()
+                future.result()
         except BaseException:
             work.stop.set()
             for future in futures:
                 future.cancel()
             raise
-    return [_result(request, results, store) for request in requests]
+    return [_result(_lanes(request.experiment, request.seeds), work) for request in requests]
 
 
-def _ends(requests: Sequence[Request], store: Store | None, progress: Progress | None, memory: int) -> Ends:
-    """The ends of all origins, which are trained first where they are not yet kept."""
-    origins = [Request(r.experiment.origin, r.seeds) for r in requests if r.experiment.origin is not None]
-    ends: dict[str, Mapping[str, np.ndarray]] = {}
-    if not origins:
-        return ends
-    for request, before in zip(origins, run(origins, store=store, progress=progress, memory=memory), strict=True):
-        names = [_Lane(request.experiment, seed).name for seed in request.seeds]
-        ends |= dict(zip(names, before.ends(), strict=True))
-    return ends
+def _mend(experiments: Iterable[Experiment], store: Store) -> None:
+    """Set aside what is damaged of the wanted runs, and say so; say which are not verified."""
+    found = store.mend(list(experiments))
+    for part in found:
+        if part.state == State.DAMAGED:
+            _log.warning("damaged, set aside as %s (%s); it is computed again", part.path, part.reason)
+    unverified = sum(part.state == State.UNVERIFIED for part in found)
+    if unverified:
+        said = "%d folders of wanted runs in %s were stored before there were checksums: they are not verified"
+        _log.warning(said, unverified, store.root)
 
 
-def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -> Iterator[concurrent.futures.Future]:
+def _finished(futures: list[concurrent.futures.Future[None]]) -> Iterator[concurrent.futures.Future]:
     """The futures as they end.
 
     The wait is short and repeated, because a signal that the system hands to another thread wakes no long one.
@@ -368,7 +361,8 @@ def _finished(futures: list[concurrent.futures.Future[dict[str, Trajectory]]]) -
         yield from done
 
 
-def _result(request: Request, results: dict[str, Trajectory], store: Store | None) -> Trajectory:
-    if store is not None:
-        return store.get(request.experiment, request.seeds)
-    return joined([results[_Lane(request.experiment, seed).name] for seed in request.seeds])
+def _result(lanes: list[_Lane], work: _Work) -> Trajectory:
+    """The trajectory of lanes of one experiment."""
+    if work.store is not None:
+        return work.store.get(lanes[0].experiment, [lane.seed for lane in lanes])
+    return joined([work.results[lane.name] for lane in lanes])

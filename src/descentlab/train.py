@@ -7,7 +7,9 @@ segments is all that a continued run needs, and cutting a run into segments does
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -17,22 +19,52 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from descentlab._describe import structure
+from descentlab._arithmetic import arithmetic
+from descentlab._check import counted
+from descentlab._definition import Untraced
+from descentlab._describe import digest, structure
+from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
 from descentlab._types import Array, Int, PRNGKeyArray, PyTree
-from descentlab.experiment import Experiment, check, start, stored
+from descentlab.experiment import Experiment, check, record_bytes, start, stored
 from descentlab.objective import Objective, Splits
 from descentlab.point import Point, evaluate
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory, joined
 
-__all__ = ["Carry", "Lane", "Lanes", "advance", "initial_carry", "prepare", "trace_iteration", "train", "trajectories"]
+__all__ = [
+    "Carry",
+    "Lane",
+    "Lanes",
+    "advance",
+    "check_lanes",
+    "initial_carry",
+    "prepare",
+    "segments",
+    "trace_iteration",
+    "train",
+    "trajectories",
+]
+
+_log = logging.getLogger(__name__)
 
 Bounds = tuple[Array | np.ndarray, Array | np.ndarray]
 """The first step of a segment, and the one it stops before."""
 
 TOGETHER_BYTES = 2**18
 """Data and start of lanes that step together on a processor; what a step computes takes about twenty times as much."""
+
+MOST_SEED = 2**32 - 1
+"""The largest seed: seeds are numbers of 32 bits."""
+
+LISTED_STEPS = 2**22
+"""Up to so many steps, where a step is recorded is looked up in a table of all steps; beyond, it is searched."""
+
+LANE_BYTES = 2048
+"""What a lane takes beside its records and blocks: its name, its definition's floats, how it ended."""
+
+LONG = 30 * 24 * 3600
+"""Seconds from which on it is said how long a run takes."""
 
 MAPS_SHARE = 0.5
 """Share of the memory maps that Linux gives a process from which compiled programs are dropped."""
@@ -58,6 +90,8 @@ class Lanes:
     def __post_init__(self):
         if not self.experiments or len(self.experiments) != len(self.seeds):
             raise ValueError(f"wanted one seed an experiment, got {len(self.experiments)} and {len(self.seeds)}")
+        for seed in self.seeds:
+            counted("a seed", seed, MOST_SEED)
         if len({structure(one) for one in {e.digest: e for e in self.experiments}.values()}) > 1:
             raise ValueError("experiments of one program may differ in their floats only; run the others separately")
         if len(self.ends) != (0 if self.first.origin is None else len(self.seeds)):
@@ -70,7 +104,7 @@ class Lanes:
 
     def precision(self) -> AbstractContextManager:
         """The context in which everything about these lanes is computed."""
-        return jax.enable_x64(self.first.precision == "float64")
+        return arithmetic(self.first.precision)
 
     def varying(self) -> tuple[PyTree, PyTree]:
         """The floats, stacked over lanes, and the rest of the definition, shared by them."""
@@ -79,7 +113,8 @@ class Lanes:
     @functools.cached_property
     def _varying(self) -> tuple[PyTree, PyTree]:
         # Kept, because it takes 0.2 ms a lane and every segment asks for it.
-        floats, rest = zip(*(eqx.partition(one, _is_float) for one in self.experiments), strict=True)
+        whole = functools.partial(jax.tree.map, _Whole.of, is_leaf=_is_untraced)
+        floats, rest = zip(*(eqx.partition(whole(one), _is_float) for one in self.experiments), strict=True)
         dtype = np.float64 if self.first.precision == "float64" else np.float32
         return jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=dtype), *floats), rest[0]
 
@@ -91,6 +126,37 @@ class Lanes:
     def stacked_ends(self) -> Mapping[str, np.ndarray] | None:
         """The blocks at the end of the origins, stacked over lanes."""
         return jax.tree.map(lambda *arrays: np.stack(arrays), *self.ends) if self.ends else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Whole:
+    """A part of a definition of which a compiled program traces nothing; one that differs needs another program."""
+
+    definition: Untraced
+
+    @staticmethod
+    def of(part: PyTree) -> PyTree:
+        """The part, in one piece if nothing of it may be traced."""
+        return _Whole(part) if _is_untraced(part) else part
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return digest(self.definition)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Whole) and self._digest == other._digest)
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+
+def _is_untraced(part: PyTree) -> bool:
+    return isinstance(part, Untraced)
+
+
+def _experiment(floats: PyTree, rest: PyTree) -> Experiment:
+    """A lane's experiment inside a program."""
+    return jax.tree.map(lambda leaf: leaf.definition if isinstance(leaf, _Whole) else leaf, eqx.combine(floats, rest))
 
 
 class Lane(eqx.Module):
@@ -178,11 +244,20 @@ def _record(experiment: Experiment, point: Point, carry: Carry) -> tuple[dict[st
         if steps.shape[0] == experiment.steps + 1:
             records[name], memory[name] = write(records[name], memory[name], point.step)
             continue
-        places = np.full(experiment.steps + 1, -1, dtype=np.int32)
-        places[steps] = np.arange(steps.shape[0])
-        place = jnp.asarray(places)[point.step]
+        place = _place(steps, experiment.steps, point.step)
         records[name], memory[name] = jax.lax.cond(place >= 0, write, skip, records[name], memory[name], place)
     return records, memory
+
+
+def _place(steps: np.ndarray, last: int, step: Array) -> Array:
+    """Which of the recorded steps a step is, -1 for none."""
+    if last < LISTED_STEPS:
+        places = np.full(last + 1, -1, dtype=np.int32)
+        places[steps] = np.arange(steps.shape[0])
+        return jnp.asarray(places)[step]
+    listed = jnp.asarray(steps, jnp.int32)
+    place = jnp.minimum(jnp.searchsorted(listed, step), steps.shape[0] - 1).astype(jnp.int32)
+    return jnp.where(listed[place] == step, place, -1)
 
 
 def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> Carry:
@@ -224,7 +299,7 @@ def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, 
 
 def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
     """One lane before its first step."""
-    experiment = eqx.combine(floats, rest)
+    experiment = _experiment(floats, rest)
     key = jax.random.key(seed)
     objective, params = start(experiment, key=key, stored=held, end=end)
     lane = Lane(objective, params, key)
@@ -263,7 +338,7 @@ def _together(constants: PyTree, lanes: int) -> int:
 def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTree, lane: Lane, carry: Carry) -> Carry:
     """One lane's steps between two bounds."""
     rest, held = shared
-    experiment = eqx.combine(floats, rest)
+    experiment = _experiment(floats, rest)
     arrays, structure = eqx.partition(carry, eqx.is_array)
 
     def body(step: Array, arrays: PyTree) -> PyTree:
@@ -275,7 +350,7 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTre
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
     """What stays the same along the run of each lane, and the carry before step 0."""
     _make_room()
-    with lanes.precision():
+    with lanes.precision(), explained():
         floats, rest = lanes.varying()
         seeds = np.asarray(lanes.seeds, dtype=np.uint32)
         return _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
@@ -300,16 +375,49 @@ def advance(lanes: Lanes, constants: Lane, carry: Carry, first: int, stop: int) 
 
     The point of the last step is recorded and not moved on from, so a whole run goes from 0 to `steps` + 1.
     """
-    with lanes.precision():
+    with lanes.precision(), explained():
         floats, rest = lanes.varying()
         bounds = (np.asarray(first, np.int32), np.asarray(stop, np.int32))
         together = 1 if lanes.stored is not None else _together(constants, len(lanes.seeds))
         return _advance((floats, constants), (rest, lanes.stored), carry, bounds, together)
 
 
+def segments(
+    lanes: Lanes, constants: Lane, carry: Carry, first: int, seconds: float = 1.0
+) -> Iterator[tuple[int, Carry]]:
+    """Every remaining segment of a run: the step that comes next, and the carry before it.
+
+    Segments grow until one takes as long as wanted. A run that will take longer than a month is announced, and goes on.
+
+    Args:
+        lanes: what is run.
+        constants: of `prepare`.
+        carry: before step `first`.
+        first: the step to begin with.
+        seconds: wanted length of a segment.
+    """
+    step, stop, length = first, lanes.first.steps + 1, 16
+    told = True  # the first segment is compiled, and measures nothing
+    while step < stop:
+        until = min(stop, step + length)
+        clock = time.monotonic()
+        with explained():
+            carry = jax.block_until_ready(advance(lanes, constants, carry, step, until))
+        pace = (time.monotonic() - clock) / (until - step)
+        if not told and pace * (stop - until) > LONG:
+            days = pace * (stop - until) / 86400
+            _log.warning(
+                "%d steps are left, which at %.2g s each take %.0f days; the run goes on", stop - until, pace, days
+            )
+        told = step > first
+        length = max(length, min(16 * length, int(seconds / pace)))
+        step = until
+        yield step, carry
+
+
 def trace_iteration(experiment: Experiment) -> ClosedJaxpr:
     """The program of one step of one lane, traced and not compiled."""
-    with jax.enable_x64(experiment.precision == "float64"):
+    with arithmetic(experiment.precision):
 
         def once(seed: Array, held: Splits | None) -> PyTree:
             lane, carry = _begin(experiment, held, None, seed, None)
@@ -325,11 +433,10 @@ def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:
 
 def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory]:
     """The result of each lane, once all steps are made; values after a lane ended early are NaN."""
-    experiment = lanes.first
     model = jax.tree.map(np.asarray, eqx.filter(constants.objective.model(carry.params), eqx.is_array))
     carry = jax.tree.map(np.asarray, carry)
     results = []
-    for i, seed in enumerate(lanes.seeds):
+    for i, (experiment, seed) in enumerate(zip(lanes.experiments, lanes.seeds, strict=True)):
         ended = int(carry.ended[i])
         series = {}
         for name, probe in experiment.probes.items():
@@ -361,7 +468,7 @@ def train(experiment: Experiment, seeds: int | Sequence[int] = 1) -> Trajectory:
         The trajectory, one lane a seed.
 
     Raises:
-        ValueError: if the experiment does not fit together.
+        ValueError: if the experiment does not fit together, or into memory.
 
     Examples:
         >>> from descentlab import Experiment, train
@@ -370,10 +477,26 @@ def train(experiment: Experiment, seeds: int | Sequence[int] = 1) -> Trajectory:
         (2, 11)
     """
     check(experiment)
+    check_lanes([experiment], seeds if isinstance(seeds, int) else len(seeds))
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     lanes = Lanes((experiment,) * len(chosen), chosen, _ends(experiment, chosen))
     constants, carry = prepare(lanes)
-    return joined(trajectories(lanes, constants, advance(lanes, constants, carry, 0, experiment.steps + 1)))
+    *_, (_, end) = segments(lanes, constants, carry, 0)
+    return joined(trajectories(lanes, constants, end))
+
+
+def check_lanes(experiments: Sequence[Experiment], seeds: int) -> None:
+    """Raise where the results of so many seeds of each experiment do not fit into memory.
+
+    Raises:
+        TooLarge: if they do not; says how many seeds would.
+    """
+    each, there = sum(LANE_BYTES + record_bytes(one) for one in experiments), machine()
+    if seeds * each > there:
+        raise TooLarge(
+            f"the results of {seeds} seeds need {in_words(seeds * each)} or more, this machine has {in_words(there)}; "
+            f"ask for at most {there // each} seeds"
+        )
 
 
 def _ends(experiment: Experiment, seeds: tuple[int, ...]) -> tuple[Mapping[str, np.ndarray], ...]:

@@ -105,9 +105,9 @@ def test_a_convolutional_network_has_one_size_and_no_mappings(tmp_path, capsys):
     [
         (["bert-bas"], "no preset 'bert-bas'; did you mean bert-base"),
         (["no/such/config.json"], "cannot be read: No such file"),
-        (["bert-base", "--seq", "0"], "--seq wants whole numbers above 0, separated by commas, got '0'"),
-        (["bert-base", "--seq", "-4"], "--seq wants whole numbers above 0"),
-        (["bert-base", "--seq", "a,b"], "--seq wants whole numbers above 0"),
+        (["bert-base", "--seq", "0"], "--seq wants whole numbers from 1 to 999999999, separated by commas, got '0'"),
+        (["bert-base", "--seq", "-4"], "--seq wants whole numbers from 1 to 999999999"),
+        (["bert-base", "--seq", "a,b"], "--seq wants whole numbers from 1 to 999999999"),
         (["bert-base", "--batch", "0"], "batch must be at least 1, got 0"),
         (["bert-base", "--kernel", "gausian"], "did you mean gaussian"),
         (["bert-base", "--hardware", "gemini"], "no machine 'gemini'; did you mean gemmini"),

@@ -48,7 +48,7 @@ def said(capsys):
 
 def test_numbers_are_those_of_the_dense_hessian_at_the_end(kept, capsys):
     assert call(SHARP.digest, *FEW, "--seed", "1", "--json", "out/numbers.json") == 0
-    assert "verified by a fresh start" in said(capsys)
+    assert "those of the whole matrix, exact to rounding" in said(capsys)
     data = json.loads(Path("out/numbers.json").read_text())
     with jax.enable_x64(True):
         objective, params = started(SHARP, seed=1)
@@ -59,6 +59,8 @@ def test_numbers_are_those_of_the_dense_hessian_at_the_end(kept, capsys):
     np.testing.assert_allclose(whole["value"], [spectrum[-1], spectrum[-2], spectrum[0]], rtol=1e-6)
     assert whole["verified"]
     assert all(whole["converged"])
+    assert whole["risk"] == 0
+    assert max(whole["resolution"]) <= len(dense) * np.finfo(np.float64).eps * np.abs(spectrum).max() * 1.01
     names, sizes = list(data["blocks"]), list(data["blocks"].values())
     edges = dict(zip(names, np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1]), strict=True))
     norms = data["norms_squared"]["hessian"]

@@ -12,6 +12,7 @@ from descentlab import Experiment
 from descentlab.attention import Gaussian, NormalizedGaussian, ReLU
 from descentlab.cli import flags
 from descentlab.cli.discovery import UsageError
+from descentlab.formats import DataError
 from descentlab.models import AttentionLayer, Fixed, Zero
 from descentlab.optim import Armijo
 from descentlab.schedule import Every
@@ -120,7 +121,7 @@ def test_given_data_are_files(tmp_path):
     ],
 )
 def test_unknown_names_are_met_with_the_nearest_ones(arguments, said):
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises((UsageError, DataError), match=said):
         overrides(*arguments)
 
 

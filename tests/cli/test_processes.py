@@ -1,5 +1,6 @@
 """Whole processes: what they import, and how they end when they are killed, stopped, run twice, or out of space."""
 
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 from safetensors.numpy import load
 
 TINY = str(Path(__file__).parents[1] / "studies" / "tiny.py")
-MAIN = "import sys; from descentlab.cli import main; sys.exit(main())"
+MAIN = "import sys; from descentlab.__main__ import program; sys.exit(program())"
 SHORT_SEGMENTS = "import descentlab.sweep; descentlab.sweep.SEGMENT_SECONDS = 0.1; " + MAIN
 """The same with checkpoints and the chance to stop so often that a signal finds most of a run still to come."""
 
@@ -91,7 +92,7 @@ def test_a_run_killed_or_stopped_goes_on_to_the_same_bits_and_a_second_process_w
         code, _, err = end(process)
         assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
         assert "Traceback" not in err
-        assert ("the same command continues" in err) == (how == signal.SIGINT)
+        assert ("the same command goes on" in err) == (how == signal.SIGINT)
         assert not list(place.glob("runs/*/seeds-*"))
         code, _, err = end(begin(place, *LONG))
         assert code == 0, err
@@ -124,6 +125,23 @@ def test_a_full_store_is_said_leaves_nothing_half_written_and_the_run_can_be_rep
         sorted(pl.read_parquet(p)["value"].to_list() for p in at.glob("runs/*/*/*.parquet")) for at in (warm, place)
     ]
     assert tables[0] == tables[1]
+
+
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+def test_claims_are_shown_where_there_is_no_room_for_the_page(tmp_path):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+    code, out, err = end(begin(tmp_path, "run", TINY, "--size", "smoke", "--json", "claims.json", before=limit))
+    assert code == 2
+    assert "2 claims: 2 hold" in out
+    assert "page:" not in out
+    assert "the page runs/reports/tiny-smoke.html cannot be written: File too large" in err
+    assert "Traceback" not in err
+    said = json.loads((tmp_path / "claims.json").read_text())
+    assert [claim["verdict"] for claim in said["claims"]] == ["holds", "holds"]
+    assert said["report"] is None
+    assert not list((tmp_path / "runs" / "reports").iterdir())
 
 
 def test_a_store_that_may_not_be_written_is_said(tmp_path):

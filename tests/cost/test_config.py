@@ -10,7 +10,7 @@ from descentlab.attention import Gaussian, NormalizedGaussian
 from descentlab.cost.config import from_config, from_definition, kernel, read
 from descentlab.cost.presets import TRANSFORMERS
 from descentlab.cost.transformer import KERNELS, Transformer
-from descentlab.datasets import Pathfinder
+from descentlab.datasets import DataError, Pathfinder
 from descentlab.experiment import Experiment
 from descentlab.models import AttentionLayer
 from descentlab.tasks import Classification, TokenRegression
@@ -104,6 +104,25 @@ def test_files_that_are_none_are_said(tmp_path):
     for name, said in ((tmp_path / "no.json", "cannot be read"), (broken, "is not JSON"), (listed, "holds a list")):
         with pytest.raises(ValueError, match=said):
             read(str(name))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"architectures": 3}, "architectures must be a list, got 3"),
+        ({"hidden_size": 2**31}, "hidden_size must be at most 16777216, got 2147483648"),
+        ({"hidden_size": 10**4000}, "hidden_size must be at most 16777216, got 10{199}[.]{3}"),
+        ({"num_attention_heads": [12]}, "num_attention_heads must be a whole number above 0"),
+        ({"definition": {"model": {"class": "a:Transformer"}}}, "is not an experiment that this version can read"),
+        ({"definition": {"model": [], "task": 3}}, "is not an experiment that this version can read"),
+    ],
+)
+def test_a_file_with_impossible_fields_is_refused(change, said, tmp_path):
+    path = tmp_path / "config.json"
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    path.write_text(json.dumps(sizes | change))
+    with pytest.raises(DataError if "definition" in change else ValueError, match=said):
+        read(str(path))
 
 
 def test_an_architecture_of_unknown_cost_is_refused():

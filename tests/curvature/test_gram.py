@@ -9,6 +9,7 @@ import pytest
 from descentlab.curvature import Gram, dense_extremes, gram, lanczos_extremes, largest_eigenvalue
 from descentlab.data import FullBatch
 from support.problems import SMALL, VALUE_ONLY, started
+from support.rounding import rounding
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -26,31 +27,42 @@ def test_dense_extremes_lie_within_their_error(problem):
     found = jax.jit(lambda tree: dense_extremes(objective, tree))(params)
     assert abs(found.smallest.value - exact[-1]) <= found.smallest.error
     assert abs(found.largest.value - exact[0]) <= found.largest.error
-    assert found.largest.error < 1e-13 * exact[0]
+
+
+def test_a_small_eigenvalue_keeps_the_digits_that_the_gram_matrix_loses(problem):
+    """Rows of J that nearly agree: the smallest eigenvalue is far below the rounding of the largest."""
+    objective, params, _ = problem
+    close = dataclasses.replace(objective, inputs=objective.inputs.at[1].set(objective.inputs[0] + 1e-9))
+    jacobian = np.asarray(close.jacobian(params))
+    singular, unit = np.linalg.svd(jacobian, compute_uv=False), np.finfo(np.float64).eps
+    assert singular[-1] ** 2 < unit * singular[0] ** 2
+    found = dense_extremes(close, params)
+    for one, exact in zip(found, (singular[-1] ** 2, singular[0] ** 2), strict=True):
+        assert abs(one.value - exact) <= 2 * one.error < 1e-3 * exact  # either is wrong by one error at most
 
 
 def test_fewer_columns_than_rows_leave_zero_within_the_error(float64):
     layer = dataclasses.replace(VALUE_ONLY.model, heads=1)
     objective, params = started(dataclasses.replace(VALUE_ONLY, model=layer, data=FullBatch(6)))
     found = jax.jit(lambda tree: dense_extremes(objective, tree))(params)
-    assert abs(found.smallest.value) <= found.smallest.error
+    assert found.smallest == (0, 0)
 
 
 @pytest.mark.parametrize("matvecs", [3, 8, 40])
 def test_ritz_values_bound_the_extremes_and_carry_a_true_residual(problem, matvecs):
     objective, params, exact = problem
     found = jax.jit(lambda tree: lanczos_extremes(objective, tree, matvecs=matvecs))(params)
-    rounding = 1e-13 * exact[0]
-    assert found.smallest.value >= exact[-1] - rounding
-    assert found.largest.value <= exact[0] + rounding
+    size = rounding(exact.size**2) * exact[0]  # every step projects on all before
+    assert found.smallest.value >= exact[-1] - size
+    assert found.largest.value <= exact[0] + size
     for one in found:
-        assert np.abs(exact - one.value).min() <= one.error + rounding
+        assert np.abs(exact - one.value).min() <= one.error + size
     if matvecs >= len(exact):
-        np.testing.assert_allclose(found.smallest.value, exact[-1], rtol=0, atol=rounding)
-        np.testing.assert_allclose(found.largest.value, exact[0], rtol=0, atol=rounding)
-        assert max(one.error for one in found) < rounding
+        np.testing.assert_allclose(found.smallest.value, exact[-1], rtol=0, atol=size)
+        np.testing.assert_allclose(found.largest.value, exact[0], rtol=0, atol=size)
+        assert max(one.error for one in found) < size
     else:
-        assert found.smallest.error > rounding
+        assert found.smallest.error > size
 
 
 def test_the_largest_eigenvalue_of_many_rows_comes_from_lanczos(problem, monkeypatch):
@@ -63,9 +75,10 @@ def test_pieces_under_a_cap_make_the_matrix_of_all_jacobians(problem):
     objective, params, _ = problem
     jacobian = np.asarray(objective.jacobian(params))
     rows, columns = jacobian.shape
+    atol = rounding(2 * columns) * np.sum(jacobian**2, axis=1).max()
     two = 8 * (rows**2 + 2 * 3 * rows // 6 * columns)
     for memory in (two, 2**30):
-        np.testing.assert_allclose(Gram(objective, params).dense(memory=memory), jacobian @ jacobian.T, atol=1e-13)
+        np.testing.assert_allclose(Gram(objective, params).dense(memory=memory), jacobian @ jacobian.T, atol=atol)
     with pytest.raises(ValueError, match="of 6 samples with 3 outputs each takes .* enough for 1 samples; take fewer"):
         Gram(objective, params).dense(memory=8 * 3 * rows // 6 * columns + 200)
 
@@ -77,7 +90,7 @@ def test_extremes_by_factors_and_by_the_spectrum_are_those_of_the_jacobian(probl
     found = Gram(objective, params).extremes()
     for one, true in zip(found, (exact[-1], exact[0]), strict=True):
         assert abs(one.value - true) <= one.error
-        assert one.error < 1e-13 * exact[0]
+        assert one.error <= 2 * rounding(2 * exact.size) * exact[0]
 
 
 def test_what_factors_do_not_confirm_is_found_from_the_spectrum(problem, monkeypatch):

@@ -31,6 +31,33 @@ def test_what_is_no_folder_is_refused(tmp_path, monkeypatch, made, came):
         folder.use(tmp_path / "it")
 
 
+def test_a_home_of_nobody_is_refused(monkeypatch):
+    monkeypatch.setenv(folder.VARIABLE, "~nosuchuser/data")
+    with pytest.raises(DataError, match="must name a folder, but '~nosuchuser/data' begins with no user's home"):
+        folder.data_folder()
+
+
+def test_a_name_that_no_file_system_allows_is_not_there(data, monkeypatch):
+    assert folder.find(["x" * 300]) is None
+    monkeypatch.setenv(folder.VARIABLE, "x" * 5000)
+    with pytest.raises(DataError, match="but there is nothing at x"):
+        folder.data_folder()
+
+
+@pytest.mark.parametrize("place", ["it.idx-1", "IT-IDX.1", "some/deeper/it_idx1.gz"])
+def test_a_file_under_nearly_the_right_name_is_named_and_nothing_is_downloaded(data, place):
+    source = folder.Source("http://127.0.0.1:9/it-idx1.gz", "0" * 64)
+    (data / place).parent.mkdir(parents=True, exist_ok=True)
+    (data / place).write_bytes(b"content")
+    with pytest.raises(DataError) as caught:
+        folder.fetch(["it-idx1.gz", "it-idx1"], source)
+    assert str(caught.value) == (
+        f"{data / place} seems to be it-idx1.gz, but is not read under that name; move it to {data}/it-idx1.gz"
+    )
+    (data / place).rename(data / "it-idx1.gz")
+    assert folder.fetch(["it-idx1.gz", "it-idx1"], source) == data / "it-idx1.gz"
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A server of the files below `served`, and the addresses asked for."""

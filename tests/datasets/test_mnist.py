@@ -1,6 +1,7 @@
 """MNIST from idx files, packed or not, one half or both, whole and broken."""
 
 import gzip
+import os
 import re
 
 import numpy as np
@@ -88,12 +89,12 @@ def test_what_is_missing_is_said_only_where_it_is_asked_for(data, offline):
         ({"labels": idx(np.full(20, 11, np.uint8))}, "holds the label 11, digits from 0 to 9"),
         (
             {"labels": idx(np.zeros((20, 28, 28), np.uint8))},
-            "no idx file of labels: it must begin with .* 2049, got 2051",
+            "no idx file with 1 axes of bytes: it must begin with .* 2049, got 2051",
         ),
-        ({"images": idx(np.zeros(20, np.uint8))}, "no idx file of images"),
-        ({"images": idx(digits("t10k")[0])[:-5]}, r"has 15675 bytes for the shape \(20, 28, 28\)"),
-        ({"images": idx(np.zeros((20, 14, 56), np.uint8))}, r"for the shape \(20, 14, 56\)"),
-        ({"images": b""}, "no idx file of images"),
+        ({"images": idx(np.zeros(20, np.uint8))}, "no idx file with 3 axes of bytes"),
+        ({"images": idx(digits("t10k")[0])[:-5]}, r"has 15,675 bytes for the shape \(20, 28, 28\)"),
+        ({"images": idx(np.zeros((20, 14, 56), np.uint8))}, "holds images of 14 x 56 pixels, 28 x 28 were wanted"),
+        ({"images": b""}, "no idx file with 3 axes of bytes"),
     ],
 )
 def test_a_wrong_file_is_refused(data, change, said):
@@ -106,7 +107,7 @@ def test_a_truncated_file_is_refused(data):
     write(data, "t10k")
     path = data / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.gz is damaged or incomplete \(.*\); get it again"):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte.gz is not a whole gzip file \(.*\); get it again"):
         MNIST(parts=("test",)).load()
 
 
@@ -133,3 +134,18 @@ def test_the_original_digits(given):
     assert splits.train.inputs.max() == 1
     shares = np.bincount(splits.test.targets) / np.bincount(np.concatenate([part.targets for part in splits]))
     np.testing.assert_allclose(shares, 0.1, atol=0.001)
+
+
+def test_a_pipe_in_the_data_folder_is_named_and_not_waited_for(data):
+    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        os.mkfifo(data / name)
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is a pipe or device; write its content to a file"):
+        MNIST(parts=("test",)).load()
+
+
+def test_names_with_a_dot_are_named_as_what_they_are(data):
+    """As many unpackers write them."""
+    for name in ("t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"):
+        (data / name).write_bytes(b"")
+    with pytest.raises(DataError, match="t10k-images.idx3-ubyte seems to be t10k-images-idx3-ubyte.gz"):
+        MNIST(parts=("test",)).load()

@@ -1,7 +1,9 @@
 """A user's own text: folders, archives and CSV files give the same examples, and mistakes are named."""
 
 import dataclasses
+import gzip
 import io
+import os
 import shutil
 import tarfile
 
@@ -103,12 +105,18 @@ def table(*rows, encoding="utf-8"):
             table("a,one", "b,two", encoding="utf-16"),
             "it.csv is not text: a zero byte at position .*; save it as UTF-8",
         ),
-        (table("é,one", "b,two", encoding="latin-1"), "it.csv is not a CSV file in UTF-8"),
+        (
+            table("é,one", "b,two", encoding="latin-1"),
+            "it.csv is not text in UTF-8: byte 0xe9 at position 11",
+        ),
         (table("a,one", "b,"), "it.csv, row 3: it has no label"),
         (table("a,one", ",two"), "it.csv, row 3 is empty"),
         (table("a,one", "b,one"), "it.csv must have two or more classes to train on, got one"),
         (table(), "it.csv must have two or more classes to train on, got none"),
-        (table("a,one", "b,two,three"), "it.csv is not a CSV file"),
+        (
+            table("a,one", "b,two,three"),
+            "it.csv, row 3: it has 3 fields, the row of names has 2",
+        ),
     ],
 )
 def test_a_table_that_is_not_labelled_text_is_refused(content, said):
@@ -149,10 +157,40 @@ def test_a_truncated_archive_is_refused(tmp_path):
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.add(write_folder(tmp_path / "it", texts()), "it")
     half = np.frombuffer(buffer.getvalue()[:400], dtype=np.uint8)
-    with pytest.raises(DataError, match=r"it.tar.gz is damaged or incomplete"):
+    with pytest.raises(DataError, match=r"it.tar.gz is not a whole gzip file .*; get it again"):
         OwnText(Given("it.tar.gz", half)).load()
+
+
+def test_a_table_that_is_packed_is_a_table():
+    rows = b"text,label\n" + b"".join(b"%d,%s\n" % (i, b"ab"[i % 2 :][:1]) for i in range(40))
+    packed = Given("it.csv.gz", np.frombuffer(gzip.compress(rows), dtype=np.uint8))
+    assert OwnText(packed, 4).classes == ("a", "b")
+
+
+def test_a_pipe_in_a_folder_of_texts_is_named_and_not_waited_for(tmp_path):
+    folder = write_folder(tmp_path / "it", texts(2))
+    os.mkfifo(folder / ".hidden")
+    own_text(folder)
+    os.mkfifo(folder / "cold" / "pipe.txt")
+    with pytest.raises(DataError, match="cold/pipe.txt is a pipe or device; write its content to a file"):
+        own_text(folder)
+    with pytest.raises(DataError, match="wanted a folder or a file of labelled texts, but .*pipe.txt is a pipe"):
+        own_text(folder / "cold" / "pipe.txt")
+
+
+def test_fields_that_tabs_separate_are_named(tmp_path):
+    (tmp_path / "reviews.tsv").write_text("text\tlabel\n" + "number 0, said once\ta\nnumber 1, said once\tb\n" * 9)
+    with pytest.raises(DataError, match="the fields of reviews.tsv are separated by tabs, commas were wanted"):
+        OwnText(own_text(tmp_path / "reviews.tsv"), length=32).load()
 
 
 def test_a_length_of_zero_is_refused():
     with pytest.raises(ValueError, match="OwnText.length must be a finite number above 0, got 0"):
         OwnText(table("a,one", "b,two"), length=0)
+
+
+def test_an_array_of_numbers_is_no_content():
+    with pytest.raises(
+        ValueError, match="OwnText.content must be the bytes of a text, uint8 with one axis, got float64"
+    ):
+        OwnText(Given("it.npy", np.ones(400)))

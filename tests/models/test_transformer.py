@@ -22,6 +22,7 @@ from descentlab.models import (
     Transformer,
 )
 from support import naive
+from support.rounding import rounding
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -138,8 +139,10 @@ def test_chunks_change_neither_outputs_nor_gradients(kernel, causal, chunk):
 
     one, other = (jax.value_and_grad(total)(leaves, each) for each in (model, parted))
     np.testing.assert_allclose(one[0], other[0], rtol=1e-13)
+    # Some gradients vanish, so that rounding is relative to what is summed: every token's share of the largest.
+    size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(one[1]))
     for a, b in zip(jax.tree.leaves(one[1]), jax.tree.leaves(other[1]), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+        np.testing.assert_allclose(a, b, rtol=0, atol=rounding(100 * TOKENS.size) * size)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(one[1])) > 1e-2
 
 

@@ -1,6 +1,7 @@
 """The study of inference: complete in its smoke size, and every claim fails when it is shown a wrong quantity."""
 
 import dataclasses
+import re
 
 import numpy as np
 import plotly.graph_objects as go
@@ -177,7 +178,7 @@ def lane(**rights):
     ],
 )
 def test_classifiers_that_lose_are_seen(rights, failed):
-    lanes = [lane(**rights)]
+    lanes = [lane(**rights)] * 2
     found = compressed._quantised("softmax", lanes) + compressed._pruned("softmax", lanes)
     assert {claim.id for claim in found if claim.verdict == Verdict.FAILS} == failed
 
@@ -186,6 +187,60 @@ def test_a_loss_within_its_error_is_undecided():
     lanes = [lane(rounded=0.988)]
     weights = next(claim for claim in compressed._quantised("softmax", lanes) if claim.id == "int8-softmax")
     assert weights.verdict == Verdict.UNDECIDED
+
+
+def test_one_classifier_decides_nothing_about_others():
+    def verdicts(count):
+        lanes = [lane(single=0.9, heads=0.5)] * count
+        found = compressed._quantised("softmax", lanes) + compressed._pruned("softmax", lanes)
+        return {str(one.verdict) for one in found}
+
+    assert verdicts(2) == {"holds"}
+    assert verdicts(1) == {"undecided"}
+
+
+def test_criteria_that_win_in_turn_are_not_told_apart():
+    lanes = [lane(single=0.9, second=0.85), lane(single=0.85, second=0.95)]
+    assert compressed._pruned("softmax", lanes)[1].verdict == "undecided"
+
+
+def test_heads_that_can_go_to_the_same_share_are_not_fewer(monkeypatch):
+    monkeypatch.setattr(compressed, "SPARSITIES", (0.0, 0.25, 0.5, 0.7, 0.75))
+    same = [dataclasses.replace(lane(second=1.0), headless=lane().headless)] * 2
+    (structure, _) = compressed._pruned("softmax", same)
+    assert structure.measured == structure.expected == 0.75
+    assert structure.verdict == "undecided"
+
+
+def test_a_classifier_that_does_not_change_loses_one_example_at_most():
+    before = np.ones(400, dtype=bool)
+    assert compressed._lost(before, before) == (0.0, 1 / 400)
+
+
+@pytest.mark.parametrize("fitted", ["GELU", "LAYER_NORM", "_less"])
+def test_claims_that_contain_a_fitted_number_say_so(monkeypatch, fitted):
+    def numbers():
+        return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in module.claims({})}
+
+    before = numbers()
+    other = (lambda operator, _: operator) if fitted == "_less" else 3 * getattr(transformer, fitted)
+    monkeypatch.setattr(transformer, fitted, other)
+    touched = {name for name, (_, data) in numbers().items() if data != before[name][1]}
+    assert "table-3" in touched
+    word = "entries" if fitted == "_less" else "operations"
+    assert {name for name in touched if not re.search(rf"{word}.*fitted", before[name][0].text)} == set()
+
+
+@pytest.mark.parametrize("saved", [0.0, 0.5])
+def test_savings_of_nothing_are_none(monkeypatch, saved):
+    monkeypatch.setattr(accelerator, "pair", lambda *_: Pair(1.0, 1.0 - saved, 1))
+    expected = {"fuse-norm", "fuse-norm-overlapped"} | ({"fuse-softmax"} if not saved else set())
+    assert expected | {"fuse-gaussian"} <= failing(accelerator)
+
+
+def test_equal_intensities_have_no_largest(monkeypatch):
+    monkeypatch.setattr(tables, "curve", lambda name, quantity: np.ones(6))
+    assert "peak" in failing(tables)
 
 
 def test_sequences_have_the_class_that_counting_gives():

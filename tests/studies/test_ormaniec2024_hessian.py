@@ -425,6 +425,17 @@ def test_wrong_entries_turn_the_verdict(claim):
     assert verdicts(ENTRIES, WRONG_ENTRIES[claim])[claim] == "fails"
 
 
+def test_a_median_at_the_bound_is_not_below_it():
+    level = {block: 1e-6 for block in ("query", "key")} | {block: 1.6e-5 for block in ("value", "output")}
+    found = entries(MEDIANS | {"softmax": level})
+    for block in range(2):
+        inside = slice(10 * block, 10 * block + 10)
+        found["softmax"].hessians[:, inside, inside] = 1e-6
+    claim = next(one for one in ENTRIES.claims(found) if one.id == "median-query")
+    assert claim.measured == pytest.approx(1e-6, rel=1e-12)
+    assert claim.verdict != "holds"
+
+
 def test_every_claim_on_entries_has_a_fault(outcome):
     assert set(verdicts(ENTRIES, entries(MEDIANS))) == set(WRONG_ENTRIES)
     assert set(verdicts(ENTRIES, outcome.runs[ENTRIES.name])) <= set(WRONG_ENTRIES)

@@ -119,3 +119,19 @@ def test_one_seed_decides_no_trend(outcome):
     found = verdicts(each(first_seed)(SOUND(outcome.runs["training"])))
     trends = {claim: verdict for claim, verdict in found.items() if claim.startswith(("alike", "indefinite"))}
     assert set(trends.values()) == {"not applicable"}
+    others = {verdict for claim, verdict in found.items() if claim.startswith(("trained", "edge", "directional"))}
+    assert others == {"undecided"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "level"),
+    [
+        ("trained-gd", edit("loss", lambda values, run: 0 * values + 2.3)),
+        ("indefinite-gd", edit("sharpness", lambda values, run: 0 * values - EDGE / 2, entry="bottom.0")),
+        ("alike-gd", ratio(2.0, 2.0)),
+    ],
+)
+def test_what_stays_as_it_was_neither_falls_nor_rises(outcome, claim, level):
+    still = edit("sharpness", lambda values, run: 0 * values + EDGE, entry="top.0")
+    found = verdicts(chain(SOUND, still, level)(outcome.runs["training"]))
+    assert {found[f"{claim}-{kernel}"] for kernel in KERNELS} <= {"fails", "undecided"}

@@ -121,6 +121,19 @@ def test_the_interval_is_that_of_paired_seeds():
     assert wide[0] < low < high < wide[2]
 
 
+def test_equal_numbers_are_no_larger_but_equal_counts_are_known_to_one():
+    seen = made_up(softmax=2.0, gaussian=1.0)
+    equal = Estimate(1.0, 0.0)
+    views = [dataclasses.replace(view, numbers=dict.fromkeys(view.numbers, equal)) for view in seen.views]
+    ends = {at: dict.fromkeys(numbers, equal) for at, numbers in seen.ends.items()}
+    same = dataclasses.replace(seen, views=views, ends=ends)
+    found = {claim.id.removeprefix("layer-all-"): claim for claim in claims("layer", Found({"all": same}))}
+    assert {found[one].verdict for one in ("sharpness", "barrier", "mean-laplacian", "largest-laplacian")} == {"holds"}
+    # One minimum in one of two planes of a seed; one of the four cells of a grid in one of them.
+    assert (found["minima"].verdict, found["minima"].uncertainty) == ("undecided", 1 / 2)
+    assert (found["negative-share"].verdict, found["negative-share"].uncertainty) == ("undecided", 1 / 8)
+
+
 def test_one_seed_decides_nothing_and_one_kernel_is_not_compared():
     assert verdicts(made_up(softmax=2.0, gaussian=1.0, seeds=[0])) == {"undecided"}
     seen = made_up()

@@ -252,6 +252,15 @@ FLOOR = obstructions.hull_floor
 ALL_ZERO, ALL_STUCK, ALL_SLOW = kind(Kind.ZERO), kind(Kind.MINIMUM), kind(Kind.NOT_CONVERGED)
 MANY = crowd(200)
 
+
+def half_slow(values: np.ndarray, _: Run) -> np.ndarray:
+    values[...] = Kind.NOT_CONVERGED
+    values[: len(values) // 2] = Kind.MINIMUM
+    return values
+
+
+HALF_SLOW = edit("end", half_slow, entry="kind")
+
 FAULTS = {
     "a wrong entry of K": Fault("query-gram-{}", GRAM, times("query", 1e9, "shapes", entry="mismatch")),
     "the bound too large": Fault("query-bound-{}", GRAM, times("query", 1e9, "shapes", entry="bound")),
@@ -343,6 +352,53 @@ def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
     for claim in {fault.claim.format(kernel) for kernel in KERNELS}:
         assert before[claim] == "holds"
         assert after[claim] == "fails"
+
+
+EQUAL = {
+    "query-positive-softmax": (GRAM, times("query", 0.0, "shapes", entry="bound"), "fails"),
+    "g-a-gradient": (LIMITS, edit("gradient", lambda values, _: 0 * values + 1e-10, "far"), "fails"),
+    "large-slow-softmax": (SEARCH, chain(MANY, HALF_SLOW), "undecided"),
+    "width-softmax": (SEARCH, chain(with_room, MANY, ALL_ZERO), "undecided"),
+    "heads-gaussian": (SEARCH, chain(with_room, MANY, ALL_ZERO), "undecided"),
+    "edge-outside": (SEARCH, chain(MANY, ALL_STUCK), "undecided"),
+}
+"""Strict claims, and runs in which the two sides are equal."""
+
+
+@pytest.mark.parametrize("claim", EQUAL)
+def test_equality_never_satisfies_a_strict_claim(outcome, claim):
+    section, equal, verdict = EQUAL[claim]
+    found = {one.id: one.verdict for one in section.claims(equal(dict(outcome.runs[section.name])))}
+    assert found[claim] == verdict
+
+
+ALONE = {
+    "s-a-gaussian": (OBSTRUCTED, relative(1e-12)),
+    "s-b-gaussian": (OBSTRUCTED, relative(1e-12)),
+    "s-c-drift": (OBSTRUCTED, kind(Kind.DRIFTING, "below the hull")),
+    "g-d-short": (LIMITS, relative(1e-12, "short step")),
+    "g-a-gradient": (LIMITS, edit("gradient", lambda values, _: 0 * values, "far")),
+    "table-softmax": (SEARCH, tabled(search.TABLE)),
+    "width-softmax": (SEARCH, chain(with_room, kinds_by(more("task.dim", 6)))),
+    "edge": (SEARCH, kinds_by(better("gaussian"))),
+}
+"""Claims on a population of starts, and runs that follow them."""
+
+
+@pytest.mark.parametrize("claim", ALONE)
+def test_one_start_decides_nothing_about_others(outcome, claim):
+    section, sound = ALONE[claim]
+    runs = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(
+        sound(dict(outcome.runs[section.name]))
+    )
+    assert {one.id: one.verdict for one in section.claims(runs)}[claim] == "undecided"
+
+
+@pytest.mark.parametrize(("lanes", "verdict"), [([0], "undecided"), ([0, 1], "fails")])
+def test_one_seed_without_a_stall_leaves_open_whether_there_are_any(outcome, lanes, verdict):
+    runs = relative(1e-12, "long step")(dict(outcome.runs[LIMITS.name]))
+    some = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array(lanes))))(runs)
+    assert {one.id: one.verdict for one in LIMITS.claims(some)}["g-d-long"] == verdict
 
 
 @pytest.mark.parametrize("size", Size)

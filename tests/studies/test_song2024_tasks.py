@@ -67,10 +67,10 @@ def test_the_paper_size_gives_each_kernel_its_grid_under_each_optimizer():
     assert {one.experiment.task.dataset.length for family in families.values() for one in family} == {4096}
 
 
-def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0):
+def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0, apart=0.002):
     """A run with made-up records: the accuracy rises in a straight line to where it is on the test part."""
     random = np.random.default_rng(seed)
-    spread = 0.002 * random.normal(size=(SEEDS, 1))
+    spread = apart * random.normal(size=(SEEDS, 1))
     rise = np.linspace(0, 1, STEPS.size)
     accuracy = 0.5 + (test - 0.5) * rise + spread
     losses = np.log(2) + (loss - np.log(2)) * rise + spread
@@ -117,6 +117,30 @@ def test_a_claim_fails_where_its_quantity_is_wrong(wrong):
 def test_a_difference_within_the_spread_of_the_seeds_is_undecided():
     found = judged({"test": 0.6, "loss": 0.65}, {"test": 0.6, "loss": 0.65})
     assert found["better"].verdict == found["faster"].verdict == "undecided"
+
+
+CHANCE = {"test": 0.5, "loss": np.log(2), "apart": 0.0}
+
+
+def test_seeds_that_all_answer_with_one_class_do_not_exceed_chance():
+    found = judged(CHANCE, CHANCE)
+    assert found["learns-softmax"].verdict == found["learns-gaussian"].verdict == "undecided"
+    assert found["learns-softmax"].uncertainty == 1 / 4000
+    just = judged(CHANCE | {"test": 0.5 + 2 / 4000}, CHANCE | {"test": 0.5 - 2 / 4000})
+    assert (just["learns-softmax"].verdict, just["learns-gaussian"].verdict) == ("holds", "fails")
+
+
+def test_kernels_that_are_equal_are_neither_better_nor_faster():
+    found = judged({"apart": 0.0}, {"apart": 0.0})
+    assert found["better"].measured == found["faster"].measured == 0
+    assert found["better"].verdict == "undecided"
+    assert found["faster"].verdict == "fails"
+
+
+def test_one_seed_decides_nothing_about_others():
+    one, other = made(Softmax(), rows=1.0), made(Gaussian(), test=0.65, loss=0.62)
+    alone = [dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))) for run in (one, other)]
+    assert {claim.verdict for claim in claims("text", {"adam": alone})} == {"undecided", "not applicable"}
 
 
 def test_the_rate_is_chosen_by_development_accuracy_never_by_the_test():

@@ -13,7 +13,7 @@ from descentlab.optim import GD
 from descentlab.study import Run, Runs, Section, Size, Study
 from descentlab.sweep import Request
 from descentlab.tasks import TokenRegression
-from descentlab.theory.claim import About, Claim, at_most
+from descentlab.theory.claim import About, Claim, below
 
 BASE = Experiment(
     task=TokenRegression(tokens=3, dim=4),
@@ -37,7 +37,7 @@ def falls(run: Run) -> Claim:
     kernel = type(run.experiment.model.attention).__name__
     loss = run.trajectory["loss"].values
     about = About(f"falls-{kernel.lower()}", "The last loss is below [the first].", "a test", kernel=kernel)
-    return at_most(about, loss[:, -1], loss[:, 0], where=run.trajectory.finished)
+    return below(about, loss[:, -1], loss[:, 0], where=run.trajectory.finished)
 
 
 def losses(runs: Runs) -> go.Figure:

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-ROWS = 160
+ROWS = 300
+"""More than are formed and diagonalised."""
 RANDOM = np.random.default_rng(0)
 BASIS = np.linalg.qr(RANDOM.normal(size=(ROWS, ROWS)))[0]
 SPECTRA = {
@@ -38,6 +39,23 @@ class Matrix(eqx.Module):
 
     def linear(self):
         return lambda vector: self.entries @ vector
+
+
+class Diagonal(eqx.Module):
+    """A diagonal matrix; to Lanczos steps from a random start it is as good as any other with its spectrum."""
+
+    spectrum: jax.Array
+
+    @property
+    def shape(self):
+        return 2 * self.spectrum.shape
+
+    @property
+    def dtype(self):
+        return self.spectrum.dtype
+
+    def linear(self):
+        return lambda vector: self.spectrum * vector
 
 
 def prescribed(spectrum):

@@ -104,8 +104,11 @@ def test_outputs_are_those_of_the_places_before_the_answer():
     [
         (dataclasses.replace(SMALL.model, vocabulary=12), "Transformer.vocabulary must be at least 13"),
         (LinearNetwork(outputs=12, vocabulary=12, places=(-5, -1)), "LinearNetwork.vocabulary must be at least 13"),
-        (dataclasses.replace(SMALL.model, readout=EachToken(11, places=(-5, -1))), "has 12 classes, the read-out 11"),
-        (dataclasses.replace(SMALL.model, readout=EachToken(12)), "choose the read-out"),
+        (
+            dataclasses.replace(SMALL.model, readout=EachToken(11, places=(-5, -1))),
+            "12 classes, the model 11",
+        ),
+        (dataclasses.replace(SMALL.model, readout=EachToken(12)), "choose a read-out"),
     ],
 )
 def test_models_without_a_place_for_every_token_and_class_are_refused(model, message):

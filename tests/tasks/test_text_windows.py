@@ -113,3 +113,10 @@ def test_the_text_that_comes_with_the_package_is_text():
     assert len(text) > 1000
     assert "St. Petersburgh" in text
     assert Vowel() == TextWindows().target
+
+
+@pytest.mark.parametrize("value", [np.ones(40), np.ones((40, 2), np.uint8), np.float64(3.0), np.array("x" * 40)])
+def test_an_array_that_is_no_text_is_refused(value):
+    said = r"TextWindows.text must be the bytes of a text, uint8 with one axis, got \S+ of shape .*; give a text file"
+    with pytest.raises(ValueError, match=said):
+        TextWindows(Given("it.npy", np.asarray(value)))

@@ -5,7 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from descentlab.theory.claim import About, Verdict, at_least, at_most, close, not_applicable
+from descentlab.theory.claim import (
+    About,
+    Verdict,
+    above,
+    at_least,
+    at_most,
+    below,
+    close,
+    not_applicable,
+    of_seeds,
+)
 
 ABOUT = About("rate", "the loss falls", "Theorem A", kernel="Softmax", detail="as written")
 
@@ -18,6 +28,45 @@ def test_a_gap_within_its_uncertainty_decides_nothing(measured, uncertainty, ver
     assert at_most(ABOUT, measured, 1.0, uncertainty=uncertainty).verdict == verdict
     assert at_least(ABOUT, -measured, -1.0, uncertainty=uncertainty).verdict == verdict
     assert close(ABOUT, 7 + measured, 7.0, tolerance=1.0, uncertainty=uncertainty).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("measured", "uncertainty", "verdict"),
+    [
+        (1.5, 0.0, "holds"),
+        (1.0, 0.0, "fails"),
+        (0.5, 0.0, "fails"),
+        (1.0, 0.25, "undecided"),
+        (1.5, 0.5, "undecided"),
+        (1.5, 0.25, "holds"),
+        (0.5, 0.5, "fails"),
+    ],
+)
+def test_equality_never_satisfies_a_strict_claim(measured, uncertainty, verdict):
+    assert above(ABOUT, measured, 1.0, uncertainty=uncertainty).verdict == verdict
+    assert below(ABOUT, -measured, -1.0, uncertainty=uncertainty).verdict == verdict
+
+
+def test_one_equality_among_many_comparisons_fails_a_strict_claim_only():
+    numbers = np.array([2.0, 1.0, 3.0])
+    assert above(ABOUT, numbers, 1.0).verdict == Verdict.FAILS
+    assert above(ABOUT, numbers, 1.0, where=numbers > 1).verdict == Verdict.HOLDS
+    assert at_least(ABOUT, numbers, 1.0).verdict == Verdict.HOLDS
+    assert above(ABOUT, numbers, 1.0).worst_margin == 0
+
+
+@pytest.mark.parametrize("uncertainty", [np.inf, np.nan])
+@pytest.mark.parametrize("measured", [5.0, np.inf])
+def test_an_uncertainty_without_bound_decides_nothing(measured, uncertainty):
+    for compare in (above, at_least):
+        assert compare(ABOUT, measured, 1.0, uncertainty=uncertainty).verdict == Verdict.UNDECIDED
+
+
+def test_one_seed_refutes_but_does_not_prove():
+    held, failed = at_most(ABOUT, 0.5, 1.0), at_most(ABOUT, 1.5, 1.0)
+    assert [of_seeds(one, 1).verdict for one in (held, failed)] == ["undecided", "fails"]
+    assert [of_seeds(one, 2).verdict for one in (held, failed)] == ["holds", "fails"]
+    assert "one seed" in of_seeds(held, 1).detail
 
 
 def test_slack_and_tolerance_allow_what_they_say():

@@ -195,5 +195,10 @@ def test_the_radius_solves_its_equation_from_below(half):
     assert slope(radius * (1 + 1e-11)) * radius * (1 + 1e-11) > half
 
 
+def test_a_radius_below_the_range_is_none():
+    """The smallest radius tried, e^-70, is too large already: a larger one would certify what is not so."""
+    assert largest_radius(lambda radius: 1e60 * jnp.ones_like(radius), jnp.asarray(1.0)) == 0
+
+
 def test_without_curvature_the_radius_is_as_good_as_infinite():
     assert largest_radius(lambda radius: 0.0 * radius, jnp.asarray(1.0)) > 1e29

@@ -13,7 +13,8 @@ from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, ReLU, Softmax
 from descentlab.models import MeanPool
 from descentlab.theory.query_block import QueryBlock, query_gram, token_bound
-from support.problems import SMALL, point_of, started
+from support.problems import SMALL, in_numpy, point_of, started
+from support.query_block import Layer
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -43,6 +44,27 @@ def test_the_entrywise_product_is_that_of_the_jacobian(kernel, heads, output_dim
     gram, jacobian = FAST(lambda o, p: (query_gram(o, p), o.jacobian(p)))(objective, params)
     exact = np.asarray(jacobian) @ np.asarray(jacobian).T
     assert np.abs(gram - exact).max() <= 1e-12 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("kernel", [Softmax(0.5), Gaussian(0.7)], ids=str)
+def test_the_hessian_is_the_one_of_the_page(kernel):
+    """And that of the page is what differences of its gradient say."""
+    experiment = problem(kernel, model__heads=2, model__output_dim=2)
+    inputs, targets, blocks = in_numpy(experiment)
+    query = blocks.pop("query")
+    known = {"temperature": kernel.temperature} if isinstance(kernel, Softmax) else {"c": kernel.c}
+    layer = Layer(inputs, targets, **blocks, **known)
+    derived = layer.hessian(query)
+    objective, params = started(experiment)
+
+    def loss(moved):
+        return objective.loss(eqx.tree_at(lambda tree: tree.query, params, moved))
+
+    found = np.asarray(FAST(jax.hessian(loss))(params.query)).reshape(derived.shape)
+    np.testing.assert_allclose(found, derived, rtol=0, atol=1e-13 * np.abs(derived).max() * len(derived))
+    step, units = 1e-5, np.eye(query.size).reshape(-1, *query.shape)
+    quotients = [(layer.gradient(query + step * u) - layer.gradient(query - step * u)) / (2 * step) for u in units]
+    np.testing.assert_allclose(quotients, derived, rtol=0, atol=1e-7 * np.abs(derived).max())
 
 
 @pytest.mark.parametrize("output_dim", [1, 2])

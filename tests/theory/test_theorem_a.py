@@ -62,9 +62,15 @@ def test_below_the_threshold_no_number_of_steps_suffices():
     assert np.isfinite(steps_to(spectrum, step, 1.01 * floor))
 
 
-def test_too_many_steps_are_called_infinite():
+def test_steps_beyond_any_run_are_numbers_all_the_same():
+    """One mode is gone at once, the other takes log(2e-3) / (2 log(1 - 1e-17)) steps."""
     spectrum = np.asarray([[1.0, 1e-17], [1.0, 1.0]])
-    assert np.isinf(steps_to(spectrum, 1.0, 1e-3))
+    assert steps_to(spectrum, 1.0, 1e-3) == pytest.approx(np.log(2e-3) / (2 * np.log1p(-1e-17)), rel=1e-12)
+
+
+def test_a_mode_that_never_falls_takes_for_ever():
+    assert np.isinf(steps_to(np.asarray([[2.0, 1.0], [1.0, 1.0]]), 1.0, 1e-3))
+    assert np.isinf(steps_to(np.asarray([[1.0, np.nan], [1.0, 1.0]]), 1.0, 1e-3))
 
 
 def test_a_step_at_which_descent_diverges_is_refused():

@@ -1,9 +1,12 @@
 """The constants of Theorem C: their definitions in NumPy, and their law in the output scale."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from descentlab.attention import Gaussian, Softmax
+from descentlab.theory.theorem_c import _least_output
 from support import naive
 from support.problems import in_numpy
 from support.starts import constants, start
@@ -88,6 +91,14 @@ def test_it_speaks_of_query_key_and_value_only():
     assert one["c"]["lambda_b"] > 0
     assert np.isnan(one["c"]["ratio"])
     assert np.isnan(one["c"]["step"])
+
+
+def test_output_matrices_of_lower_rank_than_they_seem_have_no_omega():
+    """Two columns that are multiples of each other but for rounding: the second singular value is 1e-17, not 0."""
+    with jax.enable_x64(True):
+        output = jnp.asarray(np.outer(np.linspace(0.1, 1.3, 5), [1.0, 1 / 3]))[None]
+        assert 0 <= np.linalg.svd(output[0], compute_uv=False)[1] < 1e-15
+        assert _least_output(output) == 0
 
 
 def test_a_head_narrower_than_the_output_is_not_certified():

@@ -2,10 +2,10 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float
 
 KEPT = "rows"
@@ -28,7 +28,7 @@ def kept(rows: Array) -> Array:
     return checkpoint_name(rows, KEPT)
 
 
-class AbstractAttention(eqx.Module):
+class AbstractAttention(Definition):
     """An attention kernel with explicit weights.
 
     A new kernel is a subclass with one method, `weights`. Heads and examples are mapped over from outside.

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from descentlab import __version__
-from descentlab._check import nearest
+from descentlab import __version__, interrupts
+from descentlab._check import nearest, printable, short
 from descentlab.cli import discovery
 
 __all__ = ["main"]
@@ -20,7 +20,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "list": "name the studies that come with the package",
     "run": "train what a study asks for, judge its claims, write its page",
-    "check": "judge the claims again on what the store holds, without training",
+    "check": "judge the claims again on what the store holds, without training; check --store DIR verifies every file",
     "report": "write the page again from what the store holds",
     "certify": "will gradient descent train this? for your own arrays, text or sizes",
     "landscape": "surfaces of the loss around a stored run, or around two of them, and their numbers",
@@ -33,7 +33,8 @@ _WITHOUT_STUDY = ("certify", "cost", "curvature", "landscape")
 
 _EPILOG = """\
 descentlab run STUDY --help shows every flag of a study; STUDY is a name from `descentlab list` or the path of a
-file with an attribute `study`. Exit codes: 0 done, 2 a mistake in what was asked for, 130 stopped.
+file with an attribute `study`. Exit codes: 0 done, 1 `check --store` found damage, 2 a mistake in what was asked for,
+130 stopped.
 """
 
 
@@ -44,21 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those after the program's name; `None` takes the process's own.
 
     Returns:
-        The exit code: 0 done, 2 a user's mistake, 130 stopped by the user.
+        The exit code: 0 done, 1 nobody reads the output any more, 2 a user's mistake.
     """
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt:
-        print("stopped; the same command continues from where this one was", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone; nothing more is to be written there, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        name = "" if error.filename is None else f"{short(str(error.filename))}: "
+        print(f"error: {printable(name)}{error.strerror or error}", file=sys.stderr)
+        return 2
     except Exception as error:
         if not _is_mistake(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -94,13 +96,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dispatch(arguments: list[str]) -> int:
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    command, rest = chosen.command, chosen.rest
-    if command is None:
+    flags_alone = not arguments or arguments[0].startswith("-")
+    if flags_alone and parser.parse_args([printable(word) for word in arguments]).command is None:
         parser.print_help()
         return 0
+    command, *rest = arguments
     if command not in _COMMANDS:
         raise discovery.UsageError(f"there is no command {command!r}; {nearest(command, _COMMANDS)}")
+    interrupts.say("stopped; nothing was written")
     # The matrices of a lane are small: for the eigenvalues of 256 rows two threads took 590 ms on busy cores, one 6 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if command == "list":
@@ -111,6 +114,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"usage: descentlab {command} STUDY [flags]\n\n{_COMMANDS[command]}\n\n{_EPILOG}")
         _list([])
         return 0 if rest else 2
+    if command == "check" and rest[0].partition("=")[0] == "--store":
+        return importlib.import_module("descentlab.cli.stored").check(rest)
     if rest[0].startswith("-"):
         raise discovery.UsageError(f"wanted a study after {command!r}, got {rest[0]!r}; put flags after its name")
     place = discovery.find(rest[0])
@@ -120,7 +125,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _list(rest: list[str]) -> int:
-    argparse.ArgumentParser(prog="descentlab list", description=_COMMANDS["list"]).parse_args(rest)
+    argparse.ArgumentParser(prog="descentlab list", description=_COMMANDS["list"]).parse_args(
+        [printable(word) for word in rest]
+    )
     studies = discovery.listed()
     width = max(map(len, studies), default=0)
     print("studies:" if studies else "no studies come with this package")

@@ -1,14 +1,9 @@
 """`certify`: will gradient descent train this? for a user's own arrays, text or sizes, without a study."""
 
 import dataclasses
-import math
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import equinox as eqx
 import numpy as np
 import tyro
 from rich import box
@@ -17,15 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab._check import nearest, positive
+from descentlab._definition import Definition
 from descentlab.cli import display, flags
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_json
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment, check
+from descentlab.formats import DataError, finite, read_bytes, read_npz
 from descentlab.given import Given
 from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
 from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
+from descentlab.theory.certificates import rounded_up
 
 __all__ = ["main"]
 
@@ -37,7 +35,7 @@ _ABOUT = (
 )
 
 
-class Instance(eqx.Module):
+class Instance(Definition):
     """The part of an experiment that certificates speak of.
 
     Args:
@@ -161,37 +159,20 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file that has at least `inputs` and `targets`.
 
     Raises:
-        UsageError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
+        DataError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
     """
-    wanted = f"wanted an .npz file with arrays `inputs` and `targets`, but {path}"
-    try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise UsageError(f"{wanted} holds a single array; write it with numpy.savez(file, inputs=…, targets=…)")
-            with loaded:
-                return _checked(path, wanted, loaded)
-    except UsageError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UsageError(f"{wanted} is damaged or cut short ({error}); write it again with numpy.savez") from error
-    except OSError as error:
-        raise UsageError(f"{wanted} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        reason = "holds pickled objects" if "pickle" in str(error) and path.suffix == ".npz" else "is not one"
-        raise UsageError(f"{wanted} {reason}; write plain arrays with numpy.savez") from error
-
-
-def _checked(path: Path, wanted: str, file: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of an open file, if they are those that are known and hold finite numbers."""
-    missing = [name for name in ("inputs", "targets") if name not in file]
-    if missing:
-        held = f"holds {', '.join(file)}" if len(file) else "is empty"
-        raise UsageError(f"{wanted} {held}; {' and '.join(missing)} missing")
-    for name in file:
+    wanted = "an .npz file with arrays `inputs` and `targets`"
+    content = read_bytes(path, wanted)
+    if content.startswith(b"\x93NUMPY"):
+        raise DataError(f"wanted {wanted}, but {path} holds a single array; write it with numpy.savez")
+    arrays = read_npz(content, str(path))
+    if missing := [name for name in ("inputs", "targets") if name not in arrays]:
+        held = f"holds {', '.join(arrays)}" if arrays else "is empty"
+        raise DataError(f"wanted {wanted}, but {path} {held}; {' and '.join(missing)} missing")
+    for name in arrays:
         if name not in (known := ("inputs", "targets", *_BLOCKS)):
-            raise UsageError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
-    return {name: flags.finite(name, file[name]) for name in file}
+            raise DataError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
+    return {name: finite(name, array) for name, array in arrays.items()}
 
 
 def _shown(answer: Any) -> Group:
@@ -201,18 +182,20 @@ def _shown(answer: Any) -> Group:
     table.add_column("applies", width=7)
     table.add_column("what stands in the way", ratio=3)
     for name in ("factor", "step", "steps"):
-        table.add_column(name, justify="right", width=9, no_wrap=True)
+        table.add_column(name, justify="right", width=11, no_wrap=True)
     for row in answer.rows:
         certificate = Text(row.name)
         certificate.append(f"\n{row.source}", style="dim")
         reason = Text(row.obstacle)
         reason.append(f"{chr(10) if row.obstacle else ''}{row.detail}", style="dim")
         applies = Text("yes", style="green") if row.applies else Text("no", style="yellow")
-        table.add_row(certificate, applies, reason, *(_amount(n) for n in (row.factor, row.step, row.steps)))
+        factor = row.factor if row.factor is None or row.applies else rounded_up(row.factor, 3)
+        table.add_row(certificate, applies, reason, display.number(factor), _exact(row.step), _exact(row.steps))
     advice = [Text("What to change:", style="bold"), *(Text(f"- {line}") for line in answer.advice)]
     ending = [Text(answer.ending)] if answer.ending else []
     return Group(Text(answer.sentence, style="bold"), *ending, table, *(advice if answer.advice else ()))
 
 
-def _amount(value: float | None) -> str:
-    return "∞" if value == math.inf else display.number(value)
+def _exact(value: float | None) -> str:
+    """A number of at most six digits, which are all shown: a step was rounded down to them, steps up."""
+    return "–" if value is None else f"{value:.6g}"

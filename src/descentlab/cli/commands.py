@@ -9,17 +9,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import platformdirs
 import tyro
 
+from descentlab import interrupts
+from descentlab._check import printable
 from descentlab._describe import describe, value_at
 from descentlab.cli import discovery, display, flags
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.datasets import folder
 from descentlab.experiment import Experiment
+from descentlab.parts import State
 from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
@@ -97,9 +100,17 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
     page = store.root / "reports" / f"{study.name}-{size}.html"
-    if command != "check":
-        store.replace_file(page, _page(outcome, bases(study, overrides), provenance).encode())
-    _show(outcome, page if page.exists() else None, options.json)
+    screen = console()
+    screen.print(display.claims_table(outcome.claims))
+    screen.print(display.summary(outcome.claims))
+    if command == "check" and page.exists():
+        screen.print(f"page: {page}", soft_wrap=True)
+    write_answer(
+        None if command == "check" else page,
+        lambda: _page(outcome, bases(study, overrides), provenance),
+        options.json,
+        lambda: _data(outcome, page if page.exists() else None),
+    )
     return 0
 
 
@@ -109,8 +120,9 @@ def _device() -> str:
 
 def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
     """Train what is missing, a bar on stderr, then judge."""
-    for path, reason in store.set_aside_damaged():
-        print(f"damaged, set aside as {path} ({reason}); it is computed again", file=sys.stderr)
+    interrupts.say(
+        f"stopped; finished runs and checkpoints are in {store.root}, and the same command goes on from them"
+    )
     with display.Bar(f"{study.name}, {size} size") as bar, _relayed(bar):
         return run_study(study, size, wanted, store, progress=bar)
 
@@ -133,22 +145,26 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
     Raises:
         StoreError: if it lacks a run.
     """
-    damaged = store.damaged()
-    for path, reason in damaged:
-        print(f"damaged: {path} ({reason}); `descentlab run` computes it again", file=sys.stderr)
-    bad = {path.parent.name for path, _ in damaged}
+    every = [one.experiment for families in wanted.values() for family in families.values() for one in family]
+    parts = store.parts(every)
+    for part in parts:
+        if not part.usable:
+            said = f"{part.state.value}: {part.path} ({part.reason}); `descentlab run` computes it again"
+            print(printable(said), file=sys.stderr)
+    unverified = sum(part.state == State.UNVERIFIED for part in parts)
+    if unverified:
+        print(f"unverified: {unverified} folders were stored before there were checksums", file=sys.stderr)
     missing = [
         f"{section}/{name}"
         for section, families in wanted.items()
         for name, family in families.items()
         for one in family
-        if one.experiment.digest in bad or set(one.seeds) - store.has(one.experiment)
+        if set(one.seeds) - store.has(one.experiment)
     ]
     if missing:
-        total = sum(len(family) for families in wanted.values() for family in families.values())
         names = ", ".join(dict.fromkeys(missing))
         raise StoreError(
-            f"{study.name} in {size} size needs {total} runs, but {len(missing)} of them are not in {store.root} "
+            f"{study.name} in {size} size needs {len(every)} runs, but {len(missing)} of them are not in {store.root} "
             f"(of {names}); run it first: {again}"
         )
     with display.Bar(f"{study.name}, {size} size") as bar:
@@ -180,19 +196,12 @@ def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, s
     return render(report)
 
 
-def _show(outcome: Outcome, page: Path | None, target: Path | None) -> None:
-    """The table of claims, where the page is, and the JSON file if one is wanted."""
-    screen = console()
-    screen.print(display.claims_table(outcome.claims))
-    screen.print(display.summary(outcome.claims))
-    if page is not None:
-        screen.print(f"page: {page}", soft_wrap=True, markup=False)
-    if target is not None:
-        data = {
-            "study": outcome.study.name,
-            "size": str(outcome.size),
-            "versions": versions(),
-            "claims": [claim.as_data() for claim in outcome.claims],
-            "report": None if page is None else str(page),
-        }
-        write_json(target, data)
+def _data(outcome: Outcome, page: Path | None) -> dict[str, Any]:
+    """The claims, and where the page is."""
+    return {
+        "study": outcome.study.name,
+        "size": str(outcome.size),
+        "versions": versions(),
+        "claims": [claim.as_data() for claim in outcome.claims],
+        "report": None if page is None else str(page),
+    }

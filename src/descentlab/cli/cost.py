@@ -12,9 +12,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from descentlab._check import printable
+from descentlab.cli.arguments import parsed
 from descentlab.cli.output import check_target, console, write_file, write_json
 from descentlab.cost import config, presets
-from descentlab.cost.costed import At, Cost, Setting, cost
+from descentlab.cost.costed import At, Cost, cost
+from descentlab.cost.setting import Setting
 
 __all__ = ["main"]
 
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UsageError: if flags or files ask for what cannot be.
     """
-    options = tyro.cli(Options, args=arguments, prog="descentlab cost", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab cost", description=_ABOUT)
     check_target(options.json, "--json")
     check_target(options.page, "--page")
     found = _cost(options)
@@ -76,7 +79,7 @@ def main(arguments: list[str]) -> int:
         command = shlex.join(["descentlab", "cost", *arguments])
         provenance = {"command": command, "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
         write_file(options.page, cost_page.page(found, provenance), "--page")
-        print(f"page: {options.page}")
+        print(f"page: {printable(str(options.page))}")
     return 0
 
 

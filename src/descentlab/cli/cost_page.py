@@ -38,7 +38,7 @@ def page(found: Cost, provenance: Mapping[str, str]) -> str:
     report = Report(
         title=f"The cost of {found.title}",
         question=_QUESTION,
-        paper="Counts as in Kim et al. (2023), arXiv:2302.14017",
+        paper="Counts as in Kim et al. (2023), arXiv:2302.14017; those of GELU and LayerNorm are fitted to its tables",
         claims=(),
         figures=figures,
         definitions=[("cost", found.as_data())],

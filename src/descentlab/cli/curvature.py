@@ -18,9 +18,10 @@ from descentlab._describe import describe, value_at
 from descentlab._tree import of_block
 from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
 from descentlab.cli import display, stored
+from descentlab.cli.arguments import parsed
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
@@ -52,6 +53,7 @@ class Options:
     Attributes:
         run: digest of a run, or its first digits.
         store: folder of the runs.
+        classes: Python files with classes of your own that the run uses.
         seed: which of the run's seeds; None takes its first.
         blocks: names of the blocks whose spectra are wanted, separated by commas; all matrices without.
         top: largest eigenvalues of the whole and of each block.
@@ -66,6 +68,7 @@ class Options:
 
     run: Annotated[str | None, tyro.conf.Positional] = None
     store: Path = Path("runs")
+    classes: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     seed: int | None = None
     blocks: str = ""
     top: int = 5
@@ -92,7 +95,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = tyro.cli(Options, args=arguments, prog="descentlab curvature", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab curvature", description=_ABOUT)
     for name in ("top", "steps", "samples", "batch", "tolerance"):
         positive(options, name)
     if options.bottom < 0 or options.probes < 2:
@@ -104,7 +107,7 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, known))
         return 0
     digest = stored.resolved(options.run, known, store, "curvature")
-    experiment = store.experiment(digest)
+    experiment = store.experiment(digest, options.classes)
     leg, trajectory = _leg(store, experiment, options)
     plan = _plan(options)
     check_plan(leg.end, plan)
@@ -115,11 +118,13 @@ def main(arguments: list[str]) -> int:
     provenance = {"command": shlex.join(["descentlab", "curvature", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"curvature-{digest[:12]}.html"
-    store.replace_file(page, _page(experiment, found, along, provenance).encode())
     console().print(_table(found))
-    console().print(f"page: {page}", soft_wrap=True, markup=False)
-    if options.json is not None:
-        write_json(options.json, _data(digest, leg, found, along))
+    write_answer(
+        page,
+        lambda: _page(experiment, found, along, provenance),
+        options.json,
+        lambda: _data(digest, leg, found, along),
+    )
     return 0
 
 
@@ -171,7 +176,9 @@ def _shown(number: tuple[float, float, bool]) -> str:
 
 def _table(found: Anatomy) -> Table:
     """The extreme eigenvalues of the whole and of each block, with the norms of the parts."""
-    said = "verified by a fresh start" if found.whole.verified else "not verified"
+    said, risk = "not verified", float(found.whole.risk)
+    if found.whole.verified:
+        said = f"verified, but with probability {risk:g}" if risk else "those of the whole matrix, exact to rounding"
     caption = f"eigenvalues of the whole are {said}; * has not converged and is a bound"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
     table.add_column("block")
@@ -203,7 +210,12 @@ def _data(digest: str, leg: Leg, found: Anatomy, along: tuple[np.ndarray, Estima
         return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
 
     def pairs(one: Eigenpairs) -> dict[str, Any]:
-        more = {"converged": np.asarray(one.converged).tolist(), "verified": bool(one.verified)}
+        more = {
+            "converged": np.asarray(one.converged).tolist(),
+            "verified": bool(one.verified),
+            "risk": float(one.risk),
+        }
+        more["resolution"] = np.asarray(one.resolution).tolist()
         return listed(one.values) | more | {"products": int(one.products)}
 
     return {
@@ -249,7 +261,7 @@ def _page(
         for name, one in found.densities.items()
         if reach[name] > ROUNDING * reach["all"]
     }
-    text = "Smoothed by a hundredth of each spectrum's range; bands are two standard errors over random draws."
+    text = "Smoothed by a hundredth of each spectrum's range; bands of two errors hold the truth in 93 of 100 cases."
     figures.append(Figure("Spectra by block", text, densities("Spectra by block", curves)))
     said = "An eigenvalue that has not converged is a bound only."
     if along is None:

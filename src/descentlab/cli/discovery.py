@@ -5,7 +5,7 @@ They are listed without being imported.
 
 import ast
 import importlib
-import importlib.util
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -56,7 +56,7 @@ def find(study: str) -> str | Path:
     if name in (known := _sources()):
         return name
     if path.suffix == ".py" or len(path.parts) > 1:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UsageError(f"wanted the file of a study, but there is no file {study}")
         return path
     hint = nearest(name, known) if known else "give the path of a file with an attribute `study`"
@@ -80,13 +80,8 @@ def load(place: str | Path) -> Any:
 
 def _load_file(path: Path) -> Any:
     """The module in a file, importable under the file's name unless that is taken."""
+    from descentlab._classes import load_file
+
     taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
     name = f"study_{path.stem}" if taken else path.stem
-    sys.path.append(str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"wanted a Python file (.py) with an attribute `study`, got {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(path, name)

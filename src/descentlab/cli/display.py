@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from descentlab._check import printable
+from descentlab.cli.output import Screen
 from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["Bar", "claims_table", "number", "summary"]
@@ -40,12 +41,12 @@ class Bar:
 
     def __init__(self, text: str):
         self.text = text
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Screen(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
             console=self._console,
             transient=True,
@@ -82,11 +83,12 @@ class Bar:
         self._said = now
         left = f", about {(total - done) / pace:.0f} s left" if pace > 0 else ""
         said = f", {note}" if note else ""
-        print(f"{self.text}: {100 * done / max(total, 1):.0f}%{said}{left}", file=sys.stderr, flush=True)
+        line = printable(f"{self.text}: {100 * done / max(total, 1):.0f}%{said}{left}")
+        print(line, file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""
-        self._console.print(line, soft_wrap=True, markup=False)
+        self._console.print(line, soft_wrap=True)
 
 
 def number(value: float | None) -> str:

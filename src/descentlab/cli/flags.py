@@ -6,12 +6,12 @@ the value of a flag (`--model.attention gaussian`), is put into the tree before 
 
 import dataclasses
 import importlib
-import inspect
+import os
 import pkgutil
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -20,10 +20,13 @@ import numpy as np
 import tyro
 
 from descentlab._check import nearest
-from descentlab._describe import replace_at, value_at
+from descentlab._definition import final
+from descentlab._describe import paths, replace_at, value_at
+from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.datasets import own_text
 from descentlab.experiment import Experiment
+from descentlab.formats import finite, read_bytes, read_npy
 from descentlab.given import Given
 
 __all__ = ["parse", "read_given"]
@@ -49,35 +52,15 @@ def read_given(file: str | Path) -> Given:
     """A file as given data: the array of an `.npy` file, the bytes of any other; a folder as those of an archive.
 
     Raises:
-        UsageError: if it cannot be read, or holds something else than finite real numbers.
-        DataError: if a folder is empty or cannot be read.
+        DataError: if it cannot be read, is empty, or holds something else than finite real numbers.
     """
     path = Path(file)
-    if path.is_dir():
+    if os.path.isdir(path):
         return own_text(path)
-    try:
-        if path.suffix != ".npy":
-            return Given(path.name, np.frombuffer(path.read_bytes(), dtype=np.uint8))
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"{path} is not an array of numbers that numpy.save wrote without pickle: {error}") from error
-    return Given(path.name, finite(path.name, array))
-
-
-def finite(name: str, array: np.ndarray) -> np.ndarray:
-    """The array, if it holds finite real numbers.
-
-    Raises:
-        UsageError: if it does not.
-    """
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        raise UsageError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if not np.all(np.isfinite(array)):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise UsageError(f"{name} must be finite, got {array[place]} at index {place}; remove or replace it")
-    return array
+    content = read_bytes(path, "a file or a folder")
+    if path.suffix == ".npy":
+        return Given(path.name, finite(path.name, read_npy(content, str(path))))
+    return Given(path.name, np.frombuffer(content, dtype=np.uint8))
 
 
 @_REGISTRY.primitive_rule
@@ -137,10 +120,10 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
         for path in _flags(rest):
             if path not in own:
                 _refuse_unknown(definition, path, own)
-    parsed = tyro.cli(
+    given = parsed(
         type(options),
+        rest,
         default=dataclasses.replace(options, experiment=definition),  # type: ignore[type-var]
-        args=rest,
         prog=prog,
         description=f"{description}\n\n{_class_help(definition, own)}",
         registry=_REGISTRY,
@@ -148,7 +131,7 @@ def parse(options: Options, arguments: Sequence[str], *, prog: str, description:
     )
     paths = [path for path in [*chosen, *_flags(rest)] if path not in own and _has(definition, path)]
     inner = {path for path in paths for outer in chosen if path.startswith(f"{outer}.")}
-    return parsed, {path: value_at(parsed.experiment, path) for path in paths if path not in inner}
+    return given, {path: value_at(given.experiment, path) for path in paths if path not in inner}
 
 
 def _flags(arguments: Sequence[str]) -> dict[str, str | None]:
@@ -222,16 +205,7 @@ def _final(kinds: Kinds) -> dict[str, type[eqx.Module]]:
         if package.startswith("descentlab."):
             for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
                 importlib.import_module(f"{package}.{module.name}")
-    return {_spelled(one.__name__): one for kind in kinds for one in _below(kind)}
-
-
-def _below(kind: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
-    """A class if it is final, else those that implement it."""
-    if not inspect.isabstract(kind):
-        yield kind
-    else:
-        for one in kind.__subclasses__():
-            yield from _below(one)
+    return {_spelled(one.__name__): one for kind in kinds for one in final(kind)}
 
 
 def _spelled(name: str) -> str:
@@ -274,7 +248,7 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
     owner: Any = definition
     parts = path.split(".")
     if len(parts) == 1 and not _has(definition, path):
-        known = [_flag(name) for name in [*own, *_paths(definition)]]
+        known = [_flag(name) for name in [*own, *paths(definition)]]
         raise UsageError(f"there is no flag {_flag(path)}; {nearest(_flag(path), known)}")
     for i, name in enumerate(parts):
         names = list(owner) if isinstance(owner, Mapping) else [f.name for f in dataclasses.fields(owner)]
@@ -293,24 +267,12 @@ def _refuse_unknown(definition: Any, path: str, own: Sequence[str]) -> None:
             return
 
 
-def _paths(definition: Any, prefix: str = "") -> Iterator[str]:
-    """The path of every field."""
-    if isinstance(definition, Mapping):
-        children = definition.items()
-    else:
-        children = [(f.name, getattr(definition, f.name)) for f in dataclasses.fields(definition)]
-    for name, value in children:
-        yield f"{prefix}{name}"
-        if isinstance(value, eqx.Module | Mapping) and not isinstance(value, Given):
-            yield from _paths(value, f"{prefix}{name}.")
-
-
 def _class_help(definition: Any, own: Sequence[str]) -> str:
     """Which classes may be chosen where; not where a flag outside the definition, one of `own`, has the name."""
     lines = [
         "Classes, by name; their own flags follow the choice (--model.attention gaussian --model.attention.c 0.3):"
     ]
-    for path in _paths(definition):
+    for path in paths(definition):
         names = _final(() if path in own else _declared(definition, path))
         if len(names) > 1 and not path.startswith("probes."):
             now = _spelled(type(value_at(definition, path)).__name__)

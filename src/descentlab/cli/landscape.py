@@ -15,9 +15,10 @@ from rich.table import Table
 from descentlab._check import positive
 from descentlab._describe import describe
 from descentlab.cli import display, stored
+from descentlab.cli.arguments import parsed
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
-from descentlab.cli.output import check_target, console, write_json
+from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
 from descentlab.store import Store, versions
@@ -55,6 +56,7 @@ class Options:
     Attributes:
         runs: one digest of a run or two, or their first digits.
         store: folder of the runs.
+        classes: Python files with classes of your own that the run uses.
         seeds: how many of the run's seeds are looked at.
         points: of a grid along each direction.
         planes: random planes of a seed.
@@ -64,6 +66,7 @@ class Options:
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     store: Path = Path("runs")
+    classes: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     seeds: int = 1
     points: int = 31
     planes: int = 1
@@ -85,7 +88,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = tyro.cli(Options, args=arguments, prog="descentlab landscape", description=_ABOUT)
+    options = parsed(Options, arguments, prog="descentlab landscape", description=_ABOUT)
     for name in ("seeds", "planes", "samples"):
         positive(options, name)
     if options.points < 5:
@@ -99,7 +102,7 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, known))
         return 0
     chosen = {
-        digest: store.experiment(digest)
+        digest: store.experiment(digest, options.classes)
         for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
     }
     begun = time.monotonic()
@@ -107,13 +110,10 @@ def main(arguments: list[str]) -> int:
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
-    store.replace_file(page, _page(found, chosen, provenance).encode())
     console().print(_table(found))
     for reason in found.left_out:
-        console().print(f"left out: {reason}", soft_wrap=True, markup=False)
-    console().print(f"page: {page}", soft_wrap=True, markup=False)
-    if options.json is not None:
-        write_json(options.json, _data(found, chosen))
+        console().print(f"left out: {reason}", soft_wrap=True)
+    write_answer(page, lambda: _page(found, chosen, provenance), options.json, lambda: _data(found, chosen))
     return 0
 
 

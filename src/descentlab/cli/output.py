@@ -4,21 +4,42 @@ import contextlib
 import json
 import os
 import shutil
-import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from descentlab import interrupts
+from descentlab._check import printable
+from descentlab._files import replacing
 from descentlab.cli.discovery import UsageError
 
-__all__ = ["check_target", "console", "write_file", "write_json"]
+__all__ = ["Screen", "check_target", "console", "write_answer", "write_file", "write_json"]
+
+
+class Screen(Console):
+    """A terminal that shows text as it is: names and texts of users hold no markup, no emoji and no commands for it.
+
+    Args:
+        stderr: whether it is standard error.
+        width: columns; `None` takes those of the terminal.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None):
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is drawn, as pieces of text; those that command the terminal are the library's own."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else piece._replace(text=printable(piece.text))
 
 
 def console(least: int = 60) -> Console:
     """Standard output: the terminal's width, at most 120 columns, at least so many, and 100 where there is none."""
     width = shutil.get_terminal_size((100, 24)).columns
-    return Console(width=max(least, min(width, 120)), highlight=False)
+    return Screen(width=max(least, min(width, 120)))
 
 
 def check_target(target: Path | None, flag: str = "--json") -> None:
@@ -29,11 +50,44 @@ def check_target(target: Path | None, flag: str = "--json") -> None:
     """
     if target is None:
         return
-    if target.is_dir():
+    if os.path.isdir(target):
         raise UsageError(f"{flag} wants the name of a file, but {target} is a folder")
-    above = next(place for place in (*target.parents, Path()) if place.exists())
-    if not above.is_dir():
+    above = next(place for place in (*target.parents, Path()) if os.path.exists(place))
+    if not os.path.isdir(above):
         raise UsageError(f"{flag} {target} cannot be written: {above} is not a folder")
+    try:
+        for part in target.parts[len(above.parts) :]:
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(above / part)
+    except OSError as error:  # such as a name that is longer than the file system allows
+        raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
+
+
+def write_answer(page: Path | None, html: Callable[[], str], target: Path | None, data: Callable[[], Any]) -> None:
+    """Write what was printed once more: as a page, and as JSON where that is wanted too.
+
+    Both are tried, so that a page without room does not take the JSON file with it.
+
+    Args:
+        page: where the page goes; `None` writes none.
+        html: makes it.
+        target: the JSON file; `None` writes none.
+        data: makes its content.
+
+    Raises:
+        UsageError: if one of them cannot be written; what was printed is complete all the same.
+    """
+    failed = None
+    if page is not None:
+        try:
+            write_file(page, html(), "the page")
+            console().print(f"page: {page}", soft_wrap=True)
+        except UsageError as error:
+            failed = UsageError(f"{error}; what is printed above is complete, and nothing else is lost")
+    if target is not None:
+        write_json(target, data())
+    if failed is not None:
+        raise failed
 
 
 def write_json(target: Path, data: Any) -> None:
@@ -46,18 +100,19 @@ def write_json(target: Path, data: Any) -> None:
 
 
 def write_file(target: Path, text: str, flag: str) -> None:
-    """Write a text file that a flag names, whole or not at all.
+    """Write a text file, whole or not at all.
+
+    Args:
+        target: where.
+        text: its content.
+        flag: what names the file in the error: its flag, or what it is.
 
     Raises:
         UsageError: if it cannot be written.
     """
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, target)
+        with replacing(target) as file:
+            file.write(text.encode())
+        interrupts.say(f"stopped; {target} is written")
     except OSError as error:
         raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

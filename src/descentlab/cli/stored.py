@@ -1,18 +1,26 @@
-"""Runs of a store as commands name and list them."""
+"""Runs of a store as commands name, list and verify them."""
 
-from collections.abc import Sequence
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from descentlab import checkpoint
 from descentlab._check import nearest
 from descentlab._describe import value_at
+from descentlab.cli import display
 from descentlab.cli.discovery import UsageError
+from descentlab.cli.output import console
 from descentlab.experiment import Experiment
-from descentlab.probes import Parameters
-from descentlab.store import Store
+from descentlab.parts import State
+from descentlab.store import Entry, Store
 
-__all__ = ["label", "listing", "resolved"]
+__all__ = ["check", "label", "listing", "resolved"]
 
 
 def resolved(run: str, known: Sequence[str], store: Store, command: str) -> str:
@@ -25,11 +33,14 @@ def resolved(run: str, known: Sequence[str], store: Store, command: str) -> str:
         command: which lists them.
 
     Raises:
-        UsageError: if none or several of the store begin so.
+        UsageError: if none or several of the store begin so, or the one that does cannot be used.
     """
     fits = [digest for digest in known if digest.startswith(run)]
     if len(fits) == 1:
         return fits[0]
+    for entry in store.entries():
+        if not fits and entry.digest.startswith(run) and not entry.seeds:
+            raise UsageError(f"run {entry.digest[:12]} in {store.root} cannot be used: {'; '.join(entry.reasons)}")
     if not known:
         raise UsageError(f"there is no run in {store.root}; train something first, or name another --store")
     if fits:
@@ -47,15 +58,73 @@ def label(experiment: Experiment) -> str:
 
 
 def listing(store: Store, known: Sequence[str]) -> Table:
-    """What the store holds."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{len(known)} runs in {store.root}")
-    for name in ("run", "task", "kernel", "trained", "steps", "seeds", "path"):
-        table.add_column(name)
-    for digest in known:
-        experiment = store.experiment(digest)
-        trained = "all" if experiment.trained is None else " ".join(experiment.trained)
-        path = "recorded" if any(isinstance(probe, Parameters) for probe in experiment.probes.values()) else ""
-        seeds = str(len(store.has(experiment)))
-        task = type(experiment.task).__name__
-        table.add_row(digest[:12], task, label(experiment), trained, str(experiment.steps), seeds, path)
+    """What the store holds, also what cannot be used here, with the reason."""
+    entries = store.entries()
+    title = Text(f"{len(known)} runs in {store.root}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title)
+    table.add_column("run", no_wrap=True)  # it is typed again, so it is never cut
+    for name in ("task", "kernel", "trained", "steps", "seeds", "path"):
+        table.add_column(name, overflow="fold")
+    noted = any(entry.reasons for entry in entries)
+    if noted:
+        table.add_column("note", overflow="fold")
+    for entry in entries:
+        cells = [entry.digest[:12], *_cells(entry)] + (["; ".join(entry.reasons)] if noted else [])
+        table.add_row(*map(Text, cells))
     return table
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    """Task, kernel, trained blocks, steps, number of seeds, and whether the path is recorded; foreign data is shown."""
+    definition = entry.definition
+    model, trained, probes = (definition.get(name) for name in ("model", "trained", "probes"))
+    kernel = model.get("attention", model) if isinstance(model, Mapping) else model
+    blocks = "all" if trained is None else " ".join(map(str, trained if isinstance(trained, list) else [trained]))
+    kinds = [_class(probe) for probe in probes.values()] if isinstance(probes, Mapping) else []
+    steps, seeds = str(definition.get("steps", "")), str(len(entry.seeds))
+    path = "recorded" if "Parameters" in kinds else ""
+    return _class(definition.get("task")), _class(kernel).lower(), blocks, steps, seeds, path
+
+
+def _class(data: Any) -> str:
+    """The name of the class of a definition as data."""
+    return str(data.get("class", "")).rpartition(":")[2] if isinstance(data, Mapping) else ""
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Verify every file of a store and say what is wrong.
+
+    Args:
+        arguments: the flags.
+
+    Returns:
+        The exit code: 0 where nothing is damaged, else 1.
+
+    Raises:
+        UsageError: if there is no store.
+    """
+    about = "verify every run of a store: each file against its checksum"
+    parser = argparse.ArgumentParser(prog="descentlab check", description=about, allow_abbrev=False)
+    parser.add_argument("--store", type=Path, required=True, help="folder of the runs")
+    store = Store(parser.parse_args(arguments).store)
+    if not store.root.is_dir():
+        raise UsageError(f"there is no store at {store.root}")
+    with display.Bar(f"checking {store.root}") as bar:
+        found = store.inspect(bar) + checkpoint.unfinished(store)
+    screen = console()
+
+    def say(line: str) -> None:
+        screen.print(line, soft_wrap=True, markup=False)
+
+    bad = [part for part in found if part.state in (State.DAMAGED, State.UNREADABLE)]
+    for part in bad:
+        say(f"{part.state.value}: {part.path}: {part.reason}")
+    noted = Counter((part.state.value, part.reason) for part in found if part not in bad and part.reason)
+    for (state, reason), count in noted.items():
+        say(f"{state}: {count} folder{'s' * (count > 1)}: {reason}")
+    counts = Counter(part.state.value for part in found)
+    said = ", ".join(f"{counts[state.value]} {state.value}" for state in State if counts[state.value])
+    say(f"{len(found)} folders in {store.root}{f': {said}' if said else ''}")
+    if bad:
+        say("`descentlab run` sets aside what is damaged of the runs that it needs, and computes them again")
+    return 1 if bad else 0

@@ -10,7 +10,6 @@ from descentlab.cost.attention import Kernel as Kernel
 from descentlab.cost.config import from_config as from_config
 from descentlab.cost.config import read as read
 from descentlab.cost.costed import Cost as Cost
-from descentlab.cost.costed import Setting as Setting
 from descentlab.cost.costed import cost as cost
 from descentlab.cost.model import Model as Model
 from descentlab.cost.operators import Elementwise as Elementwise
@@ -20,6 +19,7 @@ from descentlab.cost.operators import total as total
 from descentlab.cost.precision import Precision as Precision
 from descentlab.cost.roofline import MACHINES as MACHINES
 from descentlab.cost.roofline import Machine as Machine
+from descentlab.cost.setting import Setting as Setting
 from descentlab.cost.summary import Row as Row
 from descentlab.cost.summary import breakdown as breakdown
 from descentlab.cost.transformer import Transformer as Transformer

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, Sizes
 from descentlab.cost.part import NORMS, Part, Work
 
-__all__ = ["KERNELS", "Attention", "Kernel", "products"]
+__all__ = ["KERNELS", "Attention", "Kernel", "kernel", "products"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,19 @@ KERNELS = {
     "relu": Kernel("relu", 3, 1),
 }
 """The kernels of the package by name."""
+
+
+def kernel(name: str) -> Kernel:
+    """What the attention kernel of a name costs; case, hyphens and underscores do not count.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    plain = {known.replace("-", ""): one for known, one in KERNELS.items()}
+    found = plain.get(name.lower().replace("-", "").replace("_", ""))
+    if found is None:
+        raise ValueError(f"there is no kernel {name!r} whose cost is known; {nearest(name.lower(), KERNELS)}")
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +121,7 @@ class Attention(Part):
 
     def seen(self, context: Sizes) -> Sizes:
         """Keys that a query sees."""
-        return context if self.window is None else np.minimum(context, self.window)
+        return context if self.window is None else np.minimum(context, float(self.window))
 
     def operators(self, work: Work) -> list[Operator]:
         """Projections, normalisations, scores, the kernel, and the weighted sums."""

@@ -1,34 +1,23 @@
 """Models by name: a preset, a `config.json` of the Hugging Face kind, or an experiment that descentlab has kept."""
 
 import dataclasses
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from descentlab._check import nearest
 from descentlab.cost import families
-from descentlab.cost.attention import KERNELS, Kernel
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 from descentlab.cost.presets import PUBLISHED, TRANSFORMERS, transformer
+from descentlab.formats import decoding, read_json
 
-__all__ = ["from_config", "kernel", "read"]
+__all__ = ["from_config", "read"]
 
-
-def kernel(name: str) -> Kernel:
-    """What the attention kernel of a name costs; case, hyphens and underscores do not count.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    plain = {known.replace("-", ""): one for known, one in KERNELS.items()}
-    found = plain.get(name.lower().replace("-", "").replace("_", ""))
-    if found is None:
-        raise ValueError(f"there is no kernel {name!r} whose cost is known; {nearest(name.lower(), KERNELS)}")
-    return found
+_LONGEST = 2**26
+"""The longest last axis of a given array, such as the bytes of a text, for which an experiment is restored."""
 
 
 def read(name: str, *, read_as: str | None = None, uncounted: bool = False) -> Model:
@@ -45,30 +34,13 @@ def read(name: str, *, read_as: str | None = None, uncounted: bool = False) -> M
     path = Path(name)
     if name in PUBLISHED:
         return from_config(PUBLISHED[name].config, f"preset {name}")
-    if name in TRANSFORMERS or not (path.exists() or path.suffix == ".json" or len(path.parts) > 1):
+    if name in TRANSFORMERS or not (os.path.exists(path) or path.suffix == ".json" or len(path.parts) > 1):
         return transformer(name).model
-    file = path / "config.json" if path.is_dir() else path
-    data = _decoded(file)
+    file = path / "config.json" if os.path.isdir(path) else path
+    data = read_json(file, "a config.json")
     if isinstance(data.get("definition"), dict):
         return _kept(data["definition"], str(file))
     return from_config(data, str(file), read_as=read_as, uncounted=uncounted)
-
-
-def _decoded(file: Path) -> dict[str, Any]:
-    """The named fields of a JSON file.
-
-    Raises:
-        ValueError: if it cannot be read, or is something else.
-    """
-    try:
-        data = json.loads(file.read_bytes())
-    except OSError as error:
-        raise ValueError(f"wanted a config.json, but {file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"wanted a config.json, but {file} is not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"wanted a config.json with named fields, but {file} holds a {type(data).__name__}")
-    return data
 
 
 def from_config(
@@ -108,21 +80,21 @@ def from_config(
 
 def _kept(definition: Any, where: str) -> Model:
     """The model of an experiment's plain data, from its architecture's own method."""
-    from descentlab._describe import restore
+    from descentlab._describe import restore  # needs JAX, as nothing else here does
 
-    try:
+    with decoding(where, "an experiment that this version can read", "name its config.json"):
         experiment = restore(definition, _shapes(definition))
-    except (TypeError, KeyError, AttributeError, ImportError) as error:
-        raise Refused(f"{where} is no experiment that this version can restore: {error}") from error
     if not hasattr(experiment, "cost_model"):
         raise Refused(f"{where} describes a {type(experiment).__name__}, not an experiment")
     return experiment.cost_model()
 
 
 def _shapes(definition: Any) -> dict[str, np.ndarray]:
-    """Stand-ins without memory of the arrays that an experiment refers to, by their hash."""
+    """Stand-ins of the arrays that an experiment refers to, by their hash: only their last axis has its length."""
     if isinstance(definition, dict) and "given" in definition:
-        zero = np.zeros((), definition["dtype"])
-        return {definition["sha256"]: np.broadcast_to(zero, definition["shape"])}
+        *before, last = definition["shape"] or [1]
+        if not 0 < last <= _LONGEST:
+            raise ValueError(f"an array of shape {definition['shape']}")
+        return {definition["sha256"]: np.zeros([1] * len(before) + [last], definition["dtype"])}
     inside = definition.values() if isinstance(definition, dict) else definition if isinstance(definition, list) else ()
     return {name: array for one in inside for name, array in _shapes(one).items()}

@@ -11,7 +11,13 @@ from descentlab.cost.latent import LatentAttention
 from descentlab.cost.operators import Elementwise, Operator, Sizes, repeated
 from descentlab.cost.part import Embedding, Linear, Part, Work
 
-__all__ = ["Layer", "Model", "Repeated", "Stack", "check_lengths", "stacked"]
+__all__ = ["EXACT", "GENERATED", "Layer", "Model", "Repeated", "Stack", "check_lengths", "stacked"]
+
+EXACT = 2**53
+"""The largest number of tokens or sequences; whole numbers above it are no floating-point numbers."""
+
+GENERATED = 10**7
+"""The largest number of tokens that are generated; their counts take about a gigabyte."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +64,8 @@ class Repeated:
         if work.generates:
             return found
         # By the definition of entries moved, nonlinear operators of a layer move 18 entries a token and column. So they
-        # do in the survey's table of a decoder, but its tables of encoders need 17. Which one is left out is not said.
+        # do in the survey's table of a decoder, but its tables of encoders need 17, fitted here. Which one is left out
+        # is not said.
         return [_less(one) if one.name == "residual ffn" else one for one in found]
 
 
@@ -277,9 +284,11 @@ class Model:
             batch: sequences at once.
 
         Raises:
-            ValueError: if a size is below 1, or the prompt below 0.
+            ValueError: if a size is below 1, the prompt below 0, or a number too large to be counted.
         """
         check_lengths(tokens, batch, prompt)
+        if tokens > GENERATED:
+            raise ValueError(f"at most {GENERATED} tokens are generated, each a number of its own, got {tokens}")
         reads = self.decodes and self.stacks[0].length is None
         context = (0 if reads else prompt) + np.arange(tokens) + 0.5
         return self._named(self.stacks[-1], Work(batch, 1, context, self.source(prompt or tokens)))
@@ -291,7 +300,7 @@ class Model:
 
 
 def check_lengths(tokens: int, batch: int, prompt: int = 0) -> None:
-    """Raise unless tokens and batch are above 0 and the prompt is not below.
+    """Raise unless tokens and batch are above 0, the prompt is not below, and each is an exact floating-point number.
 
     Raises:
         ValueError: if one is not.
@@ -299,3 +308,5 @@ def check_lengths(tokens: int, batch: int, prompt: int = 0) -> None:
     for name, value, least in (("tokens", tokens, 1), ("batch", batch, 1), ("prompt", prompt, 0)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value > EXACT:
+            raise ValueError(f"{name} must be at most {EXACT}, beyond which counts are not exact, got {value}")

@@ -158,7 +158,7 @@ def generation(model: Transformer | Model, tokens: int, *, prompt: int = 0, batc
         One operator a kind.
 
     Raises:
-        ValueError: if a size is below 1, or the prompt below 0.
+        ValueError: if a size is below 1, the prompt below 0, or a number too large to be counted.
     """
     return _flat(_whole(model).steps(tokens, prompt=prompt, batch=batch))
 

@@ -24,3 +24,4 @@ from descentlab.curvature.operators import dense as dense
 from descentlab.curvature.traces import diagonal as diagonal
 from descentlab.curvature.traces import frobenius_squared as frobenius_squared
 from descentlab.curvature.traces import trace as trace
+from descentlab.curvature.traces import widening as widening

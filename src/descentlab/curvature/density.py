@@ -9,6 +9,7 @@ from matfree import decomp
 
 from descentlab._types import Array, Float, PRNGKeyArray
 from descentlab.curvature.operators import Operator
+from descentlab.curvature.traces import widening
 from descentlab.estimate import Estimate
 
 __all__ = ["SpectralDensity", "spectral_density"]
@@ -16,35 +17,45 @@ __all__ = ["SpectralDensity", "spectral_density"]
 POINTS = 512
 """Of the grid on which a density is given."""
 
+MARGIN = 8.0
+"""Widths of the smoothing by which the grid reaches beyond the spectrum; further out its mass is rounding."""
+
 
 class SpectralDensity(NamedTuple):
     r"""The density of eigenvalues, smoothed by a normal density, and the quadrature that it is made from.
 
     Attributes:
-        grid: eigenvalues at which it is given, in ascending order.
-        density: its values, which integrate to one; the errors are standard errors over draws. They do not contain what
-            smoothing changes, nor what more Lanczos steps would.
+        grid: eigenvalues at which it is given, equally spaced, in ascending order.
+        density: its mean over the cell around each point of the grid, so that it integrates to one however narrow the
+            smoothing. The errors have two parts, added as squares: the widened standard error over draws (see
+            `descentlab.curvature.traces`), and what more Lanczos steps would change, half the difference from an
+            anti-Gauss rule. They do not contain what smoothing changes.
         width: standard deviation of the smoothing.
-        nodes: Ritz values, one row a draw.
+        nodes: Ritz values, one row a draw; where more steps were possible, one that has no weight stands among them.
         weights: share of the spectrum at each; a row sums to one.
     """
 
     grid: Float[Array, " point"]
     density: Estimate
     width: Float[Array, ""]
-    nodes: Float[Array, "draw step"]
-    weights: Float[Array, "draw step"]
+    nodes: Float[Array, "draw node"]
+    weights: Float[Array, "draw node"]
 
     def moment(self, power: int) -> Estimate:
-        r"""The mean of $\lambda^k$ over the spectrum, with its standard error over draws.
+        r"""The mean of $\lambda^k$ over the spectrum, with its widened standard error over draws.
 
         Exact in expectation for powers up to twice the number of steps less one.
 
         Args:
             power: k.
         """
-        each = jnp.sum(self.weights * self.nodes**power, axis=1)
-        return Estimate(each.mean(), each.std(ddof=1) / jnp.sqrt(1.0 * each.size))
+        return _mean(jnp.sum(self.weights * self.nodes**power, axis=1))
+
+
+def _mean(draws: Array) -> Estimate:
+    """The mean over the first axis with its widened standard error."""
+    count = draws.shape[0]
+    return Estimate(draws.mean(axis=0), widening(count) * draws.std(axis=0, ddof=1) / count**0.5)
 
 
 def spectral_density(
@@ -59,16 +70,18 @@ def spectral_density(
     Args:
         operator: the matrix.
         probes: number of draws, at least 2.
-        steps: Lanczos steps, and products, of each; at most the number of rows are made.
+        steps: Lanczos steps of each, at most the number of rows; one more product shows what they leave open.
         width: of the smoothing, s as a share of the range of the spectrum; a narrow one shows the nodes of the
-            quadrature and not the spectrum.
+            quadrature and not the spectrum, and the errors say so. It is at least the square root of the machine
+            precision times the largest absolute value.
         key: of the draws.
 
     Raises:
         ValueError: if there are fewer than 2 draws, no step, or the width is not above 0.
 
     References:
-        Ubaru, Chen, Saad (2017), Fast estimation of tr f(A); Ghorbani, Krishnan, Xiao (2019), arXiv:1901.10159.
+        Ubaru, Chen, Saad (2017), Fast estimation of tr f(A); Ghorbani, Krishnan, Xiao (2019), arXiv:1901.10159; Laurie
+        (1996), Anti-Gaussian quadrature formulas.
     """
     if probes < 2 or steps < 1 or not width > 0:
         raise ValueError(
@@ -81,24 +94,48 @@ def spectral_density(
 @eqx.filter_jit
 def _density(operator: Any, keys: Array, steps: int, width: float) -> SpectralDensity:
     product, rows = operator.linear(), operator.shape[0]
-    lanczos = decomp.tridiag_sym(steps, custom_vjp=False)
+    lanczos = decomp.tridiag_sym(min(steps + 1, rows), custom_vjp=False)
 
     def one(key: PRNGKeyArray) -> tuple[Array, Array]:
         start = jax.random.normal(key, (rows,), operator.dtype)
         triangle = jnp.asarray(lanczos(product, start / jnp.linalg.norm(start)).J_small)
+        triangle = jnp.where(jnp.isfinite(triangle), triangle, 0)
+        # In one call, see `descentlab.curvature.krylov`.
+        nodes, vectors = jnp.linalg.eigh(jnp.stack([triangle, triangle]) if steps == rows else _rules(triangle))
         # Beyond an invariant subspace nothing couples to the start, so that what stands there has no weight.
-        nodes, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(triangle), triangle, 0))
-        return nodes, vectors[0] ** 2
+        return nodes, vectors[:, 0] ** 2
 
-    nodes, weights = jax.lax.map(one, keys)
+    rules = jax.lax.map(one, keys)
+    nodes, weights = (part[:, 0] for part in rules)
     seen = weights > jnp.finfo(weights.dtype).eps
     low, high = jnp.min(nodes, where=seen, initial=jnp.inf), jnp.max(nodes, where=seen, initial=-jnp.inf)
-    spread = width * jnp.maximum(high - low, jnp.finfo(nodes.dtype).eps * jnp.maximum(jnp.abs(high), 1))
-    grid = jnp.linspace(low - 4 * spread, high + 4 * spread, POINTS)
+    size = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    rounding = jnp.finfo(nodes.dtype).eps ** 0.5 * jnp.where(size > 0, size, 1)
+    spread = jnp.maximum(width * (high - low), rounding)
+    margin = jnp.maximum(MARGIN * spread, 2 * (high - low) / POINTS)  # no mass in the outermost cells
+    grid = jnp.linspace(low - margin, high + margin, POINTS)
+    each = jax.lax.map(jax.vmap(lambda rule: _smoothed(rule, grid, spread)), rules)
+    mean = _mean(each[:, 0])
+    left = (each[:, 0] - each[:, 1]).mean(axis=0) / 2
+    return SpectralDensity(grid, Estimate(mean.value, jnp.hypot(mean.error, left)), spread, nodes, weights)
 
-    def smoothed(one: tuple[Array, Array]) -> Array:
-        return jax.scipy.stats.norm.pdf(grid[:, None], one[0], spread) @ one[1]
 
-    each = jax.lax.map(smoothed, (nodes, weights))
-    density = Estimate(each.mean(axis=0), each.std(axis=0, ddof=1) / jnp.sqrt(1.0 * keys.shape[0]))
-    return SpectralDensity(grid, density, spread, nodes, weights)
+def _rules(triangle: Array) -> Array:
+    """The matrices of the Gauss rule without the last step, and of the anti-Gauss rule with it.
+
+    The error of the second is that of the first with the other sign. The first is decoupled from the last step.
+    """
+    last = triangle.shape[0] - 1
+    coupling = triangle[last, last - 1] * jnp.asarray([0, 2**0.5], triangle.dtype)
+    both = jnp.stack([triangle, triangle])
+    return both.at[:, last, last - 1].set(coupling).at[:, last - 1, last].set(coupling)
+
+
+def _smoothed(rule: tuple[Array, Array], grid: Array, spread: Array) -> Array:
+    """The mean density over the cell around each point of the grid, which integrates to one."""
+    nodes, weights = rule
+    half = (grid[-1] - grid[0]) / (2 * (POINTS - 1))
+    below, above = (
+        jax.scipy.stats.norm.cdf(edge[:, None], nodes, spread) @ weights for edge in (grid - half, grid + half)
+    )
+    return (above - below) / jnp.trapezoid(above - below, grid)

@@ -16,7 +16,14 @@ from descentlab.curvature.operators import MEMORY, Product
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
 
-__all__ = ["Gram", "GramExtremes", "dense_extremes", "gram_product", "lanczos_extremes", "largest_eigenvalue"]
+__all__ = [
+    "Gram",
+    "GramExtremes",
+    "dense_extremes",
+    "gram_product",
+    "lanczos_extremes",
+    "largest_eigenvalue",
+]
 
 DENSE_ROWS = 512
 """Up to this many rows a Gram matrix is formed and diagonalised; beyond, it is known by its products."""
@@ -109,7 +116,8 @@ class Gram(eqx.Module):
     def extremes(self, *, memory: int = MEMORY) -> "GramExtremes":
         r"""Smallest and largest eigenvalue of the dense matrix, with the error of a dense eigensolver.
 
-        With m rows that error is $\delta = m\,\epsilon\,\lambda_{\max}$. A large matrix that is not singular is not
+        With m rows that error is $\delta = m\,\epsilon\,\lambda_{\max}$: for a smaller $\lambda_{\min}$ take
+        `dense_extremes`, which needs all of J at once. A large matrix that is not singular is not
         diagonalised: $\lambda_{\min}$ comes from Lanczos steps with $K^{-1}$ and $\lambda_{\max}$ from such with K, and
         Cholesky factors of $K - (\lambda_{\min} - \delta) I$ and $(\lambda_{\max} + \delta) I - K$ confirm that no
         eigenvalue lies outside.
@@ -144,18 +152,18 @@ def _factored(matrix: np.ndarray) -> GramExtremes | None:
     """Extremes from factors; `None` where the matrix is singular to rounding or a factor does not confirm them."""
     rows = len(matrix)
 
-    def factor(sign: float, shift: float) -> tuple[np.ndarray, bool]:
-        """The Cholesky factor of sign * K + shift * I, in a copy."""
+    def factor(sign: float, shift: float) -> np.ndarray:
+        """The lower Cholesky factor of sign * K + shift * I, in a copy."""
         work = sign * matrix
         work[np.diag_indices(rows)] += matrix.dtype.type(shift)
-        return scipy.linalg.cho_factor(work.T, lower=True, overwrite_a=True, check_finite=False)
+        return scipy.linalg.cho_factor(work.T, lower=True, overwrite_a=True, check_finite=False)[0]
 
     def last(operator: np.ndarray | LinearOperator) -> np.floating:
         start = np.random.default_rng(0).normal(size=rows).astype(matrix.dtype)
         return np.asarray(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False))[0]
 
     def solve(vector: np.ndarray) -> np.ndarray:
-        return scipy.linalg.cho_solve(inverse, vector, check_finite=False)
+        return scipy.linalg.cho_solve((inverse, True), vector, check_finite=False)
 
     try:
         inverse = factor(1.0, 0.0)
@@ -194,15 +202,20 @@ def gram_product(objective: Objective, params: PyTree) -> Callable[[Array], Arra
 
 
 def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
-    r"""Extreme eigenvalues of K from its dense spectrum.
+    r"""Extreme eigenvalues of K as squares of singular values of J, which keep the digits that K loses.
 
-    The error is the backward error of the eigensolver, $m\,\epsilon\,\lambda_{\max}$ for m rows. Where J has fewer
-    columns than rows the smallest eigenvalue is zero up to this error.
+    With J of m rows and P columns a singular value is known to $\delta = \max(m, P)\,\epsilon\,\sigma_{\max}$, the
+    backward error of QR and SVD, and its square to $\delta (2 \sigma + \delta)$. From K itself it would be known to
+    $m\,\epsilon\,\sigma_{\max}^2$ only. Where J has fewer columns than rows the smallest eigenvalue is zero.
     """
     jacobian = objective.jacobian(params)
-    eigenvalues = jnp.linalg.eigvalsh(jacobian @ jacobian.T)
-    error = eigenvalues.shape[0] * jnp.finfo(eigenvalues.dtype).eps * eigenvalues[-1]
-    return GramExtremes(Estimate(eigenvalues[0], error), Estimate(eigenvalues[-1], error))
+    rows, columns = jacobian.shape
+    singular = jnp.linalg.svd(jnp.linalg.qr(jacobian.T, mode="r"), compute_uv=False)
+    reached = np.asarray([columns >= rows, True])
+    ends = jnp.where(reached, singular[np.asarray([-1, 0])], 0.0)
+    known = max(rows, columns) * jnp.finfo(singular.dtype).eps * singular[0]
+    errors = jnp.where(reached, known * (2 * ends + known), 0.0)
+    return GramExtremes(Estimate(ends[0] ** 2, errors[0]), Estimate(ends[1] ** 2, errors[1]))
 
 
 def lanczos_extremes(objective: Objective, params: PyTree, *, matvecs: int) -> GramExtremes:
@@ -221,5 +234,6 @@ def largest_eigenvalue(objective: Objective, params: PyTree) -> Float[Array, ""]
     """The largest eigenvalue of K, dense where it has at most 512 rows, by 60 Lanczos steps otherwise."""
     rows = eqx.filter_eval_shape(objective.residual, params).shape[0]
     if rows <= DENSE_ROWS:
-        return jnp.asarray(dense_extremes(objective, params).largest.value)
+        jacobian = objective.jacobian(params)  # squaring costs the largest no digits
+        return jnp.linalg.eigvalsh(jacobian @ jacobian.T)[-1]
     return jnp.asarray(lanczos_extremes(objective, params, matvecs=60).largest.value)

@@ -352,6 +352,6 @@ def dense(operator: Operator, *, memory: int = MEMORY) -> Float[Array, "row colu
 
 @eqx.filter_jit
 def _dense(operator: Any) -> Array:
-    product = operator.linear()
-    units = jnp.eye(operator.shape[1], dtype=operator.dtype)
-    return jax.lax.map(product, units, batch_size=min(TOGETHER, units.shape[0])).T
+    rows, together = operator.shape[1], min(TOGETHER, operator.shape[1])
+    units = jnp.eye(rows + -rows % together, rows, dtype=operator.dtype)  # no rest that would be compiled once more
+    return jax.lax.map(operator.linear(), units, batch_size=together)[:rows].T

@@ -2,16 +2,14 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
-
+from descentlab._definition import Untraced
+from descentlab.formats import DataError
 from descentlab.objective import Splits
 
-
-class DataError(Exception):
-    """Data cannot be used: what was wanted, what came, what to do."""
+__all__ = ["AbstractDataset", "DataError"]
 
 
-class AbstractDataset(eqx.Module):
+class AbstractDataset(Untraced):
     """A data set: a definition says which and how its examples are cut; `load` reads them.
 
     Where the files lie is no part of the definition (see `descentlab.datasets.folder`), so that a run is the same run

@@ -1,20 +1,14 @@
 """Labelled documents as bytes, and their tokens: what text data sets share."""
 
-import gzip
-import io
-import os
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from descentlab.datasets.base import DataError
+from descentlab.formats import DataError
 from descentlab.objective import Examples
 
-__all__ = ["Documents", "byte_examples", "documents", "files_of_archive", "read_files"]
+__all__ = ["Documents", "byte_examples", "documents"]
 
 
 class Documents(NamedTuple):
@@ -66,39 +60,3 @@ def byte_examples(texts: Documents, which: np.ndarray, length: int) -> Examples:
     for row, start, stop in zip(tokens, starts.tolist(), stops.tolist(), strict=True):
         row[: stop - start] = texts.content[start:stop]
     return Examples(tokens, texts.labels[which])
-
-
-def read_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below a folder or in a tar archive (`.gz` or not), with its path there, `/` between folders.
-
-    Raises:
-        DataError: if it cannot be read to its end.
-    """
-    try:
-        yield from _files_of_folder(path) if path.is_dir() else files_of_archive(path.read_bytes(), path.name)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
-
-
-def files_of_archive(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """Files of a tar archive in memory: the whole is unpacked at once, which is several times faster than streaming.
-
-    Raises:
-        DataError: if it is damaged.
-    """
-    try:
-        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
-            for member in archive:
-                if member.isfile():
-                    yield member.name, plain[member.offset_data : member.offset_data + member.size]
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name} is damaged or incomplete ({error}); get it again") from error

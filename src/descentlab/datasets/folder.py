@@ -7,10 +7,9 @@ arrays lie in the user's cache folder, which may be deleted at any time.
 
 import contextlib
 import hashlib
+import itertools
 import os
-import uuid
-import zipfile
-import zlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +17,16 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-from descentlab.datasets.base import DataError
+from descentlab._files import replacing
+from descentlab.formats import DataError, read_bytes, read_npz
 
 __all__ = ["VARIABLE", "Source", "cached", "data_folder", "fetch", "find", "fingerprint", "use"]
 
 VARIABLE = "DESCENTLAB_DATA"
 """The environment variable that names the data folder."""
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_LOOKED_AT = 10_000
+"""Files among which one with nearly the right name is looked for."""
 
 
 class Source(NamedTuple):
@@ -51,8 +52,7 @@ def use(folder: str | os.PathLike[str]) -> None:
     Raises:
         DataError: if it is no folder.
     """
-    os.environ[VARIABLE] = str(Path(folder).absolute())
-    data_folder()
+    os.environ[VARIABLE] = str(_checked(Path(folder).absolute()))
 
 
 def data_folder() -> Path | None:
@@ -64,9 +64,16 @@ def data_folder() -> Path | None:
     named = os.environ.get(VARIABLE)
     if not named:
         return None
-    folder = Path(named).expanduser()
-    if not folder.is_dir():
-        came = "a file" if folder.exists() else "nothing"
+    try:
+        folder = Path(named).expanduser()
+    except RuntimeError as error:  # no such user
+        raise DataError(f"--data or {VARIABLE} must name a folder, but {named!r} begins with no user's home") from error
+    return _checked(folder)
+
+
+def _checked(folder: Path) -> Path:
+    if not os.path.isdir(folder):
+        came = "a file" if os.path.exists(folder) else "nothing"
         raise DataError(f"--data or {VARIABLE} must name a folder, but there is {came} at {folder}; name another")
     return folder
 
@@ -74,7 +81,7 @@ def data_folder() -> Path | None:
 def find(names: Sequence[str]) -> Path | None:
     """The first of these files or folders that is in the data folder."""
     folder = data_folder()
-    found = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
+    found = [] if folder is None else [folder / name for name in names if os.path.exists(folder / name)]
     return found[0] if found else None
 
 
@@ -91,7 +98,23 @@ def fetch(names: Sequence[str], source: Source) -> Path:
     Raises:
         DataError: if it is not there and cannot be downloaded; says both ways to get it.
     """
-    return find(names) or _download(names, source)
+    found = find(names)
+    if found is None and (near := _nearly(names)):
+        raise DataError(
+            f"{near} seems to be {names[0]}, but is not read under that name; move it to {data_folder()}/{names[0]}"
+        )
+    return found or _download(names, source)
+
+
+def _nearly(names: Sequence[str]) -> Path | None:
+    """A file in the data folder, or up to two folders below, whose name differs in its case or its punctuation."""
+    folder, wanted = data_folder(), {_letters(name) for name in names}
+    places = [] if folder is None else itertools.chain.from_iterable(map(folder.glob, ("*", "*/*", "*/*/*")))
+    return next((place for place in itertools.islice(places, _LOOKED_AT) if _letters(place.name) in wanted), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().rpartition("/")[2].removesuffix(".gz"))
 
 
 def _download(names: Sequence[str], source: Source) -> Path:
@@ -150,18 +173,9 @@ def cached(name: str, identity: str, make: Callable[[], Mapping[str, np.ndarray]
     """
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = _cache() / "data" / f"{name}-{key}.npz"
-    with contextlib.suppress(*_DAMAGE), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    with contextlib.suppress(DataError):
+        return {name: stored.copy() for name, stored in read_npz(read_bytes(path), str(path)).items()}
     arrays = dict(make())
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(beside, path)
-    except OSError:  # a full or read-only disk: go on without the cache
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), replacing(path) as file:  # a full or read-only disk: go on without the cache
+        np.savez(file, allow_pickle=False, **arrays)
     return arrays

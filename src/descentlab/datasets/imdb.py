@@ -7,9 +7,10 @@ import numpy as np
 
 from descentlab._check import not_negative, positive
 from descentlab.datasets.base import AbstractDataset, DataError
-from descentlab.datasets.documents import Documents, byte_examples, documents, read_files
+from descentlab.datasets.documents import Documents, byte_examples, documents
 from descentlab.datasets.folder import Source, cached, fetch, fingerprint
 from descentlab.datasets.parts import divided
+from descentlab.formats import read_files
 from descentlab.objective import Splits
 
 __all__ = ["IMDb"]
@@ -23,7 +24,7 @@ REVIEWS = 12_500
 
 _CLASSES = ("neg", "pos")
 _PARTS = ("train", "test")
-_REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/(\d+)_(\d+)\.txt")
+_REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/[0-9]{1,9}_[0-9]{1,2}\.txt")
 
 
 class IMDb(AbstractDataset):
@@ -93,11 +94,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         DataError: if reviews are missing or are not what their place says.
     """
     parts: dict[str, dict[tuple[int, int], tuple[str, bytes]]] = {part: {} for part in _PARTS}
-    for name, text in read_files(path):
-        place = _REVIEW.fullmatch(name)
-        if place is None:
-            continue
-        part, label, number, rating = place.groups()
+    for name, text in read_files(path, lambda name: _REVIEW.fullmatch(name) is not None):
+        part, label, file = name.split("/")[-3:]
+        number, rating = file.removesuffix(".txt").split("_")
         if (int(rating) > 5) != (label == "pos"):
             raise DataError(f"{path}: {name} has rating {rating} of 10 but lies among {label}; get the data again")
         parts[part][int(number), _CLASSES.index(label)] = (name, text)

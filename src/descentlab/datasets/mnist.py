@@ -1,7 +1,5 @@
 """MNIST: handwritten digits, cut into patches."""
 
-import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from descentlab._check import not_negative
 from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.folder import Source, fetch, find
 from descentlab.datasets.parts import divided
+from descentlab.formats import read_bytes, read_idx
 from descentlab.objective import Examples, Splits
 
 __all__ = ["MNIST"]
@@ -31,7 +30,6 @@ SOURCES = {
 }
 _SIDE = 28
 _PARTS = ("train", "test")
-_MAGIC = {"images": 2051, "labels": 2049}
 
 
 class MNIST(AbstractDataset):
@@ -131,21 +129,15 @@ def _file(part: str, kind: str) -> tuple[np.ndarray, Path]:
 
 
 def _array(path: Path, kind: str) -> np.ndarray:
-    """The array in an idx file: a number for its kind, its shape, its bytes.
+    """The array in an idx file.
 
     Raises:
         DataError: if it is damaged or of another kind.
     """
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or incomplete ({error}); get it again") from error
-    axes = 3 if kind == "images" else 1
-    magic, *shape = (int(number) for number in np.frombuffer(data[: 4 * (axes + 1)].ljust(4 * (axes + 1)), dtype=">i4"))
-    if magic != _MAGIC[kind]:
-        raise DataError(f"{path} is no idx file of {kind}: it must begin with the number {_MAGIC[kind]}, got {magic}")
-    size = int(np.prod(shape))
-    if len(data) - 4 * (axes + 1) != size or (axes == 3 and shape[1:] != [_SIDE, _SIDE]):
-        raise DataError(f"{path} has {len(data) - 4 * (axes + 1)} bytes for the shape {tuple(shape)}; get it again")
-    return np.frombuffer(data, dtype=np.uint8, offset=4 * (axes + 1)).reshape(shape)
+    array = read_idx(read_bytes(path), str(path), 3 if kind == "images" else 1)
+    if kind == "images" and array.shape[1:] != (_SIDE, _SIDE):
+        raise DataError(
+            f"{path} holds images of {array.shape[1]} x {array.shape[2]} pixels, {_SIDE} x {_SIDE} were wanted; get it "
+            "again"
+        )
+    return array

@@ -2,19 +2,20 @@
 
 import hashlib
 import io
+import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
-from descentlab._check import nearest, not_negative, positive
+from descentlab._check import bytes_in_a_row, not_negative, positive
 from descentlab.datasets.base import AbstractDataset, DataError
-from descentlab.datasets.documents import Documents, byte_examples, documents, files_of_archive, read_files
+from descentlab.datasets.documents import Documents, byte_examples, documents
 from descentlab.datasets.folder import cached
 from descentlab.datasets.parts import divided
+from descentlab.formats import is_tar, read_bytes, read_csv, read_files, read_tar, unpacked
 from descentlab.given import Given
 from descentlab.objective import Splits
 
@@ -46,10 +47,7 @@ def own_text(path: str | Path) -> Given:
         DataError: if it cannot be read, or holds nothing.
     """
     path = Path(path)
-    try:
-        content = _packed(path) if path.is_dir() else path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    content = _packed(path) if os.path.isdir(path) else read_bytes(path, "a folder or a file of labelled texts")
     if not content:
         raise DataError(f"{path} is empty; a folder with one subfolder a class was wanted, or a CSV file")
     return Given(path.name, np.frombuffer(content, dtype=np.uint8))
@@ -57,7 +55,7 @@ def own_text(path: str | Path) -> Given:
 
 def _packed(folder: Path) -> bytes:
     """A folder as a tar archive without times and owners; nothing, if it holds nothing."""
-    files = [(name, text) for name, text in read_files(folder) if not _hidden(name)]
+    files = list(read_files(folder, _visible))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, text in files:
@@ -83,7 +81,7 @@ class OwnText(AbstractDataset):
         label_column: of a CSV file, the column of the classes.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of its range, or the content is no row of bytes.
 
     Examples:
         >>> rows = ["text,label", *(f"{i} is {word},{word}" for i in range(20) for word in ("good", "bad"))]
@@ -105,6 +103,7 @@ class OwnText(AbstractDataset):
         positive(self, "length")
         not_negative(self, "development")
         not_negative(self, "test")
+        bytes_in_a_row(self, "content")
 
     def load(self) -> Splits:
         """The examples: uint8 tokens of axes example and time, int32 classes.
@@ -137,7 +136,7 @@ class OwnText(AbstractDataset):
         return 256
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        identity = f"text 1 {self.content.sha256} {self.text_column!r} {self.label_column!r}"
+        identity = f"text 2 {self.content.sha256} {self.text_column!r} {self.label_column!r}"
         return cached("text", identity, self._read)
 
     def _read(self) -> dict[str, np.ndarray]:
@@ -147,8 +146,8 @@ class OwnText(AbstractDataset):
             DataError: if they are not two or more classes of texts.
         """
         name, content = self.content.name, self.content.value.tobytes()
-        packed = content[:2] == b"\x1f\x8b" or content[257:262] == b"ustar"
-        texts = list(_of_archive(name, content) if packed else self._of_table(name, content))
+        content = unpacked(content, name)
+        texts = list(_of_archive(name, content) if is_tar(content) else self._of_table(name, content))
         trained = sorted({one.label for one in texts if one.part != "test"})
         if len(trained) < 2:
             raise DataError(f"{name} must have two or more classes to train on, got {', '.join(trained) or 'none'}")
@@ -170,32 +169,19 @@ class OwnText(AbstractDataset):
         Raises:
             DataError: if it is none, or lacks a column or a label.
         """
-        if b"\0" in content:
-            raise DataError(f"{name} is not text: a zero byte at position {content.index(0)}; save it as UTF-8")
-        try:
-            table = pl.read_csv(io.BytesIO(content), infer_schema=False)
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{name} is not a CSV file in UTF-8: {str(error).splitlines()[0]}") from error
-        for column in (self.text_column, self.label_column):
-            if column not in table.columns:
-                raise DataError(
-                    f"{name} has no column {column!r}; {nearest(column, table.columns)}; name the columns by "
-                    "text_column and label_column"
-                )
-        rows = zip(table[self.text_column], table[self.label_column], strict=True)
-        for row, (text, label) in enumerate(rows, start=2):
-            if not (label or "").strip():
+        for row, (text, label) in read_csv(content, name, (self.text_column, self.label_column)):
+            if not label.strip():
                 raise DataError(f"{name}, row {row}: it has no label; fill it in or remove the row")
-            yield _Labelled(None, label.strip(), f"{name}, row {row}", (text or "").encode())
+            yield _Labelled(None, label.strip(), f"{name}, row {row}", text.encode())
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+def _visible(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _of_archive(name: str, content: bytes) -> Iterator[_Labelled]:
     """The files of an archive: their class is the folder below its root, or below `train` and `test` there."""
-    files: Mapping[str, bytes] = {path: text for path, text in files_of_archive(content, name) if not _hidden(path)}
+    files = dict(read_tar(content, name, _visible))
     folders = {path: PurePosixPath(path).parts[:-1] for path in files}
     while (tops := {parts[:1] for parts in folders.values()}) and len(tops) == 1 and tops != {()}:
         folders = {path: parts[1:] for path, parts in folders.items()}

@@ -1,14 +1,21 @@
 """The architecture interface."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
+from descentlab.cost.model import Model
 
 
-class AbstractArchitecture(eqx.Module):
-    """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs."""
+class AbstractArchitecture(Definition):
+    """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs.
+
+    Attributes:
+        embeds: whether the model takes token numbers as well as vectors.
+    """
+
+    embeds: ClassVar[bool] = True
 
     @property
     def stochastic(self) -> bool:
@@ -23,3 +30,17 @@ class AbstractArchitecture(eqx.Module):
             example: one input without a batch axis; only its shape is used.
             key: random key of the initial weights.
         """
+
+    def cost_model(self, width: int | None) -> Model:
+        """What it computes, for `descentlab cost`.
+
+        Args:
+            width: numbers a token; `None` where tokens are numbers themselves, or the task does not say.
+
+        Raises:
+            ValueError: if that is not known.
+        """
+        del width
+        raise ValueError(
+            f"the cost of the architecture {type(self).__name__} is not known; give the class a method cost_model"
+        )

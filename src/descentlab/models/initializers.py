@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.given import Given
 
 __all__ = ["AbstractInit", "FanIn", "Fixed", "Normal", "Orthogonal", "Zero"]
 
 
-class AbstractInit(eqx.Module):
+class AbstractInit(Definition):
     """A distribution over arrays of a shape."""
 
     @abstractmethod

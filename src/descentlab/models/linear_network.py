@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive
+from descentlab._check import UNROLLED, at_most, positive
 from descentlab._types import Array, Float, PRNGKeyArray
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
@@ -64,6 +64,7 @@ class LinearNetwork(AbstractArchitecture):
     def __check_init__(self):
         for name in ("depth", "width", "outputs", "vocabulary"):
             positive(self, name)
+        at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
 
     def init(self, example: Array, *, key: PRNGKeyArray) -> Matrices:
         """The network at its start; see the base class."""

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._definition import Definition
 from descentlab._types import Array, Float
 
 __all__ = ["AbstractNormalization", "LayerNorm", "NoNorm", "PostNorm", "PreNorm"]
@@ -35,7 +36,7 @@ class LayerNorm(eqx.Module):
         return self.scale * centred * jax.lax.rsqrt(variance + EPSILON) + self.shift
 
 
-class AbstractNormalization(eqx.Module):
+class AbstractNormalization(Definition):
     """Where the tokens are normalised."""
 
     @abstractmethod

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray, PyTree
 from descentlab.models.initializers import AbstractInit, FanIn
 
 __all__ = ["AbstractOutputLayer", "Classify", "EachToken"]
 
 
-class AbstractOutputLayer(eqx.Module):
+class AbstractOutputLayer(Definition):
     """Hyperparameters of a read-out. `init` draws it: a map from the tokens and their mask to outputs."""
 
     @abstractmethod

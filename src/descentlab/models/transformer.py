@@ -1,24 +1,29 @@
 """The Transformer: an encoder or decoder of any depth, with any attention kernel."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import not_negative, positive, real
+from descentlab._check import UNROLLED, at_most, not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
 from descentlab.attention.base import product
+from descentlab.cost import Transformer as Sizes
+from descentlab.cost.attention import kernel
+from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
-from descentlab.models.normalization import AbstractNormalization, LayerNorm, PreNorm
+from descentlab.models.normalization import AbstractNormalization, LayerNorm, NoNorm, PreNorm
 from descentlab.models.output_layer import AbstractOutputLayer, Classify
 
 __all__ = ["AbstractActivation", "Encoder", "GELU", "Identity", "Rectifier", "Transformer", "TransformerLayer"]
 
 
-class AbstractActivation(eqx.Module):
+class AbstractActivation(Definition):
     """The function between the two layers of a feed-forward branch, entry by entry."""
 
     @abstractmethod
@@ -246,6 +251,7 @@ class Transformer(AbstractArchitecture):
     def __check_init__(self):
         for name in ("width", "depth", "heads", "head_dim", "hidden", "vocabulary", "chunk"):
             positive(self, name)
+        at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
         not_negative(self, "dropout")
         if isinstance(self.dropout, float) and self.dropout >= 1:
             raise ValueError(f"Transformer.dropout must be below 1, got {self.dropout}")
@@ -259,6 +265,18 @@ class Transformer(AbstractArchitecture):
     def stochastic(self) -> bool:
         """Whether training draws random numbers at every step."""
         return self.dropout is not None
+
+    def cost_model(self, width: int | None) -> Model:
+        """Its layers, of which a feed-forward branch counts as one with GELU; see the base class."""
+        del width
+        sizes = Sizes(
+            self.depth, self.width, self.heads, self.hidden or 0,
+            head_dim=self.head_dim,
+            norm="none" if isinstance(self.norm, NoNorm) else "layer",
+            kernel=kernel(type(self.attention).__name__),
+            causal=self.causal,
+        )  # fmt: skip
+        return replace(sizes.model, uncounted=("embedding, places and read-out",))
 
     def init(self, example: Array, *, key: PRNGKeyArray) -> Encoder:
         """The model at its start; see the base class."""

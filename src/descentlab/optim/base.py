@@ -3,8 +3,7 @@
 from abc import abstractmethod
 from typing import NamedTuple
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PyTree
 from descentlab.point import Point
 
@@ -25,7 +24,7 @@ class Update(NamedTuple):
     accurate: Bool[Array, ""]
 
 
-class AbstractOptimizer(eqx.Module):
+class AbstractOptimizer(Definition):
     """A rule that moves the trained blocks from a point."""
 
     @abstractmethod

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from descentlab._check import not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PyTree
 from descentlab.optim.base import AbstractOptimizer, Update
 from descentlab.point import Point
@@ -16,7 +17,7 @@ from descentlab.point import Point
 __all__ = ["AbstractRamp", "Clipped", "Cosine", "OneCycle", "Scheduled"]
 
 
-class AbstractRamp(eqx.Module):
+class AbstractRamp(Definition):
     """A factor of the step size that changes along the run, 1 at its largest."""
 
     @abstractmethod

@@ -4,12 +4,13 @@ from abc import abstractmethod
 
 import equinox as eqx
 
+from descentlab._definition import Definition
 from descentlab._types import Array, PyTree
 from descentlab.point import Point
 from descentlab.schedule import AbstractSchedule
 
 
-class AbstractProbe(eqx.Module):
+class AbstractProbe(Definition):
     """A quantity of a point. A probe looks and never changes the run.
 
     What can be computed from recorded series is not a probe. Most need `__call__` and `labels` only; one that works

@@ -23,8 +23,8 @@ class Sharpness(AbstractProbe):
         when: the steps at which it is recorded.
         top: number of largest eigenvalues.
         bottom: number of smallest ones.
-        method: tolerance and limits. Verification costs a third of a look; without it, one that starts from the last
-            vectors may miss an eigenvalue that has overtaken them.
+        method: tolerance and limits. Verification costs about half a look; without it, one that starts from the last
+            vectors may miss an eigenvalue that has overtaken them, or a copy of a multiple one.
 
     Raises:
         ValueError: if a number is below 0, or no eigenvalue is wanted.

@@ -1,22 +1,90 @@
-"""Spectra of the Gram matrix and of the attention-feature matrix."""
+"""Spectra of the Gram matrix and of the attention-feature matrix.
+
+Ranks and smallest singular values are found in double precision, whatever the precision of the run.
+"""
+
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
-from descentlab._types import Array, PyTree
+from descentlab._types import Array, Float, Int, PyTree
 from descentlab.curvature import dense_extremes, lanczos_extremes
 from descentlab.curvature.gram import DENSE_ROWS
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
+from descentlab.probes.precision import in_float64
 from descentlab.schedule import AbstractSchedule, At, LogSpaced
 
-__all__ = ["RANK_TOLERANCE", "FeatureSpectrum", "GramSpectrum", "ModalSpectrum", "TokenRank", "feature_matrix"]
+__all__ = [
+    "RANK_TOLERANCE",
+    "FeatureSpectrum",
+    "GramSpectrum",
+    "ModalSpectrum",
+    "TokenRank",
+    "certain_smallest",
+    "distinct_tokens",
+    "feature_matrix",
+    "jacobian_modes",
+    "rank_of",
+    "rank_tolerance",
+    "singular_error",
+]
 
 RANK_TOLERANCE = 1e-10
-"""A singular value counts towards the rank when it exceeds this times the largest one."""
+"""In double precision a singular value counts towards the rank when it exceeds this times the largest one."""
+
+
+def singular_error(shape: tuple[int, ...], dtype: Any) -> float:
+    r"""The error of a computed singular value relative to the largest one, $\max(m, n)\,\epsilon$.
+
+    It is the backward error of the decomposition, with $\epsilon$ twice the unit roundoff.
+
+    Args:
+        shape: of the matrix.
+        dtype: in which it is decomposed.
+    """
+    return max(shape) * float(jnp.finfo(dtype).eps)
+
+
+def rank_tolerance(shape: tuple[int, ...], dtype: Any) -> float:
+    r"""The part of the largest singular value that one must exceed to count towards the rank.
+
+    It is `RANK_TOLERANCE`, where values are still known to five digits, or their error where that is larger, as it is
+    in single precision. See `singular_error`.
+    """
+    return max(RANK_TOLERANCE, singular_error(shape, dtype))
+
+
+def rank_of(singular: Array, shape: tuple[int, ...]) -> Array:
+    """How many of a matrix's singular values, largest first, exceed its tolerance, as a floating-point number."""
+    return jnp.sum(singular > rank_tolerance(shape, singular.dtype) * singular[0]) * 1.0
+
+
+def certain_smallest(singular: Array, shape: tuple[int, ...]) -> Array:
+    """A lower bound of a matrix's last singular value: the computed one less its error, or 0 below the tolerance.
+
+    Args:
+        singular: as many singular values as the matrix has rows, largest first.
+        shape: of the matrix.
+    """
+    counts = singular[-1] > rank_tolerance(shape, singular.dtype) * singular[0]
+    return jnp.where(counts, singular[-1] - singular_error(shape, singular.dtype) * singular[0], 0.0)
+
+
+def jacobian_modes(objective: Objective, params: PyTree) -> tuple[Array, Array]:
+    """The singular values of J, largest first, and the residual's components along its left singular vectors.
+
+    There are as many as J has rows, with zeros where it has fewer columns.
+    """
+    jacobian = objective.jacobian(params)
+    missing = max(0, jacobian.shape[0] - jacobian.shape[1])
+    triangle = jnp.linalg.qr(jnp.pad(jacobian, ((0, 0), (0, missing))).T, mode="r")
+    left, singular, _ = jnp.linalg.svd(triangle.T)
+    return singular, left.T @ objective.residual(params)
 
 
 def feature_matrix(objective: Objective, params: PyTree) -> Array:
@@ -33,8 +101,8 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
 class GramSpectrum(AbstractProbe):
     r"""Smallest and largest eigenvalue of the Gram matrix K of the trained blocks, with their errors.
 
-    Dense where K has at most 512 rows; Lanczos otherwise, where the smallest value is an upper bound of the true one
-    and the errors are residuals.
+    From the singular values of J where K has at most 512 rows; by Lanczos steps otherwise, where the smallest value is
+    an upper bound of the true one and the errors are residuals.
 
     Args:
         when: the steps at which it is recorded.
@@ -48,7 +116,7 @@ class GramSpectrum(AbstractProbe):
         positive(self, "matvecs")
 
     def __call__(self, point: Point) -> Array:
-        """Smallest, largest, error of the smallest, error of the largest, and 1 where the spectrum was dense."""
+        """Smallest, largest, error of the smallest, error of the largest, and 1 where they are from J."""
         rows = eqx.filter_eval_shape(point.objective.residual, point.params).shape[0]
         dense = rows <= DENSE_ROWS
         if dense:
@@ -65,10 +133,10 @@ class GramSpectrum(AbstractProbe):
 
 
 class FeatureSpectrum(AbstractProbe):
-    r"""Smallest and largest singular value and the rank of the attention-feature matrix B.
+    r"""Smallest and largest singular value and the rank of the attention-feature matrix B, in double precision.
 
     The smallest is the one with the index of the number of rows: zero where B has fewer columns. The rank counts
-    singular values above $10^{-10}$ times the largest.
+    singular values above $10^{-10}$ times the largest; see `rank_tolerance`.
 
     Args:
         when: the steps at which it is recorded.
@@ -78,10 +146,7 @@ class FeatureSpectrum(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """Smallest, largest, rank."""
-        features = feature_matrix(point.objective, point.params)
-        singular = jnp.linalg.svd(features, compute_uv=False)
-        smallest = singular[-1] if features.shape[1] >= features.shape[0] else jnp.zeros_like(singular[-1])
-        return jnp.stack([smallest, singular[0], jnp.sum(singular > RANK_TOLERANCE * singular[0]) * 1.0])
+        return in_float64(_feature_spectrum, point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
@@ -89,8 +154,15 @@ class FeatureSpectrum(AbstractProbe):
         return ("smallest", "largest", "rank")
 
 
+def _feature_spectrum(objective: Objective, params: PyTree) -> Array:
+    features = feature_matrix(objective, params)
+    singular = jnp.linalg.svd(features, compute_uv=False)
+    smallest = singular[-1] if features.shape[1] >= features.shape[0] else jnp.zeros_like(singular[-1])
+    return jnp.stack([smallest, singular[0], rank_of(singular, features.shape)])
+
+
 class ModalSpectrum(AbstractProbe):
-    r"""All eigenvalues of K and the squared components of the residual along its eigenvectors.
+    r"""All eigenvalues of K and the squared components of the residual along its eigenvectors, in double precision.
 
     With a model linear in its trained blocks, gradient descent gives
     $f_t = \frac12 \sum_i c_i^2 (1 - \eta\lambda_i)^{2t}$ with these $\lambda_i$ and $c_i^2$. They come from the
@@ -107,12 +179,7 @@ class ModalSpectrum(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """Two rows: eigenvalues, largest first, and squared components."""
-        jacobian = point.objective.jacobian(point.params)
-        missing = max(0, jacobian.shape[0] - jacobian.shape[1])
-        triangle = jnp.linalg.qr(jnp.pad(jacobian, ((0, 0), (0, missing))).T, mode="r")
-        left, singular, _ = jnp.linalg.svd(triangle.T)
-        components = left.T @ point.objective.residual(point.params)
-        return jnp.stack([singular**2, components**2])
+        return in_float64(lambda objective, params: jnp.stack(jacobian_modes(objective, params)) ** 2, point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """None: entries are numbered."""
@@ -121,7 +188,7 @@ class ModalSpectrum(AbstractProbe):
 
 
 class TokenRank(AbstractProbe):
-    """The rank r of all tokens of all samples, stacked, to a relative tolerance of 1e-10.
+    """The rank r of all tokens of all samples, stacked, in double precision; see `rank_tolerance`.
 
     Whether the vector of ones lies in their column space decides whether rows of attention that sum to one share a
     direction among heads: then the rank of B is at most H (r - 1) + 1, otherwise H r.
@@ -137,13 +204,7 @@ class TokenRank(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The rank, the rank with a column of ones appended, and how many tokens differ from all before in a sample."""
-        inputs = point.objective.inputs
-        tokens = inputs.reshape(-1, inputs.shape[-1])
-        ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
-        equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
-        repeated = jnp.any(jnp.tril(equal, -1), axis=-1)
-        distinct = jnp.sum(~repeated) * 1.0
-        return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1)), distinct])
+        return in_float64(lambda objective, _: _token_rank(objective.inputs), point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
@@ -151,6 +212,18 @@ class TokenRank(AbstractProbe):
         return ("rank", "rank_with_ones", "distinct")
 
 
+def _token_rank(inputs: Array) -> Array:
+    tokens = inputs.reshape(-1, inputs.shape[-1])
+    ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
+    distinct = distinct_tokens(inputs) * 1.0
+    return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1)), distinct])
+
+
+def distinct_tokens(inputs: Float[Array, "batch time dim"]) -> Int[Array, ""]:
+    """How many tokens differ from all before them in their sample."""
+    equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
+    return jnp.sum(~jnp.any(jnp.tril(equal, -1), axis=-1))
+
+
 def _rank(matrix: Array) -> Array:
-    singular = jnp.linalg.svd(matrix, compute_uv=False)
-    return jnp.sum(singular > RANK_TOLERANCE * singular[0]) * 1.0
+    return rank_of(jnp.linalg.svd(matrix, compute_uv=False), matrix.shape)

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive
+from descentlab._check import UNROLLED, at_most, positive
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.objective import AbstractLossFunction, CrossEntropy, SquaredError
 from descentlab.tasks.base import AbstractTask
@@ -19,7 +19,7 @@ NINES = 0.2
 """Probability that a batch has columns made to sum to 9, and the share of its columns that then do."""
 
 
-class AbstractAnswer(eqx.Module):
+class AbstractAnswer(Definition):
     """What is wanted of the outputs at the places before the tokens of the answer."""
 
     @property
@@ -91,6 +91,7 @@ class Addition(AbstractTask):
 
     def __check_init__(self):
         positive(self, "digits")
+        at_most(self, "digits", UNROLLED, "every digit is compiled on its own")
 
     @property
     def loss_function(self) -> AbstractLossFunction:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.formats import finite
 from descentlab.given import Given
 from descentlab.tasks.base import AbstractTask
 
@@ -34,11 +35,12 @@ class Arrays(AbstractTask):
                 f"{inputs.shape[1]}, outputs) to go with inputs {inputs.shape}, got {targets.shape}"
             )
         for name, array in (("inputs", inputs), ("targets", targets)):
-            if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-                raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
-            if not np.all(np.isfinite(array)):
-                place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-                raise ValueError(f"{name} must be finite, got {array[place]} at index {place}; remove or replace it")
+            finite(name, array)
+
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.given_inputs.value.shape[-1]
 
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
         """The first `count` given examples."""

@@ -2,13 +2,12 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.objective import AbstractLossFunction, SquaredError
 
 
-class AbstractTask(eqx.Module):
+class AbstractTask(Definition):
     """A distribution over examples with targets.
 
     `inputs` and `targets` get the same key, so that a task whose inputs and targets come from one draw can repeat it.
@@ -23,6 +22,11 @@ class AbstractTask(eqx.Module):
     @property
     def vocabulary(self) -> int | None:
         """Tokens are below this; `None` where they are vectors."""
+        return None
+
+    @property
+    def width(self) -> int | None:
+        """Numbers a token; `None` where tokens are numbers themselves."""
         return None
 
     @property

@@ -1,12 +1,11 @@
 """Classification of the examples of a data set."""
 
-import equinox as eqx
-
+from descentlab._definition import Definition
 from descentlab.datasets import AbstractDataset
 from descentlab.objective import CrossEntropy, Splits
 
 
-class Classification(eqx.Module):
+class Classification(Definition):
     """One class for every sequence of a data set, compared by cross-entropy.
 
     The examples are read from disk once and shared by all lanes of a program; they are no part of the definition.
@@ -26,6 +25,11 @@ class Classification(eqx.Module):
     def vocabulary(self) -> int | None:
         """Tokens are below this; `None` where they are vectors."""
         return self.dataset.vocabulary
+
+    @property
+    def width(self) -> int | None:
+        """Numbers a token; `None`, since only the files of a data set say it."""
+        return None
 
     @property
     def classes(self) -> int:

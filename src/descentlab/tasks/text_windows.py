@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._check import not_negative, positive, real
+from descentlab._check import bytes_in_a_row, not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.given import Given
 from descentlab.tasks.base import AbstractTask
@@ -30,7 +31,7 @@ def bundled_text() -> Given:
     return Given("frankenstein.txt", np.frombuffer(data, dtype=np.uint8))
 
 
-class AbstractByteTarget(eqx.Module):
+class AbstractByteTarget(Definition):
     """What is wanted of a token, read off the byte that follows it."""
 
     @abstractmethod
@@ -71,7 +72,7 @@ class TextWindows(AbstractTask):
         position_scale: weight p of the positions.
 
     Raises:
-        ValueError: if a size is not above 0, or the text is empty or too short for one window.
+        ValueError: if a size is not above 0, or the text is no row of bytes, or too short for one window.
     """
 
     text: Given = eqx.field(default_factory=bundled_text)
@@ -84,7 +85,13 @@ class TextWindows(AbstractTask):
         positive(self, "window")
         positive(self, "dim")
         not_negative(self, "position_scale")
+        bytes_in_a_row(self, "text")
         self._places(1)
+
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.dim
 
     def _places(self, count: int) -> int:
         """Number of places where a window and the byte after it fit; raises where they are fewer than `count`."""

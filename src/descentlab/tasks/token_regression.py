@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import not_negative, positive, real
+from descentlab._definition import Definition
 from descentlab._tree import split
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.models.base import AbstractArchitecture
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class AbstractTokens(eqx.Module):
+class AbstractTokens(Definition):
     """A distribution of token vectors."""
 
     @abstractmethod
@@ -59,7 +60,7 @@ class GaussianTokens(AbstractTokens):
         return self.scale * jax.random.normal(key, shape) / jnp.sqrt(1.0 * shape[-1])
 
 
-class AbstractTarget(eqx.Module):
+class AbstractTarget(Definition):
     """What the outputs should be."""
 
     @abstractmethod
@@ -191,6 +192,11 @@ class TokenRegression(AbstractTask):
             raise ValueError(
                 f"TokenRegression.duplicates must be at least 0 and below tokens={self.tokens}, got {self.duplicates}"
             )
+
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.dim
 
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
         """The inputs of `count` examples."""

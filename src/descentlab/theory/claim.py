@@ -1,4 +1,8 @@
-"""Claims: comparisons of measured numbers with what a statement says, and their verdicts."""
+"""Claims: comparisons of measured numbers with what a statement says, and their verdicts.
+
+A statement that says *at most* or *no larger* holds on equality; one that says *below*, *more*, *faster* or *exceeds*
+does not. Numbers that chance has a part in come with an uncertainty; those without are compared as they are.
+"""
 
 import dataclasses
 import enum
@@ -9,7 +13,19 @@ import numpy as np
 
 from descentlab._types import ArrayLike
 
-__all__ = ["About", "Claim", "Verdict", "at_least", "at_most", "close", "not_applicable", "undecided"]
+__all__ = [
+    "About",
+    "Claim",
+    "Verdict",
+    "above",
+    "at_least",
+    "at_most",
+    "below",
+    "close",
+    "not_applicable",
+    "of_seeds",
+    "undecided",
+]
 
 
 class Verdict(enum.StrEnum):
@@ -55,7 +71,8 @@ class Claim:
         expected: the other side of it.
         uncertainty: of the difference, at the worst comparison.
         checked: number of comparisons made.
-        worst_margin: by how much the worst comparison is met, relative to its expected side; below 0 it is not.
+        worst_margin: by how much the worst comparison is met, relative to its expected side; below 0 it is not, nor
+            at 0 where the statement is strict.
     """
 
     id: str
@@ -94,11 +111,20 @@ def undecided(claim: Claim, reason: str) -> Claim:
     return dataclasses.replace(claim, verdict=Verdict.UNDECIDED, detail=f"{reason}. {claim.detail}".strip())
 
 
-def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...]) -> Claim:
-    """The verdict of comparisons whose `margin` is at least 0 where they are met.
+def of_seeds(claim: Claim, count: int) -> Claim:
+    """A claim on every seed that was held against so many: that one seed does as it says decides nothing of others.
+
+    One seed that does not is enough to refute it. For statements that were measured, not proved.
+    """
+    return claim if count > 1 else undecided(claim, "one seed decides nothing about others")
+
+
+def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...], *, strict: bool = False) -> Claim:
+    """The verdict of comparisons whose `margin` is at least 0, or above 0 if strict, where they are met.
 
     `sides` are measured, expected, uncertainty and where, broadcast against `margin`. A margin that is not a
-    number decides nothing, so it leaves the claim undecided unless another comparison fails.
+    number, or an uncertainty that is not finite, decides nothing, so it leaves the claim undecided unless another
+    comparison fails.
     """
     margin, measured, expected, uncertainty, where = np.broadcast_arrays(margin, *sides)
     checked = int(where.sum())
@@ -106,9 +132,12 @@ def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...]) -> Cl
         return not_applicable(about, "no comparison was possible")
     margin, uncertainty = margin[where], uncertainty[where]
     unknown = np.isnan(margin)
-    if np.any(margin + uncertainty < 0):
+    missed = np.less_equal if strict else np.less
+    with np.errstate(invalid="ignore"):
+        low, high = margin - uncertainty, margin + uncertainty
+    if np.any(missed(high, 0)):
         verdict = Verdict.FAILS
-    elif np.any(unknown | (margin - uncertainty < 0)):
+    elif np.any(unknown | ~np.isfinite(uncertainty) | missed(low, 0)):
         verdict = Verdict.UNDECIDED
     else:
         verdict = Verdict.HOLDS
@@ -168,6 +197,22 @@ def at_least(
     """The claim that every measured number is at least its bound: measured >= bound - slack. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
     return _judge(about, sides[0] + slack - sides[1], sides)
+
+
+def above(
+    about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
+) -> Claim:
+    """The claim that every measured number exceeds its bound: measured > bound, not on equality. See `at_most`."""
+    sides = _sides(measured, bound, uncertainty, where)
+    return _judge(about, sides[0] - sides[1], sides, strict=True)
+
+
+def below(
+    about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
+) -> Claim:
+    """The claim that every measured number is below its bound: measured < bound, not on equality. See `at_most`."""
+    sides = _sides(measured, bound, uncertainty, where)
+    return _judge(about, sides[1] - sides[0], sides, strict=True)
 
 
 def close(

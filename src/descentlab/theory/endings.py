@@ -10,6 +10,7 @@ from descentlab._types import Any, Array, PyTree
 from descentlab.experiment import Experiment
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
+from descentlab.probes.precision import double
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.stationary import Ending, Kind, classify
 from descentlab.train import Lanes, prepare
@@ -38,7 +39,8 @@ class EndState(AbstractProbe):
         # Lanes take turns: each is done as soon as it has settled, and none waits for the slowest in every round.
         @jax.custom_batching.sequential_vmap
         def numbers(arrays: PyTree) -> Array:
-            return _numbers(classify(*eqx.combine(arrays, structure)), point.loss.dtype)
+            with jax.enable_x64(True):
+                return _numbers(classify(*double(eqx.combine(arrays, structure))), point.loss.dtype)
 
         return numbers(arrays)
 
@@ -82,13 +84,9 @@ def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Tra
     constants, _ = prepare(lanes)
     with jax.enable_x64(True):
         end = with_named(constants.start, {name: trajectory.final[name] for name in named(constants.start)})
-        stacked = jax.tree.map(_double, (constants.objective, constants.start, end))
+        stacked = double((constants.objective, constants.start, end))
         found = _classify_lanes(stacked)
     return jax.tree.map(np.asarray, found)
-
-
-def _double(leaf: PyTree) -> PyTree:
-    return jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf
 
 
 @eqx.filter_jit

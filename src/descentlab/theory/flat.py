@@ -16,31 +16,10 @@ from jax.flatten_util import ravel_pytree
 from descentlab._tree import block_names
 from descentlab._types import Array, Bool, Float, PyTree
 from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
-from descentlab.models import MultiHeadAttention, PerToken
+from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 
-__all__ = ["fitted_tokens", "flat_projector", "token_chart", "unfitted_loss"]
-
-TOLERANCE = 1e-7
-"""A direction is flat when what sees it is below this times the largest singular value: Grams resolve no less."""
-
-
-def fitted_tokens(objective: Objective, params: PyTree, zero: Array) -> Bool[Array, "batch time"] | None:
-    """Which tokens have a loss of at most `zero`, where the loss splits over tokens; `None` where it does not.
-
-    It splits where the query block alone is trained and each token has a target: what a token contributes then depends
-    on the query block through that token alone.
-    """
-    model = objective.model(params)
-    layer = isinstance(model, MultiHeadAttention) and isinstance(model.readout, PerToken)
-    if not layer or block_names(params) != ("query",):
-        return None
-    return _token_losses(objective, params) <= zero
-
-
-def unfitted_loss(objective: Objective, params: PyTree, fitted: Bool[Array, "batch time"]) -> Float[Array, ""]:
-    """The part of the loss that comes from the tokens that are not fitted."""
-    return jnp.sum(jnp.where(fitted, 0.0, _token_losses(objective, params)))
+__all__ = ["flat_projector", "token_chart", "unmoved_tokens"]
 
 
 def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
@@ -70,11 +49,6 @@ def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[
     return queries.ravel(), place
 
 
-def _token_losses(objective: Objective, params: PyTree) -> Float[Array, "batch time"]:
-    residual = objective.residual(params).reshape(*objective.inputs.shape[:2], -1)
-    return 0.5 * jnp.sum(residual**2, axis=-1)
-
-
 def flat_projector(
     objective: Objective, params: PyTree, counted: Bool[Array, "batch time"] | None = None
 ) -> Float[Array, "param param"]:
@@ -102,24 +76,47 @@ def flat_projector(
         return whole
     lengths = jnp.linalg.norm(columns, axis=0)
     columns = columns / jnp.where(lengths > 0, lengths, 1.0)
-    values, vectors = jnp.linalg.eigh(whole + columns @ columns.T)
-    chosen = vectors * (values > TOLERANCE**2 * values[-1])
+    vectors, values, _ = jnp.linalg.svd(jnp.concatenate([whole, columns], axis=1), full_matrices=False)
+    # A tangent off the others by less than the root of the rounding gives a direction of less than half the digits.
+    chosen = vectors * (values > jnp.sqrt(jnp.finfo(values.dtype).eps) * values[0])
     return chosen @ chosen.T
 
 
-def _null(gram: Float[Array, "heads part part"]) -> Float[Array, "heads part part"]:
-    """Projectors on the null spaces of symmetric matrices; everything where a matrix is zero."""
-    values, vectors = jnp.linalg.eigh(gram)
-    chosen = vectors * (values <= TOLERANCE**2 * values[:, -1:])[:, None]
-    return chosen @ chosen.transpose(0, 2, 1)
+def unmoved_tokens(
+    objective: Objective, params: PyTree, directions: Float[Array, "param param"]
+) -> Bool[Array, "batch time"]:
+    """The tokens of which no attention weight changes along some directions, with the query block alone trained.
+
+    A change counts where it is above rounding times the most that it could be, in squares.
+
+    Args:
+        objective: of a layer of multi-head attention.
+        params: where; the frozen blocks and the tokens matter.
+        directions: the projector on them.
+    """
+    model, inputs = objective.model(params), objective.inputs
+    met = _met(model, inputs, "query", ("query",))
+    heads, width, part = model.query.shape
+    moves = jnp.einsum("nid,hdep,nhje->nihjp", inputs, directions.reshape(heads, width, part, -1), met)
+    most = jnp.sum(inputs**2, axis=-1) * jnp.sum(met**2, axis=(1, 2, 3))[:, None]
+    return jnp.sum(moves**2, axis=(2, 3, 4)) <= jnp.finfo(moves.dtype).eps * most
+
+
+def _null(rows: Float[Array, "heads row part"]) -> Float[Array, "heads part part"]:
+    """Projectors on the null spaces of matrices, to rounding; everything where a matrix is zero."""
+    _, values, basis = jnp.linalg.svd(rows, full_matrices=False)
+    rounding = max(rows.shape[1:]) * jnp.finfo(rows.dtype).eps
+    seen = basis * (values > rounding * values[:, :1])[..., None]
+    return jnp.eye(rows.shape[2]) - jnp.swapaxes(seen, -1, -2) @ seen
 
 
 def _seen(
     model: MultiHeadAttention, given: tuple[Array, Array], block: str, trained: tuple[str, ...]
-) -> Float[Array, "heads part part"]:
+) -> Float[Array, "heads row part"]:
     """By head, a matrix on whose null space a change of the block is a translation that no output sees.
 
-    It is the sum over samples of (Gram of the tokens) kron (Gram of what the block's product with them meets).
+    Its rows are, sample by sample, (the tokens) kron (what the block's product with them meets). A product of the two
+    with their transposes would resolve singular values to the root of the rounding only.
 
     Args:
         model: the layer.
@@ -128,26 +125,35 @@ def _seen(
         trained: names of the trained blocks.
     """
     inputs, tokens = given
-    heads, rows, width = getattr(model, block).shape
+    heads, width, part = getattr(model, block).shape
     if block == "output":
-        return jnp.broadcast_to(jnp.eye(rows * width), (heads, rows * width, rows * width))
-    met = jnp.broadcast_to(jnp.eye(width), (inputs.shape[0], heads, width, width))
-    if block == "query" and "key" not in trained and isinstance(model.attention, Softmax | NormalizedGaussian):
-        met = _gram(_centred(jnp.einsum("nid,hde->nhie", inputs, model.key)))
+        return jnp.broadcast_to(jnp.eye(width * part), (heads, width * part, width * part))
     if block == "key" and isinstance(model.attention, Softmax):
         tokens = _centred(inputs)
-        met = met if "query" in trained else _gram(jnp.einsum("nid,hde->nhie", inputs, model.query))
+    met = _met(model, inputs, block, trained)
+    return jnp.einsum("nia,nhje->hnijae", tokens, met).reshape(heads, -1, width * part)
+
+
+def _met(
+    model: MultiHeadAttention, inputs: Array, block: str, trained: tuple[str, ...]
+) -> Float[Array, "batch heads row part"]:
+    """By sample and head, the rows that the product of the tokens with a block meets."""
+    samples, heads, part = inputs.shape[0], model.query.shape[0], getattr(model, block).shape[-1]
+    if block == "query" and "key" not in trained and isinstance(model.attention, Softmax | NormalizedGaussian):
+        return _centred(jnp.einsum("nid,hde->nhie", inputs, model.key))
+    if block == "key" and "query" not in trained and isinstance(model.attention, Softmax):
+        return jnp.einsum("nid,hde->nhie", inputs, model.query)
+    met = jnp.eye(part)[None]
     if block == "value" and "output" not in trained:
-        met = jnp.broadcast_to(model.output @ model.output.transpose(0, 2, 1), met.shape)
-    return jnp.einsum("nab,nhcd->hacbd", _gram(tokens), met).reshape(heads, rows * width, rows * width)
-
-
-def _gram(rows: Array) -> Array:
-    return jnp.swapaxes(rows, -1, -2) @ rows
+        met = jnp.swapaxes(model.output, -1, -2)
+    return jnp.broadcast_to(met, (samples, heads, *met.shape[-2:]))
 
 
 def _centred(rows: Array) -> Array:
-    return rows - rows.mean(axis=-2, keepdims=True)
+    """Rows minus their mean; what rounding leaves of equal ones is nothing."""
+    apart = rows - rows.mean(axis=-2, keepdims=True)
+    rounding = rows.shape[-2] * jnp.finfo(rows.dtype).eps * jnp.abs(rows).max(axis=-2, keepdims=True)
+    return jnp.where(jnp.abs(apart) > rounding, apart, 0.0)
 
 
 def _tangents(model: MultiHeadAttention, params: PyTree, trained: tuple[str, ...]) -> Array | None:

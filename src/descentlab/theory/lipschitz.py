@@ -201,7 +201,8 @@ def largest_radius(slope: Callable, half: Array) -> Float[Array, ""]:
         half: what the product must not exceed.
 
     Returns:
-        A radius that satisfies it, within a relative $10^{-12}$ of the largest; at most $10^{30}$.
+        A radius that satisfies it, within a relative $10^{-12}$ of the largest or at the end of the range that is
+        searched, $e^{70}$; 0 where $e^{-70}$ is too large already.
     """
 
     def halve(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -212,4 +213,5 @@ def largest_radius(slope: Callable, half: Array) -> Float[Array, ""]:
 
     ends = (jnp.full_like(half, -70.0), jnp.full_like(half, 70.0))
     low, _ = jax.lax.fori_loop(0, 60, halve, ends)
-    return jnp.exp(low)
+    radius = jnp.exp(low)
+    return jnp.where(slope(radius) * radius <= half, radius, 0.0)

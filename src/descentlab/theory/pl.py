@@ -11,6 +11,7 @@ import numpy as np
 
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most
+from descentlab.theory.rounding import lane_size, unit_roundoff
 from descentlab.trajectory import Series, Trajectory
 
 __all__ = ["pl_inequality", "stepwise_bound"]
@@ -21,8 +22,21 @@ def _at(series: Series, steps: np.ndarray) -> np.ndarray:
     return series.values[:, np.searchsorted(series.steps, steps)]
 
 
+def _allowed(trajectory: Trajectory, steps: np.ndarray) -> np.ndarray:
+    r"""What rounding may take from the PL ratio p and add to $\lambda_{\min}$, axes lane and record.
+
+    The eigenvalue comes with its error. A gradient $J^\top r$ is off by at most $m u \|J\|_F \|r\|$, m the length of
+    its sums, so p by $2 m u \|J\|_F \sqrt p$; and $\|J\|_F^2 \le m\lambda_{\max}$.
+    """
+    gram, ratio = trajectory["gram"], _at(trajectory["pl"], steps)
+    labels, values = list(gram.labels), _at(gram, steps)
+    largest, error = (np.maximum(values[..., labels.index(one)], 0.0) for one in ("largest", "smallest_error"))
+    size = lane_size(trajectory)
+    return error + 2 * size**1.5 * unit_roundoff(trajectory) * np.sqrt(np.maximum(ratio, 0.0) * largest)
+
+
 def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t) - 10^{-12}\lambda_{\max}(K_t)$ wherever $f_t > 10^{-20} f_0$.
+    r"""$\|\nabla f\|^2 / 2f \ge \lambda_{\min}(K_t)$ wherever $f_t > 10^{-20} f_0$, up to rounding.
 
     Args:
         about: what the claim is called.
@@ -34,10 +48,10 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
         steps = np.intersect1d(np.intersect1d(loss.steps, pl.steps), gram.steps)
         labels = list(gram.labels)
         values = _at(gram, steps)
-        losses = _at(loss, steps)
-        ratios.append(_at(pl, steps).ravel())
+        losses, ratio = _at(loss, steps), _at(pl, steps)
+        ratios.append(ratio.ravel())
         bounds.append(values[..., labels.index("smallest")].ravel())
-        slack.append(1e-12 * values[..., labels.index("largest")].ravel())
+        slack.append(_allowed(trajectory, steps).ravel())
         dense = values[..., labels.index("dense")] == 1
         where.append((dense & (losses > ZERO_LOSS * losses[:, :1]) & trajectory.finished[:, None]).ravel())
     joined = [np.concatenate(parts) if parts else np.zeros(0) for parts in (ratios, bounds, slack, where)]
@@ -47,23 +61,28 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
 def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""$f_t \le f_0 \prod_{s<t} (1 - \eta_s \lambda_{\min}(K_s))$ at every step with $f_t > 10^{-20} f_0$.
 
+    Eigenvalues count less what rounding may have added to them, and a loss may be off by $2 m u \sqrt{f_0 f_t}$, what
+    rounding of outputs as large as the first residual does to it.
+
     Args:
         about: what the claim is called.
-        trajectories: with probes `loss`, `gram` and `step_size` recorded at every step.
+        trajectories: with probes `loss`, `pl`, `gram` and `step_size` recorded at every step.
     """
-    ratios, bounds, where = [], [], []
+    ratios, bounds, slack, where = [], [], [], []
     for trajectory in trajectories:
         losses, gram = trajectory["loss"].values, trajectory["gram"]
-        every = all(np.array_equal(trajectory[name].steps, np.arange(losses.shape[1])) for name in ("loss", "gram"))
-        if not every:
+        steps = np.arange(losses.shape[1])
+        if not all(np.array_equal(trajectory[name].steps, steps) for name in ("loss", "pl", "gram")):
             continue
         step_sizes = trajectory["step_size"].values[:, 1:]
-        shrink = np.clip(1 - step_sizes * np.maximum(gram["smallest"][:, :-1], 0.0), 0.0, 1.0)
-        product = np.cumprod(shrink, axis=1)
+        eigenvalues = np.maximum(gram["smallest"] - _allowed(trajectory, steps), 0.0)[:, :-1]
+        product = np.cumprod(np.clip(1 - step_sizes * eigenvalues, 0.0, 1.0), axis=1)
         ratio = losses[:, 1:] / losses[:, :1]
+        share = 4 * lane_size(trajectory) * unit_roundoff(trajectory) / np.sqrt(np.maximum(ratio, ZERO_LOSS))
         dense = gram["dense"][:, 1:] == 1
         ratios.append(ratio.ravel())
         bounds.append(product.ravel())
+        slack.append((product * np.cumsum(share, axis=1)).ravel())
         where.append((dense & (ratio > ZERO_LOSS) & trajectory.finished[:, None]).ravel())
-    measured, expected, chosen = (np.concatenate(p) if p else np.zeros(0) for p in (ratios, bounds, where))
-    return at_most(about, measured, expected, slack=1e-9 * expected, where=chosen.astype(bool))
+    joined = [np.concatenate(parts) if parts else np.zeros(0) for parts in (ratios, bounds, slack, where)]
+    return at_most(about, joined[0], joined[1], slack=joined[2], where=joined[3].astype(bool))

@@ -8,6 +8,7 @@ $g_{ikho} = \partial F_{iko} / \partial q_{ikh}$, stacked over heads into $\Gamm
 
 The left side is above 0 only if $D \ge Nn$. With a Lipschitz bound $\beta$ of J that holds everywhere, Theorem B
 becomes: if $8\beta\|r_0\| \le \sigma_0^2$, gradient descent reaches zero loss. Proof: `docs/theory/query_block.md`.
+Constants are found in double precision, smallest singular values as lower bounds: computed values less their errors.
 """
 
 import functools
@@ -24,11 +25,26 @@ from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
-from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.probes.precision import in_float64
+from descentlab.probes.spectra import certain_smallest, jacobian_modes
 from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.theorem_b import jacobian_singular_values
+from descentlab.theory.theorem_b import extreme_singular
 
-__all__ = ["Head", "QueryBlock", "curvature_bound", "query_gradients", "query_gram", "token_bound"]
+__all__ = [
+    "LABELS",
+    "Head",
+    "QueryBlock",
+    "curvature_bound",
+    "query_block",
+    "query_gradients",
+    "query_gram",
+    "token_bound",
+]
+
+LABELS = (
+    *("tokens", "weakest", "bound", "smallest", "largest", "mismatch"),
+    *("sigma_min", "residual", "beta", "ratio", "step"),
+)
 
 
 class Head(NamedTuple):
@@ -137,11 +153,11 @@ def token_bound(objective: Objective, params: PyTree) -> tuple[Array, Array] | N
         return None
     tokens = inputs.reshape(-1, inputs.shape[-1])
     of_tokens = jnp.linalg.svd(tokens, compute_uv=False)
-    independent = tokens.shape[1] >= tokens.shape[0]
-    smallest = jnp.where(independent & (of_tokens[-1] > RANK_TOLERANCE * of_tokens[0]), of_tokens[-1], 0.0)
-    wide = gradients.shape[2] >= gradients.shape[1]
-    gamma = jnp.linalg.svd(gradients, compute_uv=False)[:, -1].min() if wide else jnp.zeros_like(smallest)
-    return smallest, gamma
+    smallest = jnp.where(tokens.shape[1] >= tokens.shape[0], certain_smallest(of_tokens, tokens.shape), 0.0)
+    if gradients.shape[2] < gradients.shape[1]:
+        return smallest, jnp.zeros_like(smallest)
+    of_gradients = jnp.linalg.svd(gradients, compute_uv=False)
+    return smallest, jax.vmap(certain_smallest, in_axes=(0, None))(of_gradients, gradients.shape[1:]).min()
 
 
 def _lipschitz(model: MultiHeadAttention, inputs: Array) -> Array:
@@ -176,32 +192,42 @@ class QueryBlock(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The constants, in the order of the labels."""
-        objective, params = point.objective, point.params
-        model = objective.model(params)
-        bounds = token_bound(objective, params) if _applies(model, params) else None
-        gram = query_gram(objective, params) if bounds is not None else None
-        residual = jnp.sqrt(2 * point.loss)
-        if bounds is None or gram is None:
-            known = jnp.asarray([name == "residual" for name in self.labels(params)])
-            return jnp.where(known, residual, jnp.nan)
-        tokens, weakest = bounds
-        jacobian = objective.jacobian(params)
-        exact = jacobian @ jacobian.T
-        mismatch = jnp.abs(gram - exact).max() / jnp.abs(exact).max()
-        singular = jacobian_singular_values(objective, params)
-        sigma = jnp.where(singular[-1] > RANK_TOLERANCE * singular[0], singular[-1], 0.0)
-        bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
-        beta = _lipschitz(model, objective.inputs)
-        ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
-        step = 1 / ((singular[0] + sigma / 2) ** 2 + beta * residual)
-        found = [tokens, weakest, bound, singular[-1] ** 2, singular[0] ** 2, mismatch, sigma, residual, beta]
-        return jnp.stack([*found, jnp.where(jnp.isnan(beta), beta, ratio), step])
+        return in_float64(lambda objective, params: query_block(objective, params, None), point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the constants."""
         del params
-        first = ("tokens", "weakest", "bound", "smallest", "largest", "mismatch")
-        return (*first, "sigma_min", "residual", "beta", "ratio", "step")
+        return LABELS
+
+
+def query_block(
+    objective: Objective, params: PyTree, singular: Float[Array, " row"] | None
+) -> Float[Array, " constant"]:
+    """The constants named in `LABELS`, in the precision of what is given.
+
+    Args:
+        objective: a layer of multi-head attention.
+        params: its trained blocks at the start.
+        singular: the singular values of J there, of `jacobian_modes`; `None` finds them.
+    """
+    model = objective.model(params)
+    bounds = token_bound(objective, params) if _applies(model, params) else None
+    gram = query_gram(objective, params) if bounds is not None else None
+    residual = jnp.sqrt(2 * objective.loss(params))
+    if bounds is None or gram is None:
+        return jnp.where(jnp.asarray([name == "residual" for name in LABELS]), residual, jnp.nan)
+    tokens, weakest = bounds
+    jacobian = objective.jacobian(params)
+    exact = jacobian @ jacobian.T
+    mismatch = jnp.abs(gram - exact).max() / jnp.abs(exact).max()
+    values = jacobian_modes(objective, params)[0] if singular is None else singular
+    sigma, largest = extreme_singular(values, params)
+    bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
+    beta = _lipschitz(model, objective.inputs)
+    ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
+    step = 1 / ((largest + sigma / 2) ** 2 + beta * residual)
+    found = [tokens, weakest, bound, values[-1] ** 2, largest**2, mismatch, sigma, residual, beta]
+    return jnp.stack([*found, jnp.where(jnp.isnan(beta), beta, ratio), step])
 
 
 def _applies(model: PyTree, params: PyTree) -> bool:

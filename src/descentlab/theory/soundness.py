@@ -2,7 +2,8 @@
 
 A lane is certified when the assumption of its theorem holds at the start and its step is admissible. What the theorem
 then promises is compared with what the run recorded; with fewer than 30 certified lanes a claim that holds is
-*undecided*.
+*undecided*. A certificate speaks of exact arithmetic, which double precision stands in for; the claims are *not
+applicable* to runs in single precision.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,41 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab.objective import ZERO_LOSS
-from descentlab.theory.claim import About, Claim, at_least, at_most, undecided
+from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
+from descentlab.theory.rounding import sum_rounding, unit_roundoff
+from descentlab.theory.theorem_c import TRAINED
 from descentlab.trajectory import Series, Trajectory
 
-__all__ = ["ENOUGH", "certified", "query_block_claims", "theorem_b_claims", "theorem_c_claims"]
+__all__ = [
+    "ENOUGH",
+    "certified",
+    "of_double",
+    "query_block_claims",
+    "theorem_b_claims",
+    "theorem_c_claims",
+]
 
 ENOUGH = 30
+
+_SINGLE = "the runs are in float32, and the theorem says nothing of their rounding; run it in float64"
+"""Why a promise of a theorem is not held against runs in single precision."""
+
+
+def of_double(trajectories: Sequence[Trajectory], claim: Claim) -> Claim:
+    """The claim, *not applicable* where a run it speaks of was made in single precision."""
+    if not any(_in_single(trajectory) for trajectory in trajectories):
+        return claim
+    return not_applicable(About(claim.id, claim.text, claim.source, claim.kernel), _SINGLE)
+
+
+def _in_single(trajectory: Trajectory) -> bool:
+    return any(array.dtype == np.float32 for array in trajectory.final.values())
 
 
 def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
     """Which lanes a certificate covers: its ratio is at most 1, the step is admissible, and the run finished.
+
+    None of a run in single precision is covered.
 
     Args:
         trajectory: with probes `step_size` and the certificate's.
@@ -28,15 +54,28 @@ def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
     constants = trajectory[probe]
     steps = trajectory["step_size"].values[:, -1]
     admissible = steps <= constants["step"][:, 0] * (1 + 1e-12)
-    return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished
+    return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished & (not _in_single(trajectory))
 
 
-def _gathered(lanes: int, claim: Claim) -> Claim:
-    return undecided(claim, f"only {lanes} certified lanes, {ENOUGH} are wanted") if lanes < ENOUGH else claim
+def _gathered(chosen: list[tuple[Trajectory, np.ndarray]], claim: Claim) -> Claim:
+    """A claim about the certified lanes, as far as they are enough and in double precision."""
+    lanes = sum(int(covered.sum()) for _, covered in chosen)
+    enough = claim if lanes >= ENOUGH else undecided(claim, f"only {lanes} certified lanes, {ENOUGH} are wanted")
+    return of_double([trajectory for trajectory, _ in chosen], enough)
 
 
 def _rows(trajectories: Sequence[Trajectory], probe: str) -> list[tuple[Trajectory, np.ndarray]]:
     return [(one, certified(one, probe)) for one in trajectories]
+
+
+def _of_weights(trajectory: Trajectory) -> np.ndarray:
+    """How far rounding of the trained weights moves a distance between them, one number a lane."""
+    squares = [
+        np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
+        for name, array in trajectory.final.items()
+        if name.partition(".")[0] in TRAINED
+    ]
+    return 2 * unit_roundoff(trajectory) * np.sqrt(np.sum(squares, axis=0))
 
 
 def _total(series: Series) -> np.ndarray:
@@ -56,8 +95,9 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
         bounds.append(np.exp(shrink[:, None] * loss.steps).ravel())
         where.append((lanes[:, None] & (relative > ZERO_LOSS) & (loss.steps > 0)).ravel())
     bound = np.concatenate(bounds)
-    claim = at_most(about, np.concatenate(measured), bound, slack=1e-9 * bound, where=np.concatenate(where))
-    return _gathered(sum(int(lanes.sum()) for _, lanes in chosen), claim)
+    slack = sum_rounding([trajectory for trajectory, _ in chosen]) * bound
+    claim = at_most(about, np.concatenate(measured), bound, slack=slack, where=np.concatenate(where))
+    return _gathered(chosen, claim)
 
 
 def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
@@ -70,18 +110,21 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     """
     source = "Theorem B"
     chosen = _rows(trajectories, "b")
-    count = sum(int(lanes.sum()) for _, lanes in chosen)
-    reach, moved, kept, half, found, bound = [], [], [], [], [], []
+    reach, moved, kept, unsure, half, found, bound, shifted = [], [], [], [], [], [], [], []
+    share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
-        constants = trajectory["b"]
-        distance, smallest = _total(trajectory["distance"])[lanes], trajectory["gram"]["smallest"][lanes]
+        constants, gram = trajectory["b"], trajectory["gram"]
+        distance, smallest = _total(trajectory["distance"])[lanes], np.maximum(gram["smallest"][lanes], 0.0)
         moved.append(distance.ravel())
         reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
-        kept.append(np.sqrt(np.maximum(smallest, 0.0)).ravel())
+        shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
+        kept.append(np.sqrt(smallest).ravel())
+        unsure.append((np.sqrt(smallest + gram["smallest_error"][lanes]) - np.sqrt(smallest)).ravel())
         half.append(np.broadcast_to(constants["sigma_min"][lanes] / 2, smallest.shape).ravel())
         found.append(trajectory["search"]["found"][lanes, 0])
         bound.append(trajectory["search"]["bound"][lanes, 0])
     sides = [np.concatenate(parts) for parts in (moved, reach, kept, half, found, bound)]
+    error = np.concatenate(unsure)
     said = [
         About(f"b-distance-{kernel}", "Certified lanes stay within 4 ||r_0|| / sigma_0 of the start", source, kernel),
         About(f"b-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel),
@@ -94,9 +137,9 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(count, at_most(said[0], sides[0], sides[1], slack=1e-9 * sides[1])),
-        _gathered(count, at_least(said[1], sides[2], sides[3], slack=1e-9 * sides[3])),
-        _gathered(count, at_most(said[2], sides[4], sides[5], slack=1e-9 * sides[5])),
+        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=share * sides[1] + np.concatenate(shifted))),
+        _gathered(chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error)),
+        _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
         _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
 
@@ -110,7 +153,6 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     """
     source = "Theorem C"
     chosen = _rows(trajectories, "c")
-    count = sum(int(lanes.sum()) for _, lanes in chosen)
     kept, half = [], []
     for trajectory, lanes in chosen:
         smallest = trajectory["features"]["smallest"][lanes]
@@ -120,7 +162,7 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(count, at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -140,6 +182,6 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
-        _gathered(sum(int(lanes.sum()) for _, lanes in chosen), at_least(rank, measured, bound, slack=1e-9 * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
         _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

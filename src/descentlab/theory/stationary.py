@@ -3,7 +3,8 @@ r"""What kind of point a run ended at: zero loss, a suboptimal minimum, a saddle
 The end state is first polished to a stationary point near by, by Levenberg-Marquardt steps on the gradient,
 $s = -(H^2 + \lambda I)^{-1} H \nabla f$, which find minima and saddles alike. The smallest eigenvalue of the Hessian on
 the complement of the known flat directions (`theory/flat.py`) then decides, with an error that bounds what polishing on
-would change. `docs/theory/stationary.md` says what each verdict rests on. Everything is for double precision.
+would change; where some tokens are fitted already, the tests of `theory/fitted.py` do. `docs/theory/stationary.md` says
+what each verdict rests on. Everything is for double precision.
 """
 
 import enum
@@ -17,7 +18,8 @@ from jax.flatten_util import ravel_pytree
 from descentlab._types import Array, Bool, Float, Int, PyTree
 from descentlab.estimate import Estimate
 from descentlab.objective import Objective
-from descentlab.theory.flat import fitted_tokens, flat_projector, token_chart, unfitted_loss
+from descentlab.theory.fitted import counted_loss, fitted_tokens, second_order_tests
+from descentlab.theory.flat import flat_projector, token_chart
 
 __all__ = ["Ending", "Kind", "classify"]
 
@@ -90,9 +92,10 @@ class Ending(NamedTuple):
         gradient: its norm there.
         polished_loss: at the stationary point that polishing found.
         polished_gradient: the norm of the gradient there.
-        smallest: smallest eigenvalue of the Hessian there on the complement of the known flat directions; the error is
-            four times how far the spectrum moves with one more Newton step, plus that of the eigensolver.
-        flat: number of known flat directions.
+        smallest: smallest eigenvalue of the Hessian there off the directions that are left out, of a part of the loss
+            where only that shows a minimum; the error is four times how far the spectrum moves with one more Newton
+            step, plus that of the eigensolver.
+        flat: number of directions left out: the known flat ones, and those that leave fitted tokens as they are.
         moved: how far polishing went off the flat directions, relative to the norm of the parameters.
         direction: unit eigenvector of that eigenvalue, a tree like the parameters: of negative curvature at a saddle.
     """
@@ -115,6 +118,26 @@ class _Flat(NamedTuple):
     gradient: Callable[[Array], Array]
     both: Callable[[Array], tuple[Array, Array]]
     hessian: Callable[[Array], Array]
+
+
+class _Bend(NamedTuple):
+    """What second derivatives say.
+
+    Attributes:
+        smallest: the smallest eigenvalue, off the directions `left_out`.
+        direction: its eigenvector.
+        minimum: whether a minimum is shown.
+        left_out: projector on the directions that are left out.
+        idle: projector on those along which no token moves that is not fitted.
+        still: projector on those along which nothing moves.
+    """
+
+    smallest: Estimate
+    direction: Array
+    minimum: Array
+    left_out: Array
+    idle: Array
+    still: Array
 
 
 class _Polish(NamedTuple):
@@ -144,43 +167,58 @@ def classify(objective: Objective, params: PyTree, start: PyTree) -> Ending:
     end, unravel = ravel_pytree(params)
     first = objective.loss(start)
     zero = ZERO * first
+    by_token = token_chart(objective, params)
     origin, _ = token_chart(objective, start) or ravel_pytree(start)
-    begin, place = token_chart(objective, params) or ravel_pytree(params)
+    begin, place = by_token or (end, unravel)
     chart = _flat(lambda vector: objective.loss(place(vector)))
     polish = _polished(chart, begin, zero)
     at = ravel_pytree(place(polish.at))[0]
     flat = _flat(lambda vector: objective.loss(unravel(vector)))
-    rest, projector = _undecided(objective, unravel, at, zero)
-    smallest, direction = _curvature(rest, at, projector)
-    walk = at - end - projector @ (at - end)
+    bend = _second_order(objective, unravel, at, zero)
+    walk = at - end - bend.idle @ (at - end)
     moved = jnp.linalg.norm(walk) / jnp.maximum(jnp.linalg.norm(end), jnp.finfo(end.dtype).tiny)
     losses = (flat.loss(end), flat.loss(at), first)
     gradients = (jnp.linalg.norm(flat.gradient(end)), jnp.linalg.norm(flat.gradient(at)))
     stationary = gradients[1] <= STATIONARY
+    way = polish.at - origin
+    drifts = _drifts(chart, polish, way if by_token else way - bend.still @ way)
     return Ending(
-        kind=_kind(losses, stationary, _drifts(chart, polish, polish.at - origin), (moved, smallest)),
+        kind=_kind(losses, stationary, drifts, moved, bend),
         loss=losses[0],
         gradient=gradients[0],
         polished_loss=losses[1],
         polished_gradient=gradients[1],
-        smallest=smallest,
-        flat=jnp.rint(jnp.trace(projector)).astype(jnp.int32),
+        smallest=bend.smallest,
+        flat=jnp.rint(jnp.trace(bend.left_out)).astype(jnp.int32),
         moved=moved,
-        direction=unravel(direction),
+        direction=unravel(bend.direction),
     )
 
 
-def _undecided(objective: Objective, unravel: Callable, at: Array, zero: Array) -> tuple["_Flat", Array]:
-    """The part of the loss that is not yet at its least, and the directions along which it cannot change.
-
-    Where the loss splits over tokens, a fitted one cannot gain: if the rest is at a minimum, so is the whole.
-    """
+def _second_order(objective: Objective, unravel: Callable, at: Array, zero: Array) -> _Bend:
+    """What the curvature decides; where the loss splits over tokens, by the tests of `theory/fitted.py`."""
     there = unravel(at)
+    still = flat_projector(objective, there)
     fitted = fitted_tokens(objective, there, zero / objective.inputs.shape[0])
     if fitted is None:
-        return _flat(lambda vector: objective.loss(unravel(vector))), flat_projector(objective, there)
-    rest = _flat(lambda vector: unfitted_loss(objective, unravel(vector), fitted))
-    return rest, flat_projector(objective, there, ~fitted)
+        smallest, direction = _curvature(_flat(lambda vector: objective.loss(unravel(vector))), at, still)
+        minimum = jnp.asarray(smallest.value - smallest.error > 0)
+        return _Bend(smallest, direction, minimum, still, still, still)
+    tests = second_order_tests(objective, there, fitted)
+
+    def tested(counted: Array, left_out: Array) -> tuple[Estimate, Array]:
+        return _curvature(_flat(lambda vector: counted_loss(objective, unravel(vector), counted)), at, left_out)
+
+    found, directions = jax.vmap(tested)(*tests)
+    values, errors = (jnp.asarray(numbers) for numbers in found)
+    positive = values - errors > 0
+    # A minimum is shown by a part; the eigenvalue that is told is that of the whole wherever its sign is known too.
+    part = jnp.where(positive[1], 1, 2)
+    minimum = positive[part]
+    told = jnp.where(minimum & ~positive[0], part, 0)
+    return _Bend(
+        Estimate(values[told], errors[told]), directions[told], minimum, tests.left_out[told], tests.left_out[2], still
+    )
 
 
 def _flat(loss: Callable[[Array], Array]) -> _Flat:
@@ -188,15 +226,17 @@ def _flat(loss: Callable[[Array], Array]) -> _Flat:
     return _Flat(loss, gradient, jax.value_and_grad(loss), jax.jacfwd(gradient))
 
 
-def _kind(losses: tuple[Array, Array, Array], stationary: Array, drifts: Array, rest: tuple[Array, Estimate]) -> Array:
+def _kind(
+    losses: tuple[Array, Array, Array], stationary: Array, drifts: Array, moved: Array, bend: _Bend
+) -> Int[Array, ""]:
     """The class; every comparison with a number that is not finite is false, and what is left is not converged."""
-    (loss, polished, first), (moved, smallest) = losses, rest
+    loss, polished, first = losses
     near = jnp.abs(loss - polished) <= NEAR * first
     settled = stationary & near & (moved <= NEARBY)
     found = jnp.asarray(Kind.NOT_CONVERGED, jnp.int32)
     found = jnp.where(settled, Kind.DEGENERATE, found)
-    found = jnp.where(settled & (smallest.value - smallest.error > 0), Kind.MINIMUM, found)
-    found = jnp.where(settled & (smallest.value + smallest.error < 0), Kind.SADDLE, found)
+    found = jnp.where(settled & (bend.smallest.value + bend.smallest.error < 0), Kind.SADDLE, found)
+    found = jnp.where(settled & bend.minimum, Kind.MINIMUM, found)
     found = jnp.where(stationary & drifts & (loss - polished <= 10 * NEAR * first), Kind.DRIFTING, found)
     return jnp.where(near & (polished <= ZERO * first), Kind.ZERO, found).astype(jnp.int32)
 

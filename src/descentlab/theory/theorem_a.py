@@ -11,12 +11,14 @@ target if and only if K has full rank, which needs HD >= Nn (value) or Hd >= Nn 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from descentlab.objective import ZERO_LOSS
 from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.theory.claim import About, Claim, at_most, close
+from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
 from descentlab.trajectory import Trajectory
 
 __all__ = [
@@ -30,13 +32,15 @@ __all__ = [
     "steps_to",
 ]
 
-ROUNDING = 1e-9
-"""Relative slack of every bound on a loss."""
+LEGIBLE = 0.1
+"""Losses that rounding may move by more than this share of themselves say nothing."""
 
 
 def _contraction(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
     """(1 - eta lambda_i)^(2t), axes step and mode; 1 - eta lambda is 0 at the largest eigenvalue, up to rounding."""
-    logs = np.log(np.maximum(np.abs(1 - step_size * spectrum[0]), 1e-300))
+    shrink = step_size * spectrum[0].astype(np.float64)
+    # |1 - x| = 1 - min(x, 2 - x) where x is at least 0: the logarithm keeps the digits of a small x.
+    logs = np.log1p(-np.minimum(np.minimum(shrink, 2 - shrink), 1 - 2.0**-53))
     return np.exp(2 * np.asarray(steps)[:, None] * logs)
 
 
@@ -64,7 +68,10 @@ def condition_number(spectrum: np.ndarray) -> float:
 
 
 def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
-    """The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite beyond 1e15.
+    r"""The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite where there is none.
+
+    It is as accurate as the eigenvalues: to a part $2\delta\sigma_{\max}/\sigma_{\min}$ of itself where singular values
+    have the error $\delta\sigma_{\max}$, and to a part $10^{-15}$ where it exceeds the integers of double precision.
 
     Raises:
         ValueError: if the step is too long for the loss to fall at every step.
@@ -72,75 +79,96 @@ def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
     if step_size * spectrum[0].max() > 2:
         raise ValueError(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
     wanted = tolerance * 0.5 * spectrum[1].sum()
-    if least_squares_floor(spectrum) > wanted:
+    limit = modal_loss(spectrum, step_size, np.asarray([1e300]))[0]
+    if not (limit <= wanted and least_squares_floor(spectrum) <= wanted):
         return np.inf
     low, high = -1.0, 1.0
     while modal_loss(spectrum, step_size, np.asarray([high]))[0] > wanted:
         low, high = high, 4 * high
-        if high > 1e15:
-            return np.inf
-    while high - low > 1:
-        middle = np.floor((low + high) / 2)
+    while high - low > 1 and low < (middle := np.floor(low / 2 + high / 2)) < high:
         reached = modal_loss(spectrum, step_size, np.asarray([middle]))[0] <= wanted
         low, high = (low, middle) if reached else (middle, high)
     return float(high)
 
 
-def _lanes(trajectories: Sequence[Trajectory]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
-    """Steps, losses, spectrum and step size of every finished lane."""
+class _Lane(NamedTuple):
+    """One finished lane: recorded steps and losses, spectrum, step size, and in what it was computed."""
+
+    steps: np.ndarray
+    losses: np.ndarray
+    spectrum: np.ndarray
+    step_size: float
+    run: Arithmetic
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The losses of the modal formula."""
+        return modal_loss(self.spectrum, self.step_size, self.steps)
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """How far rounding may have carried the losses from the formula, relative to it."""
+        return loss_rounding(self.spectrum, self.step_size, self.steps, self.predicted, self.run)
+
+
+def _lanes(trajectories: Sequence[Trajectory]) -> list[_Lane]:
+    """Every finished lane."""
     found = []
     for trajectory in trajectories:
         for lane in np.flatnonzero(trajectory.finished):
-            loss, spectrum = trajectory["loss"], trajectory["modes"].values[lane, 0]
-            found.append((loss.steps, loss.values[lane], spectrum, float(trajectory["step_size"].values[lane, -1])))
+            loss, spectrum = trajectory["loss"], trajectory["modes"].values[lane, 0].astype(np.float64)
+            weights = trajectory.final["value"][lane]
+            run = Arithmetic(
+                float(np.linalg.norm(weights.astype(np.float64))),
+                weights.size + spectrum.shape[1],
+                float(np.finfo(weights.dtype).eps) / 2,
+            )
+            step_size = float(trajectory["step_size"].values[lane, -1])
+            found.append(_Lane(loss.steps, loss.values[lane], spectrum, step_size, run))
     return found
 
 
 def rate(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""$f_t \le (1 - \eta\mu)^{2t} f_0$ at every recorded step with $f_t > 10^{-20} f_0$.
 
+    Allowed is what rounding may do to the losses of the run and to the computed $\mu$; see `rounding`.
+
     Args:
         about: what the claim is called.
-        trajectories: with probes `loss`, `modes` (`ModalSpectrum`) and `step_size`.
+        trajectories: of the value block, with probes `loss`, `modes` (`ModalSpectrum`) and `step_size`.
     """
-    ratios, bounds, where = [], [], []
-    for steps, losses, spectrum, step_size in _lanes(trajectories):
-        slowest = spectrum[:, [int(np.argmin(spectrum[0]))]] * np.asarray([[1.0], [0.0]]) + np.asarray([[0.0], [2.0]])
-        ratios.append(losses / losses[0])
-        bounds.append(modal_loss(slowest, step_size, steps))
-        where.append((losses > ZERO_LOSS * losses[0]) & (steps > 0))
-    measured, expected = _joined(ratios), _joined(bounds)
-    return at_most(about, measured, expected, slack=ROUNDING * expected, where=_joined(where).astype(bool))
+    ratios, bounds, slack, where = [], [], [], []
+    for one in _lanes(trajectories):
+        slowest = one.spectrum[:, [int(np.argmin(one.spectrum[0]))]]
+        ratios.append(one.losses / one.losses[0])
+        bounds.append(modal_loss(np.stack([slowest[0], [2.0]]), one.step_size, one.steps))
+        own = bound_rounding(one.spectrum, one.step_size, one.steps, one.run) * bounds[-1]
+        slack.append(one.rounding * one.predicted / one.losses[0] + own)
+        where.append((one.losses > ZERO_LOSS * one.losses[0]) & (one.steps > 0))
+    chosen = _joined(where).astype(bool)
+    return at_most(about, _joined(ratios), _joined(bounds), slack=_joined(slack), where=chosen)
 
 
 def modal_formula(about: About, trajectories: Sequence[Trajectory]) -> Claim:
-    r"""$f_t$ equals the modal formula to a relative $10^{-8}$ wherever it exceeds $10^{-18} f_0$. See `rate`.
+    r"""$f_t$ equals the modal formula to a relative $10^{-8}$, or what rounding of the steps can add up to. See `rate`.
 
-    The uncertainty is what rounding the outputs alone does to a loss, relative to it: $2u\sqrt{f_0/f_t}$ with the unit
-    roundoff $u = 2^{-53}$.
+    In exact arithmetic the two are equal. Compared are losses that rounding can move by less than a tenth.
     """
-    errors, rounding, where = [], [], []
-    for steps, losses, spectrum, step_size in _lanes(trajectories):
-        predicted = modal_loss(spectrum, step_size, steps)
-        errors.append(np.abs(losses / predicted - 1))
-        rounding.append(_rounding(losses))
-        where.append((losses > 1e-18 * losses[0]) & (steps > 0))
-    # Where a comparison is met, rounding has not spoken against it.
-    error, unsure = _joined(errors), _joined(rounding)
-    return at_most(about, error, 1e-8, uncertainty=unsure * (error > 1e-8), where=_joined(where).astype(bool))
-
-
-def _rounding(losses: np.ndarray) -> np.ndarray:
-    """Relative uncertainty of each loss when outputs of the size of the first residual are rounded to float64."""
-    return 2 * 2.0**-53 * np.sqrt(losses[0] / np.maximum(losses, 1e-300))
+    errors, allowed, where = [], [], []
+    for one in _lanes(trajectories):
+        errors.append(np.abs(one.losses / one.predicted - 1))
+        allowed.append(np.maximum(1e-8, one.rounding))
+        where.append((one.rounding < LEGIBLE) & (one.steps > 0))
+    return at_most(about, _joined(errors), _joined(allowed), where=_joined(where).astype(bool))
 
 
 def late_slope(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     r"""The slope of $\log f_t$ is $2\log(1 - \eta\mu)$ within 2 % where the slowest mode carries 99 % of the loss.
 
-    One slope a lane, from the first such record to the last one above $10^{-20} f_0$; a lane with no such stretch, or
-    one on which rounding could hide 2 %, has nothing to compare. The slope is the mean of the modes' slopes weighted
-    by their shares, so 1 % of the loss in much faster modes can outweigh the rest; see `late_slope_of_decrease`.
+    One slope a lane, from the first such record to the last one above $10^{-20} f_0$ of which rounding leaves a digit;
+    a lane with no such stretch, or one on which rounding could hide 2 %, has nothing to compare. The slope is the mean
+    of the modes' slopes weighted by their shares, so 1 % of the loss in much faster modes can outweigh the rest; see
+    `late_slope_of_decrease`.
     """
     return _late(about, trajectories, 0)
 
@@ -152,21 +180,23 @@ def late_slope_of_decrease(about: About, trajectories: Sequence[Trajectory]) -> 
 
 def _late(about: About, trajectories: Sequence[Trajectory], power: int) -> Claim:
     """The late slopes, a mode weighing its part of the loss times a power of its eigenvalue."""
-    ratios = []
-    for steps, losses, spectrum, step_size in _lanes(trajectories):
-        slowest = int(np.argmin(spectrum[0]))
-        parts = _contraction(spectrum, step_size, steps) * spectrum[1] * spectrum[0] ** power
+    ratios, unsure = [], []
+    for one in _lanes(trajectories):
+        slowest = int(np.argmin(one.spectrum[0]))
+        parts = _contraction(one.spectrum, one.step_size, one.steps) * one.spectrum[1] * one.spectrum[0] ** power
         share = parts[:, slowest] / np.maximum(parts.sum(axis=1), 1e-300)
-        late = np.flatnonzero((share >= 0.99) & (losses > ZERO_LOSS * losses[0]))
-        slope = 2 * np.log1p(-step_size * spectrum[0, slowest])
+        legible = (one.losses > ZERO_LOSS * one.losses[0]) & (one.rounding < LEGIBLE)
+        late = np.flatnonzero((share >= 0.99) & legible)
+        slope = 2 * np.log1p(-one.step_size * one.spectrum[0, slowest])
         if late.size < 2 or slope == 0:
             continue
-        first, last = late[0], late[-1]
-        fall = slope * (steps[last] - steps[first])
-        unsure = _rounding(losses)[[first, last]].sum() / abs(fall)
-        if unsure < 0.02:
-            ratios.append(np.log(losses[last] / losses[first]) / fall)
-    return close(about, np.asarray(ratios), 1.0, tolerance=0.02)
+        ends = late[[0, -1]]
+        fall = slope * np.diff(one.steps[ends])[0]
+        hidden = one.rounding[ends].sum() / abs(fall)
+        if hidden < 0.02:
+            ratios.append(np.diff(np.log(one.losses[ends]))[0] / fall)
+            unsure.append(hidden)
+    return close(about, np.asarray(ratios), 1.0, tolerance=0.02, uncertainty=np.asarray(unsure))
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

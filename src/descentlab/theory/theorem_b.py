@@ -4,12 +4,12 @@ With $\sigma_0$ the smallest singular value of J at the start, $\beta(\rho)$ a L
 radius $\rho$, $\rho$ the root of $\beta(\rho)\rho = \sigma_0/2$ and $L_J = \sigma_{\max}(J_0) + \sigma_0/2$: if
 $8\beta\|r_0\| \le \sigma_0^2$ and the step is at most $1/(L_J^2 + \beta\|r_0\|)$, all iterates stay within
 $4\|r_0\|/\sigma_0$ of the start and $f_t \le (1 - \eta\sigma_0^2/4)^t f_0$. Proof: `docs/theory/theorem_b.md`.
+Constants are found in double precision, and $\sigma_0$ is a lower bound: the computed value less its error.
 """
 
 import functools
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -18,19 +18,53 @@ from descentlab._types import Array, Float, PyTree
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
-from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.probes.precision import in_float64
+from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular_error
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import geometry, jacobian_lipschitz, largest_radius
 
-__all__ = ["LipschitzSearch", "TheoremB", "jacobian_singular_values"]
+__all__ = ["LABELS", "LipschitzSearch", "TheoremB", "extreme_singular", "theorem_b"]
+
+LABELS = ("sigma_min", "sigma_max", "residual", "radius", "beta", "ratio", "step", "reach")
 
 
-def jacobian_singular_values(objective: Objective, params: PyTree) -> Float[Array, " row"]:
-    """The singular values of J, largest first, as many as it has rows (zeros where it has fewer columns)."""
-    jacobian = objective.jacobian(params)
-    missing = max(0, jacobian.shape[0] - jacobian.shape[1])
-    triangle = jnp.linalg.qr(jnp.pad(jacobian, ((0, 0), (0, missing))).T, mode="r")
-    return jnp.linalg.svd(triangle, compute_uv=False)
+def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Array, Array]:
+    r"""A lower bound of $\sigma_0$ (see `certain_smallest`) and an upper one of $\sigma_{\max}$.
+
+    Args:
+        singular: the singular values of J, of `jacobian_modes`.
+        params: the trained blocks.
+    """
+    shape = (singular.shape[0], sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return certain_smallest(singular, shape), singular[0] * (1 + singular_error(shape, singular.dtype))
+
+
+def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> Float[Array, " constant"]:
+    """The constants named in `LABELS`, in the precision of what is given.
+
+    Args:
+        objective: a layer of multi-head attention.
+        params: its trained blocks at the start.
+        singular: the singular values of J there, of `jacobian_modes`.
+    """
+    smallest, largest = extreme_singular(singular, params)
+    residual = jnp.sqrt(2 * objective.loss(params))
+    where = geometry(objective, params)
+    attention = objective.model(params).attention
+    unknown = jnp.full_like(smallest, jnp.nan)
+
+    def slope(radius: Array) -> Array:
+        bound = jacobian_lipschitz(attention, where, radius)
+        return unknown if bound is None else bound
+
+    known = jacobian_lipschitz(attention, where, smallest) is not None
+    radius = largest_radius(slope, smallest / 2) if known else unknown
+    beta, reach = slope(radius), 4 * residual / smallest
+    ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
+    # The two sides of the equivalence agree, except where the radius was cut off at the end of its range.
+    ratio = jnp.where(reach > radius, jnp.maximum(ratio, reach / radius), ratio)
+    step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
+    return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, reach])
 
 
 class TheoremB(AbstractProbe):
@@ -50,29 +84,16 @@ class TheoremB(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The constants, in the order of the labels."""
-        singular = jacobian_singular_values(point.objective, point.params)
-        largest = singular[0]
-        smallest = jnp.where(singular[-1] > RANK_TOLERANCE * largest, singular[-1], 0.0)
-        residual = jnp.sqrt(2 * point.loss)
-        where = geometry(point.objective, point.params)
-        attention = point.objective.model(point.params).attention
-        unknown = jnp.full_like(smallest, jnp.nan)
-
-        def slope(radius: Array) -> Array:
-            bound = jacobian_lipschitz(attention, where, radius)
-            return unknown if bound is None else bound
-
-        known = jacobian_lipschitz(attention, where, smallest) is not None
-        radius = largest_radius(slope, smallest / 2) if known else unknown
-        beta = slope(radius)
-        ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
-        step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
-        return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, 4 * residual / smallest])
+        return in_float64(_constants, point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the constants."""
         del params
-        return ("sigma_min", "sigma_max", "residual", "radius", "beta", "ratio", "step", "reach")
+        return LABELS
+
+
+def _constants(objective: Objective, params: PyTree) -> Array:
+    return theorem_b(objective, params, jacobian_modes(objective, params)[0])
 
 
 class LipschitzSearch(AbstractProbe):
@@ -94,26 +115,31 @@ class LipschitzSearch(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The largest quotient found, and the claimed bound."""
-        constants = TheoremB()(point)
+        # Drawn out here: in a program of single precision JAX has no random numbers of double precision.
+        keys = jax.random.split(jax.random.key(0), 3)
+        size = sum(leaf.size for leaf in jax.tree.leaves(point.params))
+        moves = jax.random.normal(keys[0], (self.points, 4, size))
+        left = jax.random.normal(keys[1], (self.points, point.objective.targets.size))
+        shares = jax.random.uniform(keys[2], (self.points,))
+        return in_float64(self._search, point, moves, left, shares)
+
+    def _search(self, objective: Objective, params: PyTree, *drawn: Array) -> Array:
+        constants = _constants(objective, params)
         beta, radius = constants[4], constants[3]
-        flat, unravel = ravel_pytree(point.params)
-        residual = point.objective.residual
+        flat, unravel = ravel_pytree(params)
+        moves, left, shares = drawn
+        units = _unit(moves)
+        places = flat + radius * shares[:, None] * units[:, 0]
 
         def function(vector: Array) -> Array:
-            return residual(unravel(vector))
+            return objective.residual(unravel(vector))
 
-        keys = jax.random.split(jax.random.key(0), self.points)
-        slopes = jax.vmap(functools.partial(self._steepest, function, flat, radius))(keys)
-        far = jax.vmap(functools.partial(_quotient, point.objective, point.params, radius))(keys)
+        slopes = jax.vmap(functools.partial(self._steepest, function))(places, _unit(left), units[:, 1])
+        far = jax.vmap(functools.partial(_quotient, objective, params))(radius * units[:, 2], radius * units[:, 3])
         return jnp.stack([jnp.maximum(slopes.max(), far.max()), beta])
 
-    def _steepest(self, function: Callable, centre: Array, radius: Array, key: Array) -> Array:
-        """The largest second derivative found at one random point of the ball."""
-        keys = jax.random.split(key, 4)
-        at = centre + radius * jax.random.uniform(keys[3]) * _unit(jax.random.normal(keys[0], centre.shape))
-        rows = eqx.filter_eval_shape(function, centre).shape
-        left = _unit(jax.random.normal(keys[1], rows))
-        second = _unit(jax.random.normal(keys[2], centre.shape))
+    def _steepest(self, function: Callable, at: Array, left: Array, second: Array) -> Array:
+        """The largest second derivative found at a point, from a first guess of two of its three directions."""
 
         def pairing(vector: Array, left: Array, direction: Array) -> Array:
             return left @ jax.jvp(function, (vector,), (direction,))[1]
@@ -125,7 +151,7 @@ class LipschitzSearch(AbstractProbe):
             change = jax.jvp(lambda vector: jax.jvp(function, (vector,), (second,))[1], (at,), (first,))[1]
             return _unit(change), first, jnp.linalg.norm(change)
 
-        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros_like(radius)))[2]
+        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros((), at.dtype)))[2]
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the entries."""
@@ -133,14 +159,14 @@ class LipschitzSearch(AbstractProbe):
         return ("found", "bound")
 
 
-def _unit(vector: Array) -> Array:
-    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
+def _unit(vectors: Array) -> Array:
+    lengths = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / jnp.maximum(lengths, jnp.finfo(vectors.dtype).tiny)
 
 
-def _quotient(objective: Objective, params: PyTree, radius: Array, key: Array) -> Array:
-    """||J(a) - J(b)|| / ||a - b|| for two random points on the sphere of the ball."""
+def _quotient(objective: Objective, params: PyTree, one: Array, other: Array) -> Array:
+    """||J(a) - J(b)|| / ||a - b|| for two points, given as moves from the centre."""
     flat, unravel = ravel_pytree(params)
-    moves = [radius * _unit(jax.random.normal(k, flat.shape)) for k in jax.random.split(key)]
-    jacobians = [objective.jacobian(unravel(flat + move)) for move in moves]
+    jacobians = [objective.jacobian(unravel(flat + move)) for move in (one, other)]
     gram = (jacobians[0] - jacobians[1]) @ (jacobians[0] - jacobians[1]).T
-    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(moves[0] - moves[1])
+    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(one - other)

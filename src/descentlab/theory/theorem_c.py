@@ -5,21 +5,27 @@ r the root of $C_1(r)\,r = \lambda_B/2$, $\mu = \omega^2\lambda_B^2/4$, $b = \|B
 norm of a value matrix that training can reach: if $2\sqrt H\,C_1 w v \|r_0\| \le \mu r$ and the step is at most
 $1/L_f$, then
 $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t. Proof: `docs/theory/theorem_c.md`.
+Constants are found in double precision; $\lambda_B$ and $\omega$ are lower bounds, computed values less their errors.
 """
 
+import jax
 import jax.numpy as jnp
 
-from descentlab._types import Array, PyTree
+from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention
+from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe, feature_matrix
-from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.probes.precision import in_float64
+from descentlab.probes.spectra import certain_smallest, singular_error
 from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.lipschitz import Geometry, assembled, geometry, kernel_bounds, largest_radius
+from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 
-__all__ = ["TRAINED", "TheoremC"]
+__all__ = ["LABELS", "TRAINED", "TheoremC", "theorem_c"]
 
 TRAINED = ("query", "key", "value")
+
+LABELS = ("lambda_b", "omega", "mu", "residual", "reach", "radius", "ratio", "step")
 
 
 class TheoremC(AbstractProbe):
@@ -40,45 +46,67 @@ class TheoremC(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The constants, in the order of the labels."""
-        model = point.objective.model(point.params)
-        where = geometry(point.objective, point.params)
-        singular = jnp.linalg.svd(feature_matrix(point.objective, point.params), compute_uv=False)
-        rows = point.objective.inputs.shape[0] * (point.objective.targets.size // point.objective.targets.shape[0])
-        rows //= model.output.shape[-1]
-        full_rank = (singular.shape[0] >= rows) & (singular[-1] > RANK_TOLERANCE * singular[0])
-        features = jnp.where(full_rank, singular[-1], 0.0)
-        outputs = jnp.linalg.svd(model.output, compute_uv=False)
-        full = model.output.shape[-2] >= model.output.shape[-1]
-        omega = jnp.where(full, outputs[:, -1].min(), 0.0)
-        mu = omega**2 * features**2 / 4
-        residual = jnp.sqrt(2 * point.loss)
-        norm = singular[0] + features / 2
-        reach = 2 * where.norms["output"] * norm * residual / mu
-        bounds = self._bounds(model.attention, where, features / 2)
-        if bounds is None or set(where.trained) != set(TRAINED):
-            unknown = jnp.full_like(mu, jnp.nan)
-            return jnp.stack([features, omega, mu, residual, reach, unknown, unknown, unknown])
-        radius, first, second = bounds
-        value, output = where.norms["value"] + reach, where.norms["output"]
-        heads = model.query.shape[0]
-        movement = 2 * jnp.sqrt(1.0 * heads) * first * output * value * residual
-        ratio = jnp.where(mu > 0, movement / (mu * radius), jnp.inf)
-        change = assembled(second, (value, output, where.features + first * radius), where.trained)
-        smoothness = (output * norm) ** 2 + heads * (first * output * value) ** 2 + change * residual
-        return jnp.stack([features, omega, mu, residual, reach, radius, ratio, 1 / smoothness])
-
-    def _bounds(self, attention: AbstractAttention, where: Geometry, half: Array) -> tuple | None:
-        """The radius r of the query-key ball, and the kernel's constants on it."""
-
-        def slope(radius: Array) -> Array:
-            bounds = kernel_bounds(attention, where, radius)
-            return jnp.full_like(radius, jnp.nan) if bounds is None else bounds.first
-
-        radius = largest_radius(slope, half)
-        bounds = kernel_bounds(attention, where, radius)
-        return None if bounds is None else (radius, bounds.first, bounds)
+        return in_float64(theorem_c, point)
 
     def labels(self, params: PyTree) -> tuple[str, ...]:
         """Names of the constants."""
         del params
-        return ("lambda_b", "omega", "mu", "residual", "reach", "radius", "ratio", "step")
+        return LABELS
+
+
+def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]:
+    """The constants named in `LABELS`, in the precision of what is given.
+
+    Args:
+        objective: a layer of multi-head attention.
+        params: its trained blocks at the start.
+    """
+    model = objective.model(params)
+    where = geometry(objective, params)
+    features, largest = _features(objective, params)
+    omega = _least_output(model.output)
+    mu = omega**2 * features**2 / 4
+    residual = jnp.sqrt(2 * objective.loss(params))
+    norm = largest + features / 2
+    reach = 2 * where.norms["output"] * norm * residual / mu
+    bounds = _bounds(model.attention, where, features / 2)
+    if bounds is None or set(where.trained) != set(TRAINED):
+        unknown = jnp.full_like(mu, jnp.nan)
+        return jnp.stack([features, omega, mu, residual, reach, unknown, unknown, unknown])
+    radius, first, second = bounds
+    value, output = where.norms["value"] + reach, where.norms["output"]
+    heads = model.query.shape[0]
+    movement = 2 * jnp.sqrt(1.0 * heads) * first * output * value * residual
+    ratio = jnp.where(mu > 0, movement / (mu * radius), jnp.inf)
+    change = assembled(second, (value, output, where.features + first * radius), where.trained)
+    smoothness = (output * norm) ** 2 + heads * (first * output * value) ** 2 + change * residual
+    return jnp.stack([features, omega, mu, residual, reach, radius, ratio, 1 / smoothness])
+
+
+def _features(objective: Objective, params: PyTree) -> tuple[Array, Array]:
+    """A lower bound of the last singular value of B, 0 without full row rank, and an upper bound of the first."""
+    features = feature_matrix(objective, params)
+    singular = jnp.linalg.svd(features, compute_uv=False)
+    smallest = certain_smallest(singular, features.shape)
+    largest = singular[0] * (1 + singular_error(features.shape, features.dtype))
+    return jnp.where(features.shape[1] >= features.shape[0], smallest, 0.0), largest
+
+
+def _least_output(output: Float[Array, "heads head out"]) -> Array:
+    """The smallest singular value of the heads' output matrices; 0 where they have fewer rows than columns."""
+    if output.shape[-2] < output.shape[-1]:
+        return jnp.zeros((), output.dtype)
+    singular = jnp.linalg.svd(output, compute_uv=False)
+    return jax.vmap(certain_smallest, in_axes=(0, None))(singular, output.shape[1:]).min()
+
+
+def _bounds(attention: AbstractAttention, where: Geometry, half: Array) -> tuple[Array, Array, KernelBounds] | None:
+    """The radius r of the query-key ball, and the kernel's constants on it."""
+
+    def slope(radius: Array) -> Array:
+        bounds = kernel_bounds(attention, where, radius)
+        return jnp.full_like(radius, jnp.nan) if bounds is None else bounds.first
+
+    radius = largest_radius(slope, half)
+    bounds = kernel_bounds(attention, where, radius)
+    return None if bounds is None else (radius, bounds.first, bounds)

@@ -17,6 +17,7 @@ from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
 from descentlab.cost.transformer import Transformer, encoder
+from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment, stored
 from descentlab.models import Transformer as Model
 from descentlab.objective import CrossEntropy, Examples, Splits
@@ -24,7 +25,7 @@ from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most
+from descentlab.theory.claim import About, Claim, above, at_least, at_most, of_seeds
 
 SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}
 SPARSITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -162,9 +163,9 @@ def _latency(one: Trained, gone: Sequence[tuple[str, int]]) -> float:
 
 
 def _lost(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """Accuracy lost, and twice its standard error from the examples on which the two differ."""
+    """Accuracy lost, and twice its standard error from the examples on which the two differ; at least one example."""
     changed = before.astype(float) - after
-    return float(changed.mean()), 2 * float(changed.std() / np.sqrt(changed.size))
+    return float(changed.mean()), max(2 * float(changed.std() / np.sqrt(changed.size)), 1 / changed.size)
 
 
 def _kernel(run: Run) -> str:
@@ -184,10 +185,12 @@ def _quantised(kernel: str, lanes: Sequence[Measured]) -> list[Claim]:
     learned = About(f"learned-{kernel}", "The classifier is right on at least 95 % of the test", OURS, kernel)
     weights = About(f"int8-{kernel}", "8-bit weights cost at most one point of accuracy", OURS, kernel)
     whole = About(f"integer-{kernel}", "Arithmetic in integers only costs at most one point of accuracy", OURS, kernel)
-    found = [at_least(learned, np.array([one.plain.mean() for one in lanes]), 0.95)]
+    shares = [share_interval(int(one.plain.sum()), one.plain.size) for one in lanes]
+    right, spread = np.array([(one.value, one.towards(0.95)) for one in shares]).T
+    found = [of_seeds(at_least(learned, right, 0.95, uncertainty=spread), len(lanes))]
     for about, name in ((weights, "rounded"), (whole, "integer")):
         lost = np.array([_lost(one.plain, getattr(one, name)) for one in lanes])
-        found.append(at_most(about, lost[:, 0], POINT, uncertainty=lost[:, 1]))
+        found.append(of_seeds(at_most(about, lost[:, 0], POINT, uncertainty=lost[:, 1]), len(lanes)))
     return found
 
 
@@ -209,13 +212,20 @@ def _pruned(kernel: str, lanes: Sequence[Measured]) -> list[Claim]:
     )
     second = About(
         f"criteria-{kernel}",
-        "At 70 % sparsity the second-order criterion keeps at least the accuracy of magnitude",
+        "At 70 % sparsity the second-order criterion keeps at least the accuracy of magnitude, in the mean over seeds",
         OURS,
         kernel,
         "; ".join(f"{name} {_percents(kept[:, i])}" for i, name in enumerate(CRITERIA)) + ".",
     )
-    error = np.array([_lost(one.pruned["magnitude"][at], one.pruned["second order"][at])[1] for one in lanes])
-    return [at_least(structure, single, grouped), at_least(second, kept[:, 2], kept[:, 0], uncertainty=error)]
+    # Seeds paired: which criterion wins turns from one trained classifier to the next.
+    gain = mean_interval(kept[:, 2] - kept[:, 0], 1 / lanes[0].plain.size)
+    # The true share of single weights lies between the one that was tried and the next.
+    tried = np.append(SPARSITIES, 1.0)
+    gap = np.where(single > grouped, 0.0, tried[np.searchsorted(tried, single) + 1] - single)
+    return [
+        of_seeds(above(structure, single, grouped, uncertainty=gap), len(lanes)),
+        at_least(second, gain.value, 0.0, uncertainty=gain.error),
+    ]
 
 
 def _free(before: np.ndarray, after: np.ndarray, shares: Sequence[float] | np.ndarray) -> float:

@@ -19,8 +19,10 @@ from descentlab.studies.ormaniec2024_hessian.heads import (
     PAIRS,
     WIDTH,
     Parts,
+    automatic,
     block,
     drawn,
+    from_scores,
     matrices,
     second_moment,
 )
@@ -40,8 +42,9 @@ class Constructed:
     """What was measured; the first axis is the random head.
 
     Attributes:
-        merged: by kernel, the parts of the block of one matrix in the place of query and key.
-        below: part of the scores over query and key, Gaussian kernel, no output above its target.
+        merged: by kernel, of the block of one matrix in the place of query and key, all by automatic differentiation:
+            *whole*, and *scores*, what second derivatives of the scores add.
+        below: what they add over query and key, Gaussian kernel, no output above its target.
         one_hot: softmax; the largest entry of $M_2$ and of all blocks of query and key, over that of the value block.
         uniform: softmax; relative distance of $M_2$ from the covariance of the tokens.
         raw: Gaussian kernel, all weights one; relative distance of $M_2$ from the products of the tokens.
@@ -82,12 +85,13 @@ def constructed(count: int, layers: tuple[int, ...], depths: tuple[int, ...]) ->
 
 
 def _merged(kernel: str, count: int) -> Parts:
-    """The block of one matrix, by part."""
+    """The block of one matrix."""
     rows, found = slice(WIDTH**2), []
     for seed in range(count):
         head, targets = drawn(seed)
         one = merged(head.inputs, head.query @ head.key.T, head.value)
-        found.append({part: m[rows, rows] for part, m in matrices(KERNELS[kernel], one, targets).items()})
+        exact, closed = (of(KERNELS[kernel], one, targets) for of in (automatic, matrices))
+        found.append({"whole": exact["whole"][rows, rows], "scores": from_scores(exact, closed)[rows, rows]})
     return {part: np.stack([one[part] for one in found]) for part in found[0]}
 
 
@@ -100,15 +104,16 @@ def _below(seed: int) -> np.ndarray:
     """Values positive, targets above the outputs."""
     head, targets = drawn(seed)
     head = head._replace(inputs=jnp.abs(head.inputs), value=jnp.abs(head.value))
-    found = matrices(KERNELS["gaussian"], head, _outputs("gaussian", head) + jnp.abs(targets))
-    return found["scores"][: -(WIDTH**2), : -(WIDTH**2)]
+    targets = _outputs("gaussian", head) + jnp.abs(targets)
+    exact, closed = (of(KERNELS["gaussian"], head, targets) for of in (automatic, matrices))
+    return from_scores(exact, closed)[: -(WIDTH**2), : -(WIDTH**2)]
 
 
 def _one_hot(seed: int) -> np.ndarray:
     """Scores so far apart that all weights but one of a row round to zero."""
     head, targets = drawn(seed)
     head = head._replace(query=1e8 * head.query)
-    whole = matrices(KERNELS["softmax"], head, targets)["whole"]
+    whole = automatic(KERNELS["softmax"], head, targets)["whole"]
     size = np.abs(block(whole, PAIRS["VV"])).max()
     lost = np.abs(whole[: -(WIDTH**2)]).max()
     return np.array([np.abs(second_moment(Softmax(), head)).max(), lost]) / size

@@ -15,7 +15,7 @@ import numpy as np
 
 from descentlab._types import Array, Float
 from descentlab.attention import AbstractAttention, Gaussian, Linear, NormalizedGaussian, Softmax
-from descentlab.curvature import Functional, GaussNewton
+from descentlab.curvature import Functional, GaussNewton, Hessian
 from descentlab.objective import Objective
 from descentlab.theory.attention_hessian import BLOCKS, Head, attention_hessian, joined
 from descentlab.theory.attention_moments import moments
@@ -32,6 +32,7 @@ __all__ = [
     "block",
     "drawn",
     "eigenvalues",
+    "from_scores",
     "matrices",
     "measured",
     "quickly",
@@ -111,12 +112,18 @@ def _automatic(attention: AbstractAttention, head: Head, targets: Array) -> dict
     return {
         "outer": GaussNewton(objective, params).dense(),
         "functional": Functional(objective, params).dense(),
+        "whole": Hessian(objective, params).dense(),
     }
 
 
 def automatic(attention: AbstractAttention, head: Head, targets: Array) -> Parts:
-    """The two parts of the Hessian of the package's objective, by automatic differentiation."""
+    """The Hessian of the package's objective and its two parts, each by automatic differentiation on its own."""
     return {part: np.asarray(matrix) for part, matrix in _automatic(attention, head, targets).items()}
+
+
+def from_scores(exact: Parts, closed: Parts) -> np.ndarray:
+    """What the curvature of the scores adds: the functional part by differentiation without its other two sources."""
+    return exact["functional"] - closed["weights"] - closed["value"]
 
 
 def block(matrix: np.ndarray, pair: tuple[str, str]) -> np.ndarray:
@@ -143,7 +150,7 @@ class Measured:
 
     Attributes:
         closed: the parts at scale 1 in closed form, and their sums.
-        automatic: the two parts at scale 1 by automatic differentiation.
+        automatic: the Hessian and its two parts at scale 1 by automatic differentiation.
         norms: of parts and sums, Frobenius, axes then scale and block of `PAIRS`.
         fitted: of the functional part with targets zero, at the small scales.
         negative: shares of negative eigenvalues of H, by the blocks that it is taken over; axis then scale.

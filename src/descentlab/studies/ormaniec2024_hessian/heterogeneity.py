@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
 from descentlab.curvature import Hessian
-from descentlab.estimate import Estimate, mean_interval
+from descentlab.estimate import Estimate, Interval, mean_interval
 from descentlab.experiment import Experiment, start
 from descentlab.plots.bars import distributions
 from descentlab.plots.curves import Axis
@@ -20,7 +21,7 @@ from descentlab.studies.song2024_convergence.kernels import name
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Runs, Section, Size
 from descentlab.sweep import Progress, Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close
+from descentlab.theory.claim import About, Claim, at_least, below, close
 
 WIDTH = 16
 BLOCKS = ("query", "key", "value", "output")
@@ -69,7 +70,7 @@ def derive(runs: Runs, size: Size, progress: Progress | None) -> dict[str, Entri
     found, done, total = {}, 0, sum(len(run.trajectory.seeds) for run in runs["start"])
     for run in runs["start"]:
         hessians = []
-        with jax.enable_x64(run.experiment.precision == "float64"):
+        with arithmetic(run.experiment.precision):
             for seed in run.trajectory.seeds:
                 hessians.append(np.asarray(Hessian(*start(run.experiment, key=jax.random.key(seed))).dense()))
                 done += 1
@@ -86,11 +87,10 @@ def _log_medians(entries: Entries, *blocks: str) -> np.ndarray:
     return np.mean([np.log(np.median(entries.of(block), axis=1)) for block in blocks], axis=0)
 
 
-def _factor(logs: Estimate, towards: float) -> tuple[float, float]:
-    """A factor from its logarithm, and how far its interval reaches to the side of the bound."""
-    middle = float(np.exp(logs.value))
-    edge = np.exp(logs.value + np.sign(np.log(towards) - logs.value) * logs.error)
-    return middle, abs(float(edge) - middle)
+def _factor(logs: Estimate) -> Interval:
+    """A factor from the interval of its logarithm."""
+    value, error = float(logs.value), float(logs.error)
+    return Interval(*np.exp([value - error, value, value + error]).tolist())
 
 
 def claims(found: Mapping[str, Entries]) -> list[Claim]:
@@ -125,32 +125,22 @@ def _apart(kernel: str, entries: Entries) -> Claim:
         kernel,
         said,
     )
-    middle, half = _factor(logs, 10.0)
-    return at_least(about, middle, 10.0, uncertainty=half)
+    factor = _factor(logs)
+    return at_least(about, factor.value, 10.0, uncertainty=factor.towards(10.0))
 
 
 def _picture(entries: Entries) -> list[Claim]:
     """What entries reach in the picture."""
-    largest = [mean_interval(np.log(entries.of(block).max(axis=1))) for block in VALUES]
-    medians = [mean_interval(_log_medians(entries, block)) for block in SCORES]
+    largest = [_factor(mean_interval(np.log(entries.of(block).max(axis=1)))) for block in VALUES]
+    medians = [_factor(mean_interval(_log_medians(entries, block))) for block in SCORES]
     figure = f"{SOURCE}, figure 1"
-    reach, floor = (
-        np.asarray([_factor(one, bound) for one in found]).T for found, bound in ((largest, LARGEST), (medians, 1e-6))
-    )
-    return [
-        at_least(
-            About("largest-value", "Entries of value and output blocks reach 1e-3", figure, "softmax"),
-            reach[0],
-            LARGEST,
-            uncertainty=reach[1],
-        ),
-        at_most(
-            About("median-query", "Half of the entries of query and key blocks are below 1e-6", figure, "softmax"),
-            floor[0],
-            1e-6,
-            uncertainty=floor[1],
-        ),
-    ]
+    reach = About("largest-value", "Entries of value and output blocks reach 1e-3", figure, "softmax")
+    small = About("median-query", "Half of the entries of query and key blocks are below 1e-6", figure, "softmax")
+    found = []
+    for compare, about, factors, bound in ((at_least, reach, largest, LARGEST), (below, small, medians, 1e-6)):
+        spread = np.asarray([one.towards(bound) for one in factors])
+        found.append(compare(about, np.asarray([one.value for one in factors]), bound, uncertainty=spread))
+    return found
 
 
 def _mode(block: str, entries: Entries) -> Claim:
@@ -177,21 +167,21 @@ def _moved(softmax: Entries, linear: Entries) -> list[Claim]:
     query, value = (
         mean_interval(_log_medians(linear, block) - _log_medians(softmax, block)) for block in ("query", "value")
     )
-    middle, half = _factor(query, 10.0)
+    factor = _factor(query)
     source = f"{SOURCE}, figure 4"
     return [
         at_least(
             About(
                 "linear-query", "Linear attention raises the median |entry| of the query block at least tenfold", source
             ),
-            middle,
+            factor.value,
             10.0,
-            uncertainty=half,
+            uncertainty=factor.towards(10.0),
         ),
         close(
             About(
                 "linear-value",
-                "Linear attention changes the median |entry| of the value block by less than a factor 2",
+                "Linear attention changes the median |entry| of the value block by a factor 2 at most",
                 source,
                 None,
                 f"The factor is {np.exp(value.value):.3g}; logarithms are compared.",

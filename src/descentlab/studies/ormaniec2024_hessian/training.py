@@ -21,7 +21,7 @@ from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close, not_applicable
+from descentlab.theory.claim import About, Claim, above, at_most, below, close, not_applicable, of_seeds
 from descentlab.trajectory import Series
 
 __all__ = ["section"]
@@ -102,7 +102,7 @@ def _compared(about: About, later: np.ndarray, sooner: np.ndarray) -> Claim:
     difference = mean_interval(sooner - later)
     if not np.isfinite(difference.error):
         return not_applicable(about, "one seed, or a lane that diverged, leaves no uncertainty to compare with")
-    return at_least(about, difference.value, 0.0, uncertainty=difference.error)
+    return above(about, difference.value, 0.0, uncertainty=difference.error)
 
 
 def falls(kind: str, kernel: str, run: Run) -> Claim:
@@ -115,7 +115,7 @@ def falls(kind: str, kernel: str, run: Run) -> Claim:
         kernel,
         f"From {loss[:, 0].mean():.3f} to {loss[:, -1].mean():.3f} nats; chance is ln 10 = 2.303.",
     )
-    return at_most(about, loss[:, -1], loss[:, 0])
+    return of_seeds(below(about, loss[:, -1], loss[:, 0]), len(loss))
 
 
 def alike(kind: str, kernel: str, run: Run) -> Claim:
@@ -199,7 +199,8 @@ def directional(kernel: str, run: Run) -> Claim:
     )
     known = np.isfinite(along) & (sharp["top.0"] > 0)
     slack = 0.1 * sharp["top.0"] + sharp["error.top.0"]
-    return at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+    claim = at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+    return of_seeds(claim, len(along))
 
 
 def _drawn(runs: Runs, title: str, axis: Axis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:

@@ -12,12 +12,12 @@ from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import kernel_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.schedule import AbstractSchedule, Every, LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, shape, trajectories
+from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, shape, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl
-from descentlab.theory.claim import About, Claim, at_least, at_most
+from descentlab.theory.claim import About, Claim, at_least, at_most, of_seeds
 from descentlab.theory.theorem_c import TRAINED
 
 REACHED = 1e-10
@@ -49,7 +49,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     families: dict[str, list[Request]] = {"heads": [], "one head": []}
     for base in bases:
         every = jointly(base, steps, Every(1))
-        families["heads"] += [Request(with_shape(every, *shape), seeds) for shape in shapes]
+        families["heads"] += [Request(with_shape(every, *one), seeds) for one in shapes]
         if not smoke:
             families["one head"].append(Request(with_shape(jointly(base, steps, LogSpaced(10)), 1, 40), many))
     return families
@@ -86,7 +86,7 @@ def claims(runs: Runs) -> list[Claim]:
             kernel,
             _arrival(heads),
         )
-        found.append(at_most(about, _lowest(heads), REACHED))
+        found.append(of_seeds(at_most(about, _lowest(heads), REACHED), seed_count(heads)))
         about = About(
             f"joint-stepwise-{kernel}",
             "f_t never lags the product of 1 - eta_s lambda_min(K_s)",
@@ -117,7 +117,7 @@ def one_head(kernel: str, runs: Sequence[Run]) -> list[Claim]:
         kernel,
         f"{int(reached.sum())} of {len(reached)} seeds succeed. {_arrival(runs)}",
     )
-    return [at_least(about, float(reached.mean()), 1.0)]
+    return [of_seeds(at_least(about, float(reached.mean()), 1.0), seed_count(runs))]
 
 
 def losses(runs: Runs) -> go.Figure:

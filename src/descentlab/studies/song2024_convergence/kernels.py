@@ -1,5 +1,7 @@
 """What all sections start from: the theory's layer with each kernel at its own initial scale."""
 
+from collections.abc import Sequence
+
 from descentlab._describe import replace_at, value_at
 from descentlab.attention import AbstractAttention, Gaussian, Softmax
 from descentlab.data import FullBatch
@@ -57,6 +59,11 @@ def of_kernel(runs: Runs, kernel: str, *families: str) -> list[Run]:
 def trajectories(runs: list[Run]) -> list[Trajectory]:
     """Their trajectories."""
     return [run.trajectory for run in runs]
+
+
+def seed_count(runs: Sequence[Run]) -> int:
+    """How many seeds there are of every one of some runs."""
+    return min((len(run.trajectory.seeds) for run in runs), default=0)
 
 
 def shape(run: Run) -> tuple[int, int]:

@@ -1,18 +1,20 @@
-"""Training the value block alone: the threshold HD >= Nn, the rate, what width buys, and conditioning."""
+"""Training the value block alone: the threshold HD >= Nn, the rate, and what width buys."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at, value_at
+from descentlab._describe import replace_at
+from descentlab.estimate import bootstrap_interval
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_band, add_line, lines
-from descentlab.plots.style import free_color, kernel_color
+from descentlab.plots.style import free_color
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
 from descentlab.schedule import At, LogSpaced
+from descentlab.studies.song2024_convergence.conditioning import between_kernels, conditioning, scales
 from descentlab.studies.song2024_convergence.kernels import (
     kernels,
     name,
@@ -25,7 +27,8 @@ from descentlab.studies.song2024_convergence.kernels import (
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
-from descentlab.theory.claim import About, Claim, at_least, at_most, close
+from descentlab.theory.claim import About, Claim, at_most, below, close
+from descentlab.theory.soundness import of_double
 
 SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
 """Heads and token width below, at and above HD = Nn = 20."""
@@ -131,7 +134,10 @@ def rate(kernel: str, runs: Sequence[Run]) -> list[Claim]:
         theorem_a.rate(About(f"rate-bound-{kernel}", text, source, kernel), full),
         theorem_a.modal_formula(
             About(
-                f"rate-modes-{kernel}", "The loss is the sum over modes of K to a relative 1e-8", "Theorem A", kernel
+                f"rate-modes-{kernel}",
+                "The loss is the sum over modes of K to a relative 1e-8, or what rounding of its steps can add up to",
+                "Theorem A",
+                kernel,
             ),
             every,
         ),
@@ -184,8 +190,8 @@ def width(kernel: str, runs: Sequence[Run]) -> list[Claim]:
             kernel,
             f"Median steps {np.median(fast):.3g} against {np.median(slow):.3g}.",
         )
-        ratio, spread = _ratio_of_medians(fast, slow, 0.01)
-        found.append(at_most(about, ratio, 0.01, uncertainty=spread))
+        ratio = bootstrap_interval(_ratio_of_medians, fast, slow)
+        found.append(at_most(about, ratio.value, 0.01, uncertainty=ratio.towards(0.01)))
     if wide and one:
         single, fast = _steps(one[0]), _steps(wide[0])
         about = About(
@@ -195,24 +201,13 @@ def width(kernel: str, runs: Sequence[Run]) -> list[Claim]:
             kernel,
             f"Median steps {np.median(single):.3g} with one head against {np.median(fast):.3g} with four.",
         )
-        ratio, spread = _ratio_of_medians(fast, single, 0.01)
-        found.append(at_most(about, ratio, 0.01, uncertainty=spread))
+        ratio = bootstrap_interval(_ratio_of_medians, fast, single)
+        found.append(below(about, ratio.value, 0.01, uncertainty=ratio.towards(0.01)))
     return [*found, confirmed(kernel, runs)]
 
 
-def _ratio_of_medians(top: np.ndarray, bottom: np.ndarray, bound: float) -> tuple[float, float]:
-    """The ratio of two medians, and how far its 95 % bootstrap interval over seeds reaches towards the bound.
-
-    The interval is far from symmetric: half its width would leave ratios far above the bound undecided.
-    """
-    draws = np.random.default_rng(0).integers(0, len(top), (2, 2000, len(top)))
-    with np.errstate(invalid="ignore"):
-        ratio = np.median(top) / np.median(bottom)
-        resampled = np.median(top[draws[0]], axis=1) / np.median(bottom[draws[1] % len(bottom)], axis=1)
-        if np.isnan(resampled).all():
-            return np.nan, 0.0
-        low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return float(ratio), float(max(0.0, high - ratio if ratio <= bound else ratio - low))
+def _ratio_of_medians(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    return np.median(top, axis=1) / np.median(bottom, axis=1)
 
 
 def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
@@ -236,91 +231,7 @@ def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
         f"{beyond} lanes are predicted beyond the cap: not reached.",
     )
     crossing = np.asarray([*np.asarray(late) / TOLERANCE, *TOLERANCE / np.asarray(early)])
-    return at_most(about, crossing, 1.0, slack=1e-6)
-
-
-def _scale(run: Run) -> float:
-    return value_at(run.experiment, "model.query.scale")
-
-
-def _scales(runs: Sequence[Run], wanted: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scales, median smallest singular value of B and median lambda_max / lambda_min of K at each."""
-    chosen = sorted(_of_shape(runs, wanted), key=_scale)
-    smallest = [np.median(run.trajectory["features"].at(0)[:, 0]) for run in chosen]
-    conditions = [np.median([theorem_a.condition_number(s) for s in _lanes(run)]) for run in chosen]
-    return (
-        np.asarray([_scale(run) for run in chosen]),
-        np.asarray(smallest),
-        np.asarray(conditions),
-    )
-
-
-@np.errstate(invalid="ignore", divide="ignore")
-def conditioning(kernel: str, runs: Sequence[Run]) -> list[Claim]:
-    """An interior best scale for sigma_min(B) and for L/mu; what heads and width do to the best sigma_min."""
-    source = "Song et al. 2024, initial conditions; measured"
-    found, best = [], {}
-    for one in dict.fromkeys(shape(run) for run in runs):
-        scales, smallest, conditions = _scales(runs, one)
-        best[one] = smallest.max()
-        about = About(
-            f"scale-interior-{kernel}-H{one[0]}-D{one[1]}",
-            f"With H = {one[0]}, D = {one[1]}, sigma_min(B) and L/mu are best at an interior initial scale",
-            source,
-            kernel,
-            f"sigma_min {smallest.max():.2g} at {scales[smallest.argmax()]:g}, "
-            f"L/mu {conditions.min():.2g} at {scales[conditions.argmin()]:g}.",
-        )
-        ends = [max(quality[0], quality[-1]) / quality.max() for quality in (smallest, 1 / conditions)]
-        found.append(at_most(about, np.asarray(ends), 1.0, slack=-1e-9))
-    if {(1, 20), (2, 20), (4, 20)} <= best.keys():
-        about = About(f"scale-heads-{kernel}", "The best sigma_min(B) grows with the number of heads", source, kernel)
-        growth = np.asarray([best[2, 20] / best[1, 20], best[4, 20] / best[2, 20]])
-        found.append(at_least(about, growth, 1.0, slack=-1e-9))
-    if {(1, 20), (1, 80), (2, 10), (2, 20)} <= best.keys():
-        two, one = best[2, 20] / best[2, 10], best[1, 80] / best[1, 20]
-        text = "With two heads the best sigma_min(B) grows when the token width doubles from HD = Nn"
-        found.append(at_least(About(f"scale-width-two-{kernel}", text, source, kernel), two, 1.0, slack=-1e-9))
-        text = "With one head the best sigma_min(B) does not grow when the token width quadruples from HD = Nn"
-        found.append(at_most(About(f"scale-width-one-{kernel}", text, source, kernel), one, 1.0))
-    return found
-
-
-@np.errstate(invalid="ignore", divide="ignore")
-def between_kernels(runs: Runs) -> list[Claim]:
-    """The best scale differs between the kernels, and in this regime the Gaussian kernel is not the faster one."""
-    if not {"softmax", "gaussian"} <= set(kernels(runs)):
-        return []
-    apart, gap, detail = [], [], []
-    softmax, gaussian = (of_kernel(runs, kernel, "scales") for kernel in ("softmax", "gaussian"))
-    for one in dict.fromkeys(shape(run) for run in softmax):
-        (scales, high, first), (_, low, second) = _scales(softmax, one), _scales(gaussian, one)
-        apart += [scales[high.argmax()] / scales[low.argmax()], scales[first.argmin()] / scales[second.argmin()]]
-        gap.append(second.min() / first.min())
-        detail.append(f"H={one[0]}, D={one[1]}: {second.min():.3g} against {first.min():.3g}.")
-    return [
-        at_least(
-            About(
-                "scale-differs",
-                "The best initial scale is larger for softmax than for the Gaussian kernel",
-                "Song et al. 2024, initial conditions; measured",
-            ),
-            np.asarray(apart),
-            1.0,
-            slack=-1e-9,
-        ),
-        at_least(
-            About(
-                "gaussian-not-faster",
-                "Value-only, the Gaussian kernel at its best scale has no smaller L/mu than softmax at its own",
-                "measured",
-                None,
-                " ".join(detail),
-            ),
-            np.asarray(gap),
-            1.0,
-        ),
-    ]
+    return of_double(trajectories(list(runs)), at_most(about, crossing, 1.0, slack=1e-6))
 
 
 def losses(runs: Runs) -> go.Figure:
@@ -345,22 +256,6 @@ def losses(runs: Runs) -> go.Figure:
         relative = np.median(np.stack(formula) / loss.values[:, :1], axis=0)
         keep = relative > 1e-30
         add_line(figure, beyond[keep], relative[keep], f"{label}, formula", color=color, dash="dot")
-    return figure
-
-
-def scales(runs: Runs) -> go.Figure:
-    """Smallest singular value of the features against initial scale.
-
-    Median over seeds with two heads and D = 20 (or the shape at hand). Both kernels have an interior best scale, and
-    the Gaussian one's is smaller: comparing the kernels at one scale favours one of them.
-    """
-    figure = lines("sigma_min", Axis("initial scale of query and key", "log"), Axis("sigma_min(B)", "log"))
-    known = [shape(run) for run in runs["scales"]]
-    wanted = (2, 20) if (2, 20) in known else known[0]
-    for kernel in kernels(runs):
-        values, smallest, _ = _scales(of_kernel(runs, kernel, "scales"), wanted)
-        keep = smallest > 1e-18
-        add_line(figure, values[keep], smallest[keep], kernel, color=kernel_color(kernel), dash="solid")
     return figure
 
 

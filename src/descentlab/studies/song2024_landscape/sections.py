@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.estimate import Estimate, mean_interval
-from descentlab.plots.intervals import Interval, intervals
+from descentlab.estimate import Estimate, Interval, mean_interval
+from descentlab.plots.intervals import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
 from descentlab.studies.song2024_landscape.experiments import MODES, PLANS, missing, name, requests
 from descentlab.study import Run, Runs, Section, Size
@@ -74,23 +74,34 @@ def _finished(run: Run) -> tuple[Any, Any]:
 def compared(seen: Survey, number: str, protocol: str | None) -> Interval:
     """The Gaussian kernel's number over softmax's, or minus it, with its 95 % interval over seeds.
 
-    Seeds are paired, planes of a seed averaged. The errors of the numbers themselves widen the interval.
+    Seeds are paired, planes of a seed averaged. The errors of the numbers themselves widen the interval; counts on
+    which all seeds agree have their least step as its half.
     """
     softmax, gaussian = (seen.by_seed(kernel, number, protocol) for kernel in (SOFTMAX, GAUSSIAN))
     pairs = [(softmax[seed], gaussian[seed]) for seed in sorted(softmax.keys() & gaussian.keys())]
     if not pairs:
-        return np.nan, np.nan, np.nan
+        return Interval(np.nan, np.nan, np.nan)
     (s, s_error), (g, g_error) = (np.asarray(side, dtype=np.float64).T for side in zip(*pairs, strict=True))
     if number not in RATIOS:
-        return _interval(mean_interval(g - s), float(np.mean(s_error + g_error)))
+        return _interval(mean_interval(g - s, _step(seen, number, protocol)), float(np.mean(s_error + g_error)))
     with np.errstate(divide="ignore", invalid="ignore"):
         low, middle, high = _interval(mean_interval(np.log(g / s)), float(np.mean(s_error / s + g_error / g)))
-    return float(np.exp(low)), float(np.exp(middle)), float(np.exp(high))
+    return Interval(float(np.exp(low)), float(np.exp(middle)), float(np.exp(high)))
+
+
+def _step(seen: Survey, number: str, protocol: str | None) -> float:
+    """The least step of a number of a seed: one minimum of one plane, one cell of one grid; 0 where there is none."""
+    if protocol is None:
+        return 0.0
+    views = seen.of(SOFTMAX, protocol)
+    draws = len({view.draw for view in views})
+    cells = max(view.surface.values.size for view in views)
+    return {"minima": 1.0, "negative_share": 1 / cells}.get(number, 0.0) / draws
 
 
 def _interval(mean: Estimate, error: float) -> Interval:
     half = float(mean.error) + error
-    return float(mean.value) - half, float(mean.value), float(mean.value) + half
+    return Interval(float(mean.value) - half, float(mean.value), float(mean.value) + half)
 
 
 def claims(task: str, found: Found) -> list[Claim]:
@@ -113,10 +124,10 @@ def _claim(task: str, mode: str, number: str, seen: Survey) -> Claim:
     )
     if not {SOFTMAX, GAUSSIAN} <= set(seen.legs):
         return not_applicable(about, "two kernels are needed for a comparison")
-    low, middle, high = np.asarray([compared(seen, number, protocol) for protocol in protocols]).T
+    found = [compared(seen, number, protocol) for protocol in protocols]
     bound = 1.0 if number in RATIOS else 0.0
-    # An interval of a ratio is not symmetric: the side towards the bound decides.
-    return at_most(about, middle, bound, uncertainty=np.where(middle <= bound, high - middle, middle - low))
+    spread = np.asarray([one.towards(bound) for one in found])
+    return at_most(about, np.asarray([one.value for one in found]), bound, uncertainty=spread)
 
 
 def _detail(seen: Survey, number: str, protocol: str | None) -> str:

@@ -17,8 +17,9 @@ from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import InRange
 from descentlab.theory import pl
-from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable
+from descentlab.theory.claim import About, Claim, above, at_least, at_most, not_applicable
 from descentlab.theory.query_block import QueryBlock
+from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.soundness import query_block_claims
 
 SHAPES = ((1, 6), (1, 16), (4, 16))
@@ -59,7 +60,7 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
     source = "docs/theory/query_block.md"
     about = About(
         f"query-gram-{kernel}",
-        "K of the query block is the entrywise product of token and g products, to 1e-12 of its largest entry",
+        "K of the query block is the entrywise product of token and g products, to rounding of its largest entry",
         source,
         kernel,
     )
@@ -67,10 +68,12 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
     if np.isnan(mismatch).all():
         return [not_applicable(about, "no formula of g is known for this kernel")]
     smallest, largest, bound = (_column(chosen, name) for name in ("smallest", "largest", "bound"))
+    # What rounding of sums over the weights does to a number, as a share of the largest.
+    rounding = sum_rounding(trajectories(chosen))
     wide = np.concatenate([np.full(run.trajectory["query"].values.shape[:2], _wide(run)).ravel() for run in chosen])
     factor = np.median((smallest / np.where(bound > 0, bound, np.nan))[wide])
     return [
-        at_most(about, mismatch, 1e-12),
+        at_most(about, mismatch, rounding),
         at_least(
             About(
                 f"query-bound-{kernel}",
@@ -81,9 +84,9 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
             ),
             smallest,
             bound,
-            slack=1e-12 * largest,
+            slack=rounding * largest,
         ),
-        at_least(
+        above(
             About(
                 f"query-positive-{kernel}",
                 "With D >= Nn the bound is above zero at every recorded point, by more than rounding of lambda_max",
@@ -91,7 +94,7 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
                 kernel,
             ),
             (bound / largest)[wide],
-            1e-15,
+            rounding,
         ),
         pl.pl_inequality(
             About(f"query-pl-{kernel}", "The gradient obeys PL with lambda_min(K_Q)", "docs/theory/pl.md", kernel),

@@ -13,7 +13,7 @@ from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import PALETTE
 from descentlab.probes import Loss
 from descentlab.schedule import LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel
+from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, trajectories
 from descentlab.studies.song2024_query.setting import (
     REACHED,
     by_hand,
@@ -26,7 +26,8 @@ from descentlab.studies.song2024_query.setting import (
 )
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close
+from descentlab.theory.claim import About, Claim, at_least, at_most, close, of_seeds
+from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.stationary import Kind
 
 SAMPLES, TOKENS, WIDTH = 3, 4, 4
@@ -100,7 +101,7 @@ def _stuck(name: str, what: str, runs: Sequence[Run]) -> Claim:
         "softmax",
         f"Median f_0 {first:.4g}.",
     )
-    return close(about, relative_loss(runs), 1.0, tolerance=1e-12)
+    return close(about, relative_loss(runs), 1.0, tolerance=sum_rounding(trajectories(list(runs))))
 
 
 def _reaches(name: str, what: str, runs: Sequence[Run]) -> Claim:
@@ -110,7 +111,7 @@ def _reaches(name: str, what: str, runs: Sequence[Run]) -> Claim:
         SOURCE,
         "gaussian",
     )
-    return at_most(about, relative_loss(runs), REACHED)
+    return of_seeds(at_most(about, relative_loss(runs), REACHED), seed_count(runs))
 
 
 def _moves(runs: Sequence[Run]) -> Claim:
@@ -121,30 +122,34 @@ def _moves(runs: Sequence[Run]) -> Claim:
         "gaussian",
         f"Largest last f / f_0 {relative_loss(runs).max():.2g}.",
     )
-    return at_most(about, relative_loss(runs), 0.9)
+    return of_seeds(at_most(about, relative_loss(runs), 0.9), seed_count(runs))
 
 
 def _outside(runs: Sequence[Run]) -> list[Claim]:
     floors = np.concatenate([np.full(len(run.trajectory.seeds), hull_floor(run)) for run in runs])
     last = np.concatenate([run.trajectory["loss"].values[:, -1] for run in runs])
+    first = np.concatenate([run.trajectory["loss"].values[:, 0] for run in runs])
     detail = f"Median last loss {np.median(last):.4g}, floor {np.median(floors):.4g}."
     return [
         at_least(
             About("s-c-floor", "S-c: Softmax never falls below the distance to its hull", SOURCE, "softmax", detail),
             last,
             floors,
-            slack=1e-12,
+            slack=sum_rounding(trajectories(list(runs))) * first,
         ),
-        at_least(
-            About(
-                "s-c-drift",
-                "S-c: Every softmax run drifts to infinity, its loss above a positive limit",
-                SOURCE,
-                "softmax",
-                f"End states: {counted(runs)}.",
+        of_seeds(
+            close(
+                About(
+                    "s-c-drift",
+                    "S-c: Every softmax run drifts to infinity, its loss above a positive limit",
+                    SOURCE,
+                    "softmax",
+                    f"End states: {counted(runs)}.",
+                ),
+                (kinds(runs) == Kind.DRIFTING).astype(float),
+                1.0,
             ),
-            (kinds(runs) == Kind.DRIFTING).astype(float),
-            1.0,
+            seed_count(runs),
         ),
     ]
 

@@ -8,17 +8,18 @@ import plotly.graph_objects as go
 
 from descentlab._describe import value_at
 from descentlab.attention import Gaussian, Softmax
+from descentlab.estimate import Interval, share_difference, share_interval
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.style import kernel_color
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, with_scale
+from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, with_scale
 from descentlab.studies.song2024_query.setting import by_hand, changed, counted, ending, kinds
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import SoftmaxHull
-from descentlab.theory.claim import About, Claim, at_least, at_most, close
+from descentlab.theory.claim import About, Claim, above, at_least, at_most, close, of_seeds
 from descentlab.theory.stationary import Kind
 
 SCALES = (0.3, 1.0, 2.0, 4.0)
@@ -74,10 +75,15 @@ def _share(runs: Sequence[Run], *some: Kind) -> float:
     return float(np.isin(kinds(runs), some).mean())
 
 
-def _spread(*shares: float, lanes: int) -> float:
-    """Half-width of the 95 % interval of a sum of shares, each of so many lanes (with two more of each outcome)."""
-    adjusted = [(share * lanes + 2) / (lanes + 4) for share in shares]
-    return float(1.96 * np.sqrt(sum(p * (1 - p) / (lanes + 4) for p in adjusted)))
+def _interval(runs: Sequence[Run], *some: Kind) -> Interval:
+    """The share of lanes of some classes with its 95 % interval."""
+    chosen = np.isin(kinds(runs), some)
+    return share_interval(int(chosen.sum()), chosen.size)
+
+
+def _gap(one: Interval, other: Interval) -> float:
+    """How far two shares may lie apart where they are equal but for chance: the reach of their difference to zero."""
+    return share_difference(one, other).towards(0.0)
 
 
 def _at(runs: Sequence[Run], path: str, value: Any) -> list[Run]:
@@ -115,13 +121,14 @@ def _table(kernel: str, runs: Sequence[Run], suffix: str) -> list[Claim]:
     """
     if kernel not in TABLE or not runs:
         return []
-    shares, expected, spread = [], [], []
+    shares, gaps = [], []
     for scale, count in zip(SCALES, TABLE[kernel], strict=True):
         chosen = _at(runs, "model.query.scale", scale)
         losses = np.concatenate([run.trajectory["loss"].values[:, -1] for run in chosen])
-        shares.append(float((losses < 1e-8).mean()))
-        expected.append(count / 12)
-        spread.append(np.hypot(_spread(shares[-1], lanes=losses.size), _spread(count / 12, lanes=12)))
+        both = share_interval(int((losses < 1e-8).sum()), losses.size), share_interval(count, 12)
+        shares.append([one.value for one in both])
+        gaps.append(_gap(*both))
+    measured, expected = np.transpose(shares)
     about = About(
         f"table-{kernel}{suffix}",
         "The shares of starts that reach f < 1e-8 are those of table 9.2, within the 95 % intervals of both"
@@ -129,19 +136,20 @@ def _table(kernel: str, runs: Sequence[Run], suffix: str) -> list[Claim]:
         "specification, section 9.2",
         kernel,
         "Measured at scales 0.3, 1, 2, 4: "
-        + ", ".join(f"{share:.2f}" for share in shares)
+        + ", ".join(f"{share:.2f}" for share in measured)
         + "; in the table "
         + ", ".join(f"{share:.2f}" for share in expected)
         + ".",
     )
-    return [close(about, np.asarray(shares), np.asarray(expected), tolerance=np.asarray(spread))]
+    return [of_seeds(close(about, measured, expected, tolerance=np.asarray(gaps)), seed_count(runs))]
 
 
 def _large(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     """What becomes of starts at the largest scale."""
     chosen = _at(runs, "model.query.scale", SCALES[-1])
-    lanes = sum(len(run.trajectory.seeds) for run in chosen)
-    reached, slow = _share(chosen, Kind.ZERO), _share(chosen, Kind.NOT_CONVERGED)
+    reached = _interval(chosen, Kind.ZERO)
+    others = kinds(chosen)[kinds(chosen) != Kind.ZERO]
+    slow = share_interval(int((others == Kind.NOT_CONVERGED).sum()), max(1, others.size))
     said = f"End states at scale {SCALES[-1]:g}: {counted(chosen)}."
     return [
         at_most(
@@ -152,11 +160,11 @@ def _large(kernel: str, runs: Sequence[Run]) -> list[Claim]:
                 kernel,
                 said,
             ),
-            reached,
+            reached.value,
             0.1,
-            uncertainty=_spread(reached, lanes=lanes),
+            uncertainty=reached.towards(0.1),
         ),
-        at_least(
+        above(
             About(
                 f"large-slow-{kernel}",
                 "Most of the others are not stuck but still on their way after 3,000 steps",
@@ -164,9 +172,10 @@ def _large(kernel: str, runs: Sequence[Run]) -> list[Claim]:
                 kernel,
                 said,
             ),
-            slow,
+            slow.value,
             0.5,
-            uncertainty=_spread(slow, lanes=lanes),
+            uncertainty=slow.towards(0.5),
+            where=bool(others.size),
         ),
     ]
 
@@ -177,10 +186,9 @@ def _scaling(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     pairs = [(one, other) for i, (a, one) in enumerate(cells) for b, other in cells[i + 1 :] if np.isclose(a, b)]
     if not pairs:
         return []
-    gaps = [_share([one], Kind.ZERO) - _share([other], Kind.ZERO) for one, other in pairs]
-    spread = [
-        _spread(*(_share([run], Kind.ZERO) for run in pair), lanes=len(pair[0].trajectory.seeds)) for pair in pairs
-    ]
+    shares = [[_interval([run], Kind.ZERO) for run in pair] for pair in pairs]
+    gaps = np.asarray([one.value - other.value for one, other in shares])
+    spread = np.asarray([_gap(one, other) for one, other in shares])
     about = About(
         f"scaling-{kernel}",
         "Scale and temperature act through scale^2 / temperature: equal cells reach zero equally often, within 95 %",
@@ -188,7 +196,7 @@ def _scaling(kernel: str, runs: Sequence[Run]) -> list[Claim]:
         kernel,
         "Exact for gradient flow; the runs are line searches with a bounded number of steps.",
     )
-    return [close(about, np.asarray(gaps), 0.0, tolerance=np.asarray(spread))]
+    return [of_seeds(close(about, gaps, 0.0, tolerance=spread), seed_count(runs))]
 
 
 def _widths(kernel: str, widths: Sequence[Run], heads: Sequence[Run]) -> list[Claim]:
@@ -201,13 +209,10 @@ def _widths(kernel: str, widths: Sequence[Run], heads: Sequence[Run]) -> list[Cl
         ("heads", "With eight heads more starts reach zero loss than with one", "model.heads", heads),
     ):
         values = [value_at(run.experiment, path) for run in runs]
-        shares = [_share([run], Kind.ZERO) for run in runs]
         said = "; ".join(f"{value}: {counted([run])}" for value, run in zip(values, runs, strict=True))
-        gain = shares[-1] - shares[0]
-        spread = _spread(shares[-1], shares[0], lanes=len(runs[0].trajectory.seeds))
-        found.append(
-            at_least(About(f"{key}-{kernel}", text, SOURCE, kernel, f"{said}."), gain, 0.0, uncertainty=spread)
-        )
+        gain = share_difference(*(_interval([run], Kind.ZERO) for run in (runs[-1], runs[0])))
+        about = About(f"{key}-{kernel}", text, SOURCE, kernel, f"{said}.")
+        found.append(above(about, gain.value, 0.0, uncertainty=gain.towards(0.0)))
     return found
 
 
@@ -250,26 +255,33 @@ def _between(runs: Runs) -> list[Claim]:
     small = [
         run for run in runs["grid"] if temperature_of(run) == 1.0 and value_at(run.experiment, "model.query.scale") <= 1
     ]
-    for key, text, chosen in (
+    for key, text, compare, chosen in (
         (
             "edge-positive",
             "At scales 0.3 and 1, values positive, the Gaussian kernel reaches zero loss at least as often",
+            at_least,
             [run for run in runs["positive values"] if value_at(run.experiment, "model.query.scale") <= 1],
         ),
         (
             "edge",
             "At scales 0.3 and 1, inside the hull, the Gaussian kernel reaches zero loss at least as often",
+            at_least,
             small,
         ),
-        ("edge-outside", "On targets above the hull the Gaussian kernel reaches zero loss more often", runs["outside"]),
+        (
+            "edge-outside",
+            "On targets above the hull the Gaussian kernel reaches zero loss more often",
+            above,
+            runs["outside"],
+        ),
     ):
         if not chosen:
             continue
         one, other = ([run for run in chosen if name(run.experiment) == kernel] for kernel in ("gaussian", "softmax"))
-        shares = _share(one, Kind.ZERO), _share(other, Kind.ZERO)
-        spread = _spread(*shares, lanes=kinds(one).size)
+        gain = share_difference(_interval(one, Kind.ZERO), _interval(other, Kind.ZERO))
         said = f"Gaussian: {counted(one)}. Softmax: {counted(other)}."
-        found.append(at_least(About(key, text, SOURCE, None, said), shares[0] - shares[1], 0.0, uncertainty=spread))
+        about = About(key, text, SOURCE, None, said)
+        found.append(compare(about, gain.value, 0.0, uncertainty=gain.towards(0.0)))
     return found
 
 

@@ -7,23 +7,33 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import value_at
+from descentlab.datasets import Pathfinder
+from descentlab.datasets.imdb import REVIEWS
 from descentlab.estimate import mean_interval
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.style import kernel_color
 from descentlab.studies.song2024_tasks.experiments import name, requests
 from descentlab.study import Run, Runs, Section
-from descentlab.theory.claim import About, Claim, at_least, not_applicable
+from descentlab.theory.claim import About, Claim, above, at_least, not_applicable, of_seeds
 
 PAPER = "Song et al. 2024, section 6"
 ANCHOR = {"text": {"softmax": 61.95, "gaussian": 60.22}, "pathfinder": {"softmax": 65.26, "gaussian": 70.73}}
 """Test accuracy in per cent after 50,000 steps of AdamW, mean of three runs (Chen et al. 2021, table 1)."""
 
 CHANCE = 0.5
+"""Accuracy of a constant answer: both tasks have as many examples of one class as of the other."""
 
 
 def test_accuracy(run: Run) -> np.ndarray:
     """The accuracy of each seed on the test part, after the last step."""
     return run.trajectory["test"]["accuracy"][:, -1]
+
+
+def resolution(run: Run) -> float:
+    """The least step between two test accuracies: one example."""
+    dataset, asked = value_at(run.experiment, "task.dataset"), value_at(run.experiment, "probes.test").examples
+    whole = dataset.test if isinstance(dataset, Pathfinder) else 2 * REVIEWS
+    return 1 / min(asked or whole, whole)
 
 
 def mean_loss(run: Run) -> np.ndarray:
@@ -66,7 +76,7 @@ def claims(task: str, runs: Runs) -> list[Claim]:
 
 def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether held-out accuracy exceeds chance."""
-    accuracy = mean_interval(test_accuracy(run))
+    accuracy = mean_interval(test_accuracy(run), resolution(run))
     about = About(
         f"{task}-{kind}-learns-{kernel}",
         f"On {task} with {kind}, accuracy on held-out data exceeds chance (lower end of the 95 % interval over seeds)",
@@ -75,7 +85,7 @@ def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
         f"Test accuracy {100 * accuracy.value:.1f} ± {100 * accuracy.error:.1f} %, {_setting(run)}. Chen et al. (2021) "
         f"report {ANCHOR[task].get(kernel, float('nan'))} % after 50,000 steps of AdamW.",
     )
-    return at_least(about, accuracy.value, CHANCE, uncertainty=accuracy.error)
+    return above(about, accuracy.value, CHANCE, uncertainty=accuracy.error)
 
 
 def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
@@ -92,23 +102,24 @@ def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
         f"{int((best <= edge).sum())} of {best.size} seeds are stuck; best development accuracy "
         f"{100 * best.min():.1f} to {100 * best.max():.1f} %, edge {100 * edge:.1f} %.",
     )
-    return at_least(about, float((best > edge).mean()), 1.0)
+    return of_seeds(at_least(about, float((best > edge).mean()), 1.0), best.size)
 
 
 def rows(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether the rows of the kernel sum to much more than those of softmax at the start."""
     attention = run.trajectory["attention"].values
     first, last = attention[:, 0].mean(axis=0), attention[:, -1].mean(axis=0)
-    spread = attention[:, 0, :, 1].std(axis=0, ddof=1) if attention.shape[0] > 1 else np.inf
+    sums = [mean_interval(layer) for layer in attention[:, 0, :, 1].T]
     about = About(
         f"{task}-{kind}-rows-{kernel}",
-        f"On {task}, rows of the {kernel} kernel sum to at least 10 in every layer at the start, those of softmax to 1",
+        f"On {task}, rows of the {kernel} kernel sum to at least 10 in every layer at the start (softmax: to 1)",
         "docs/studies/song2024_tasks.md",
         kernel,
         f"Row sums by layer {_listed(first[:, 1])} at the start, {_listed(last[:, 1])} at the end ({kind}); entropies "
         f"{_listed(first[:, 0])} and {_listed(last[:, 0])} nats.",
     )
-    return at_least(about, first[:, 1], 10.0, uncertainty=2 * spread)
+    values, errors = np.asarray(sums, dtype=np.float64).T
+    return at_least(about, values, 10.0, uncertainty=errors)
 
 
 def _listed(numbers: np.ndarray) -> str:
@@ -125,7 +136,8 @@ def better(task: str, kind: str, best: dict[str, Run]) -> Claim:
         f"Gaussian: {_setting(best['gaussian'])}; softmax: {_setting(best['softmax'])}. Chen et al. (2021) find a "
         f"difference of {(ANCHOR[task]['gaussian'] - ANCHOR[task]['softmax']) / 100:+.4f}.",
     )
-    return _difference(about, test_accuracy(best["gaussian"]), test_accuracy(best["softmax"]))
+    step = max(resolution(run) for run in best.values())
+    return _difference(about, test_accuracy(best["gaussian"]), test_accuracy(best["softmax"]), step)
 
 
 def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
@@ -139,12 +151,12 @@ def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
     return _difference(about, mean_loss(best["softmax"]), mean_loss(best["gaussian"]))
 
 
-def _difference(about: About, one: np.ndarray, other: np.ndarray) -> Claim:
+def _difference(about: About, one: np.ndarray, other: np.ndarray, step: float = 0.0) -> Claim:
     """The claim that `one` exceeds `other`, the seeds paired: the same seed draws the same batches."""
-    difference = mean_interval(one - other)
+    difference = mean_interval(one - other, step)
     if not np.isfinite(difference.error):
         return not_applicable(about, "one seed leaves no uncertainty to compare with")
-    return at_least(about, difference.value, 0.0, uncertainty=difference.error)
+    return above(about, difference.value, 0.0, uncertainty=difference.error)
 
 
 def accuracy(runs: Runs) -> go.Figure:

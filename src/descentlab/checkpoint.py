@@ -1,0 +1,229 @@
+"""What a stopped sweep goes on from: the plan of its batches, and a checkpoint of the batch that it was at.
+
+The size of a batch decides bits, so the plan is written down before the first step. Both files carry their SHA-256 and
+say what they belong to. One that is damaged, or belongs to something else, is set aside and named; what it would have
+saved is computed.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+from safetensors.numpy import load, save
+
+from descentlab import _files as files
+from descentlab.parts import Part, State
+from descentlab.store import Store, StoreError
+from descentlab.train import Carry
+
+__all__ = ["Checkpoint", "Plan", "clean", "unfinished"]
+
+_log = logging.getLogger(__name__)
+
+PLAN = "plan.json"
+
+Batches = Sequence[Sequence[str]]
+"""The names of the lanes of each batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The batches of a sweep that has not ended, in a folder of the store.
+
+    Attributes:
+        store: where it lies.
+        structure: of its lanes; who holds the lock of that name may change the folder.
+        name: hash of all that determines the batches.
+    """
+
+    store: Store
+    structure: str
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Where plan and checkpoints lie."""
+        return self.store.root / ".progress" / f"{self.structure}-{self.name}"
+
+    def found(self) -> Batches | None:
+        """The batches that were written down, if any.
+
+        Raises:
+            StoreError: if the plan may not be read, or is damaged and cannot be set aside.
+        """
+        try:
+            with _shown(self.folder / PLAN):
+                return _read_plan(self.folder)
+        except files.Damage as error:
+            _set_aside(self.store, self.folder / PLAN, error, "the batches are planned again")
+            return None
+
+    def write(self, batches: Batches) -> None:
+        """Write the batches down.
+
+        Raises:
+            StoreError: if that cannot be done.
+        """
+        text = json.dumps({"sha256": files.BLANK, "plan": self.folder.name, "batches": batches})
+        self.store.replace_file(self.folder / PLAN, files.seal(text.encode()))
+
+    def checkpoint(self, number: int, batch: Sequence[str]) -> "Checkpoint":
+        """That of a batch."""
+        return Checkpoint(self.store, self.folder / f"batch-{number}.safetensors", tuple(batch))
+
+    def forget(self) -> None:
+        """Remove the folder, once all lanes are kept.
+
+        Raises:
+            StoreError: if it cannot be removed.
+        """
+        self.store.remove(self.folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state of a batch between two segments.
+
+    Attributes:
+        store: where it lies.
+        path: its file.
+        lanes: the names of the batch's lanes.
+    """
+
+    store: Store
+    path: Path
+    lanes: tuple[str, ...]
+
+    def save(self, step: int, carry: Carry) -> None:
+        """Put it in the place of the last one.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        leaves = jax.tree.leaves(eqx.filter(carry, eqx.is_array))
+        arrays = {f"{i:04d}": np.asarray(leaf, order="C") for i, leaf in enumerate(leaves)}
+        about = {"sha256": files.BLANK, "step": str(step), "lanes": json.dumps(self.lanes)}
+        self.store.replace_file(self.path, files.seal(save(arrays, about)))
+
+    def resume(self, carry: Carry) -> tuple[int, Carry]:
+        """The step and carry to go on from: those of the checkpoint, or 0 and the given carry where there is none.
+
+        Raises:
+            StoreError: if it may not be read, or is damaged and cannot be set aside.
+        """
+        try:
+            with _shown(self.path), files.decoding(self.path.name):
+                return self._read(carry)
+        except files.Damage as error:
+            _set_aside(self.store, self.path, error, "its lanes are computed from their start")
+            return 0, carry
+
+    def _read(self, carry: Carry) -> tuple[int, Carry]:
+        content = files.read(self.path)
+        about = _about(content)
+        if json.loads(about["lanes"]) != list(self.lanes):
+            raise files.Damage("it is of other lanes")
+        arrays = load(content)
+        dynamic, static = eqx.partition(carry, eqx.is_array)
+        leaves = [arrays[name] for name in sorted(arrays)]
+        if [(one.shape, one.dtype) for one in leaves] != [(one.shape, one.dtype) for one in jax.tree.leaves(dynamic)]:
+            raise files.Damage("it is of another program")
+        return int(about["step"]), eqx.combine(jax.tree.unflatten(jax.tree.structure(dynamic), leaves), static)
+
+
+def _about(content: bytes) -> dict[str, str]:
+    """What a checkpoint says of itself.
+
+    Raises:
+        Damage: if it is not what was written.
+    """
+    with files.decoding("its header"):
+        length = int.from_bytes(content[:8], "little")
+        about = json.loads(content[8 : 8 + length])["__metadata__"]
+    if not files.is_sealed(content, about.get("sha256")):
+        raise files.Damage("it has changed since it was written")
+    return about
+
+
+def _read_plan(folder: Path) -> Batches:
+    """The batches in a folder.
+
+    Raises:
+        Damage: if there are none, or not those that were written.
+    """
+    with files.decoding(PLAN):
+        content = files.read(folder / PLAN)
+        plan = json.loads(content)
+        if isinstance(plan, list):
+            raise files.Damage("it is of an earlier version")
+        if not files.is_sealed(content, plan.get("sha256")):
+            raise files.Damage("it has changed since it was written")
+        if plan["plan"] != folder.name:
+            raise files.Damage(f"it is of another sweep, {plan['plan']}")
+        return plan["batches"]
+
+
+def _set_aside(store: Store, path: Path, error: files.Damage, so: str) -> None:
+    """Give a file another name and say so; where there is none, nothing is wrong."""
+    if not path.is_symlink() and not path.exists():
+        return
+    new = store.set_aside(path, State.DAMAGED)
+    _log.warning("damaged, set aside as %s (%s); %s", new, error, so)
+
+
+@contextlib.contextmanager
+def _shown(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to show a file into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read ({error.strerror or error}); make it readable, or remove it to begin its lanes anew"
+        ) from error
+
+
+def clean(store: Store) -> None:
+    """Remove plans all of whose lanes are kept, except where a process works on them or they may not be removed."""
+    try:
+        folders = _folders(store)
+    except OSError:
+        return
+    for path in folders:
+        structure, _, name = path.name.partition("-")
+        with contextlib.suppress(OSError, files.Damage, StoreError), store.lock(structure).acquire(timeout=0):
+            lanes = {lane for batch in _read_plan(path) for lane in batch}
+            wanted = {digest: store.seeds(digest) for digest in {lane.partition("/")[0] for lane in lanes}}
+            if all(int(lane.partition("/")[2]) in wanted[lane.partition("/")[0]] for lane in lanes):
+                Plan(store, structure, name).forget()
+
+
+def unfinished(store: Store) -> list[Part]:
+    """The folders of sweeps that have not ended, their files verified."""
+    found: list[Part] = []
+    try:
+        folders = _folders(store)
+    except OSError as error:
+        return [Part(store.root / ".progress", State.UNREADABLE, f"cannot be read: {error}")]
+    for folder in folders:
+        try:
+            _read_plan(folder)
+            for path in sorted(folder.iterdir()):
+                if path.suffix == ".safetensors":
+                    _about(files.read(path))
+            found.append(Part(folder, State.WHOLE))
+        except files.Damage as error:
+            found.append(Part(folder, State.DAMAGED, str(error)))
+        except OSError as error:
+            found.append(Part(folder, State.UNREADABLE, f"cannot be read: {error}"))
+    return found
+
+
+def _folders(store: Store) -> list[Path]:
+    place = store.root / ".progress"
+    return sorted(place.iterdir()) if place.is_dir() else []

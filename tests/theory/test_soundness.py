@@ -1,0 +1,60 @@
+"""Promises of theorems are held against runs in double precision only, and errors of eigenvalues count."""
+
+import numpy as np
+import pytest
+
+from descentlab.status import Status
+from descentlab.theory.soundness import certified, theorem_b_claims
+from descentlab.theory.theorem_b import LABELS
+from descentlab.trajectory import Series, Trajectory
+
+LANES, STEPS = 40, np.arange(4)
+GRAM = ("smallest", "largest", "smallest_error", "largest_error", "dense")
+
+
+def trajectory(dtype, smallest=1.0, error=1e-12, ratio=0.5):
+    """Lanes that fall to a third a step, at K = 1 with steps of a half, certified by Theorem B."""
+
+    def series(values, labels=(), steps=STEPS):
+        return Series(steps, np.asarray(values, dtype), labels)
+
+    def every(*values):
+        return np.broadcast_to(np.asarray(values), (LANES, len(STEPS), len(values)))
+
+    constants = dict.fromkeys(LABELS, 1.0) | {"ratio": ratio, "step": 0.5, "reach": 10.0}
+    losses = np.broadcast_to(3.0**-STEPS, (LANES, len(STEPS)))
+    found = {
+        "loss": series(losses),
+        "step_size": series(np.full_like(losses, 0.5)),
+        "gram": series(every(smallest, 1.0, error, error, 1.0), GRAM),
+        "distance": series(every(1.0)),
+        "b": series(np.broadcast_to(list(constants.values()), (LANES, 1, len(constants))), tuple(constants), STEPS[:1]),
+        "search": series(np.broadcast_to([0.5, 1.0], (LANES, 1, 2)), ("found", "bound"), STEPS[:1]),
+    }
+    final = {"value": np.zeros((LANES, 2), dtype)}
+    return Trajectory(tuple(range(LANES)), found, final, (Status.FINISHED,) * LANES, (-1,) * LANES)
+
+
+def verdicts(claims):
+    return {claim.id.split("-")[1]: claim.verdict for claim in claims}
+
+
+def test_in_double_precision_they_hold():
+    run = trajectory(np.float64)
+    assert certified(run, "b").all()
+    assert set(verdicts(theorem_b_claims("k", [run])).values()) == {"holds"}
+
+
+def test_in_single_precision_they_are_not_applicable():
+    run = trajectory(np.float32)
+    assert not certified(run, "b").any()
+    for claim in theorem_b_claims("k", [run]):
+        assert claim.verdict == "not applicable"
+        assert "float32" in claim.detail
+        assert not claim.checked
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(1e-12, "fails"), (0.3, "undecided")])
+def test_a_smallest_eigenvalue_counts_with_its_error(error, verdict):
+    """sigma_min must stay above a half, so the eigenvalue above a quarter."""
+    assert verdicts(theorem_b_claims("k", [trajectory(np.float64, 0.2, error)]))["rank"] == verdict
