@@ -84,8 +84,8 @@ def _kept(definition: Any, where: str) -> Model:
 
     with decoding(where, "an experiment that this version can read", "name its config.json"):
         experiment = restore(definition, _shapes(definition))
-    if not hasattr(experiment, "cost_model"):
-        raise Refused(f"{where} describes a {type(experiment).__name__}, not an experiment")
+        if not hasattr(experiment, "cost_model"):
+            raise TypeError(f"it describes a {type(experiment).__name__}")
     return experiment.cost_model()
 
 

@@ -14,7 +14,7 @@ from descentlab._check import nearest
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 
-__all__ = ["Family", "families", "read"]
+__all__ = ["Family", "families", "listed", "read"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,8 @@ def read(fields: Fields, *, read_as: str | None = None) -> Model:
     if chosen not in known:
         raise Refused(_unknown(fields, kind))
     family = known[chosen]
-    model = family.read(Fields({**fields.data, "model_type": chosen}, fields.where) if chosen != kind else fields)
+    fields.data = {**fields.data, "model_type": chosen}
+    model = family.read(fields)
     if read_as is None or read_as == kind:
         return model
     left = f"whatever tells {kind or 'a model without a model_type'} from {read_as}, as which it is read"
@@ -85,11 +86,15 @@ def _unknown(fields: Fields, kind: str) -> str:
     what = f"is of model type {kind!r}, which is not known" if kind else "gives no model_type"
     seen = [words for words, at in _SIGNS.items() if any(fields.has(name) for name in at)]
     looks = f" It has {' and '.join(seen)}." if seen else ""
-    listed = ", ".join(dict.fromkeys(family.name for family in families().values()))
     return (
-        f"{fields.where} {what}.{looks} Families that are read: {listed}. If it computes what a model of a known type "
+        f"{fields.where} {what}.{looks} {listed()}. If it computes what a model of a known type "
         "does, give --read-as with that type"
     )
+
+
+def listed() -> str:
+    """The families that are read, in a sentence."""
+    return f"Families that are read: {', '.join(dict.fromkeys(family.name for family in families().values()))}"
 
 
 _SIGNS = {

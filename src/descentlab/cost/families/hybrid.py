@@ -1,6 +1,6 @@
 """State-space, recurrent and hybrid models: refused with their reason, since their scans are not counted."""
 
-from descentlab.cost.families import Family
+from descentlab.cost.families import Family, listed
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 
@@ -38,7 +38,7 @@ def read(fields: Fields) -> Model:
         where = f" (attention in {count} of {layers} layers)"
     raise Refused(
         f"{fields.where} is a {kind} model: {_REASONS[kind]}{where}. Their scan is not counted here, and counting the "
-        "model as a Transformer would be wrong"
+        f"model as a Transformer would be wrong. {listed()}"
     )
 
 
