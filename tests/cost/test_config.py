@@ -8,9 +8,9 @@ import pytest
 from descentlab import models
 from descentlab._describe import describe
 from descentlab.attention import Gaussian, NormalizedGaussian
+from descentlab.cost.attention import KERNELS, kernel
 from descentlab.cost.config import from_config, read
 from descentlab.cost.presets import TRANSFORMERS
-from descentlab.cost.attention import KERNELS, kernel
 from descentlab.cost.transformer import Transformer
 from descentlab.datasets import DataError, Pathfinder
 from descentlab.experiment import Experiment

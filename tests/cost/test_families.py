@@ -174,7 +174,7 @@ def test_a_tower_inside_is_counted_where_there_are_images():
 
 def test_another_tower_inside_is_named():
     config = GIVEN["gemma-3-4b"]["config"]
-    model = from_config(config | {"vision_config": {"model_type": "convnext", "hidden_size": 8}})
+    model = from_config(config | {"vision_config": {"model_type": "convnext", "intermediate_size": 8}})
     assert "the vision tower, of type convnext, and its projector" in model.uncounted
 
 

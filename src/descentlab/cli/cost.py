@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab._check import printable
+from descentlab.cli.amounts import amount, anchors
 from descentlab.cli.arguments import parsed
 from descentlab.cli.output import check_target, console, write_file, write_json
 from descentlab.cost import config, presets
@@ -101,38 +102,29 @@ def _shown(found: Cost) -> Group:
     computing = found.precision.computing
     ridge = found.machine.ridge(computing)
     machine = (
-        f"{found.machine.name} ({found.machine.source}): {_amount(found.machine.peak(computing))}op/s in "
-        f"{computing}, {_amount(found.machine.bandwidth)}B/s; compute-bound from {ridge:.3g} operations a byte on"
+        f"{found.machine.name} ({found.machine.source}): {amount(found.machine.peak(computing))}op/s in "
+        f"{computing}, {amount(found.machine.bandwidth)}B/s; compute-bound from {ridge:.3g} operations a byte on"
     )
     lines = [Text(found.title, style="bold"), Text(machine, style="dim")]
     if not found.precision.uniform:
         lines.append(Text(f"precision: {found.precision.words}"))
     if found.anchors is not None:
-        lines.append(Text(_anchors(found)))
+        lines.append(Text(anchors(found.anchors)))
     lines += [Text(f"not counted: {words}", style="yellow") for words in found.uncounted]
     shown = [part for at in found.at for part in (_table(found, at), *_notes(at))]
     return Group(*lines, *shown)
 
 
-def _anchors(found: Cost) -> str:
-    """Parameters and bytes in words."""
-    one = found.anchors
-    assert one is not None
-    active = f", {_count(one.active)} active" if one.active != one.parameters else ""
-    cache = f", key-value cache {_amount(one.cache_bytes_a_token)}B a token" if one.cache_bytes_a_token else ""
-    return f"parameters {_count(one.parameters)}{active}; weights {_amount(one.weight_bytes)}B{cache}"
-
-
 def _notes(at: At) -> list[Text]:
     """What stands under a table: the counts of other tools, the cache, what a step of training holds."""
-    words = f"matrix products {_amount(at.products)}FLOPs"
-    words += f" and {_amount(at.head_products)}FLOPs of the head" if at.head_products else ""
-    lines = [words + (f"; key-value cache at the end {_amount(at.cache_bytes)}B" if at.cache_bytes else "")]
+    words = f"matrix products {amount(at.products)}FLOPs"
+    words += f" and {amount(at.head_products)}FLOPs of the head" if at.head_products else ""
+    lines = [words + (f"; key-value cache at the end {amount(at.cache_bytes)}B" if at.cache_bytes else "")]
     if at.memory is not None and at.rule is not None:
-        held = ", ".join(f"{name} {_amount(value)}B" for name, value in dataclasses.asdict(at.memory).items())
-        lines.append(f"memory: {held}, together {_amount(at.memory.total)}B")
+        held = ", ".join(f"{name} {amount(value)}B" for name, value in dataclasses.asdict(at.memory).items())
+        lines.append(f"memory: {held}, together {amount(at.memory.total)}B")
         ratio = (at.products + at.head_products) / at.rule
-        lines.append(f"rule of thumb 6 N D: {_amount(at.rule)}FLOPs; products are {ratio:.3g} times as many")
+        lines.append(f"rule of thumb 6 N D: {amount(at.rule)}FLOPs; products are {ratio:.3g} times as many")
     if at.utilisation is not None:
         used = at.utilisation
         lines.append(
@@ -152,13 +144,13 @@ def _table(found: Cost, at: At) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     whole = at.rows[-1]
     for row in at.rows:
-        cells = [_amount(row.flops), _share(row.flops, whole.flops), _amount(row.bytes), _share(row.bytes, whole.bytes)]
-        cells += [f"{row.intensity:.4g}", row.bound, f"{_amount(row.least_seconds)}s"]
+        cells = [amount(row.flops), _share(row.flops, whole.flops), amount(row.bytes), _share(row.bytes, whole.bytes)]
+        cells += [f"{row.intensity:.4g}", row.bound, f"{amount(row.least_seconds)}s"]
         if row.model_seconds is not None and whole.model_seconds is not None:
-            cells += [f"{_amount(row.model_seconds)}s", _share(row.model_seconds, whole.model_seconds)]
-            cells += [f"{_amount(row.joule or 0.0)}J"]
+            cells += [f"{amount(row.model_seconds)}s", _share(row.model_seconds, whole.model_seconds)]
+            cells += [f"{amount(row.joule or 0.0)}J"]
         if at.measured is not None:
-            cells.append(f"{_amount(_measured(at, row.group))}s")
+            cells.append(f"{amount(_measured(at, row.group))}s")
         table.add_row(row.group, *cells, style="bold" if row is whole else "")
     return table
 
@@ -170,21 +162,3 @@ def _measured(at: At, group: str) -> float:
 
 def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f}"
-
-
-_PREFIXES = {
-    1e18: "E", 1e15: "P", 1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "u", 1e-9: "n",
-}  # fmt: skip
-
-
-def _amount(value: float) -> str:
-    """A number with three digits and a prefix of thousands."""
-    for factor, prefix in _PREFIXES.items():
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return f"{value:.2g} "
-
-
-def _count(value: float) -> str:
-    """A number of parameters, with four digits, in billions or millions."""
-    return f"{value / 1e9:.4g} B" if value >= 1e9 else f"{value / 1e6:.4g} M"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from descentlab.cli.amounts import amount, anchors
 from descentlab.cost import mapping
 from descentlab.cost.accelerator import cycles
 from descentlab.cost.costed import Cost
@@ -37,7 +38,7 @@ def page(found: Cost, provenance: Mapping[str, str]) -> str:
         figures.append(_mappings(found))
     report = Report(
         title=f"The cost of {found.title}",
-        question=_QUESTION,
+        question=_QUESTION + _model(found),
         paper="Counts as in Kim et al. (2023), arXiv:2302.14017; those of GELU and LayerNorm are fitted to its tables",
         claims=(),
         figures=figures,
@@ -45,6 +46,20 @@ def page(found: Cost, provenance: Mapping[str, str]) -> str:
         provenance=provenance,
     )
     return render(report)
+
+
+def _model(found: Cost) -> str:
+    """The numbers by which one knows the model, its precisions, what a step of training holds, what is left out."""
+    said = [] if found.anchors is None else [anchors(found.anchors)]
+    said.append(f"precision: {found.precision.words}")
+    for at in found.at:
+        length = f"{found.axis} {at.length}"
+        if at.cache_bytes:
+            said.append(f"{length}: key-value cache at the end {amount(at.cache_bytes)}B")
+        if at.memory is not None:
+            said.append(f"{length}: a step of training holds {amount(at.memory.total)}B")
+    said += [f"not counted: {words}" for words in found.uncounted]
+    return "".join(f"\n{one[0].upper()}{one[1:]}.\n" for one in said)
 
 
 def _roofline(found: Cost) -> Figure:

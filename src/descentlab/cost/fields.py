@@ -11,6 +11,9 @@ MOST = 2**24
 LAYERS = 2**12
 """The largest number of layers that is believed."""
 
+LETTERS = 200
+"""The longest text that is believed."""
+
 COUNTING = {
     "experts": "num_local_experts num_experts n_routed_experts num_routed_experts moe_num_experts n_shared_experts "
     "num_shared_experts moe_intermediate_size shared_expert_intermediate_size first_k_dense_replace "
@@ -137,11 +140,11 @@ class Fields:
         """A text.
 
         Raises:
-            Refused: if it is of another type.
+            Refused: if it is of another type, or long.
         """
         found, value = self._first((name,), default)
-        if found is not None and not isinstance(value, str):
-            raise Refused(f"{self.where}: {name} must be a text, got {_shown(value)}")
+        if found is not None and (not isinstance(value, str) or len(value) > LETTERS):
+            raise Refused(f"{self.where}: {name} must be a text of at most {LETTERS} letters, got {_shown(value)}")
         return value
 
     def items(self, name: str, kind: type) -> list[Any] | None:

@@ -125,7 +125,7 @@ def read(fields: Fields) -> Model:
 def _hidden(fields: Fields, names: Names, width: int) -> int:
     """The width of the feed-forward part."""
     if fields.model_type == "mpt":
-        return int(fields.number("expansion_ratio", 4) * width)
+        return int(fields.number("expansion_ratio", 4.0) * width)
     if fields.model_type == "ctrl":
         return fields.whole("dff")
     return fields.whole(*names.hidden, default=4 * width) if names.hidden else 4 * width

@@ -98,6 +98,7 @@ def _tower(fields: Fields, usual: str, width: int) -> tuple[tuple[Stack, ...], t
         inner.data = {"vision_use_head": False} | dict(inner.data)
     known = families().get(inner.model_type)
     if known is None or inner.model_type not in USUAL:
+        inner.passed(*inner.data)
         kind = inner.model_type or "unknown"
         return (), (f"the vision tower, of type {kind}, and its projector",)
     (stack,) = known.read(inner).stacks

@@ -77,7 +77,7 @@ def _fed(fields: Fields, width: int) -> FeedForward:
     """The feed-forward part; that of DINOv2 is a multiple of the token's width, and gated in the largest one."""
     if not fields.model_type.startswith("dinov2"):
         return FeedForward(width, fields.whole("intermediate_size"))
-    hidden = int(width * fields.number("mlp_ratio", 4))
+    hidden = int(width * fields.number("mlp_ratio", 4.0))
     if fields.flag("use_swiglu_ffn", False):
         return FeedForward(width, (hidden * 2 // 3 + 7) // 8 * 8, gated=True)
     return FeedForward(width, hidden)
