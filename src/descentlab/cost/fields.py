@@ -123,7 +123,7 @@ class Fields:
             return value
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
             raise Refused(f"{self.where}: {name} must be a number above 0 and at most {MOST}, got {_shown(value)}")
-        return value
+        return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """True or false.
