@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import descentlab
-from descentlab.cli import certify, commands, cost, curvature, flags, landscape, main
+from descentlab._describe import paths
+from descentlab.cli import certify, commands, cost, curvature, landscape, main
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.setting import Setting
 from descentlab.experiment import Experiment
@@ -179,7 +180,7 @@ def test_files_and_names_that_docstrings_refer_to_exist():
 
 def known_flags():
     """Every flag of a study and of other commands: options, paths of an experiment, and fields of classes to choose."""
-    paths = set(flags._paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
+    places = set(paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
     options = [
         field.name
         for kind in (commands.Options, certify.Options, cost.Options, Setting, curvature.Options, landscape.Options)
@@ -187,7 +188,7 @@ def known_flags():
     ]
     classes = [kind for kind in members._classes() if not inspect.isabstract(kind)]
     fields = {field.name for kind in classes for field in dataclasses.fields(kind)}
-    return {*paths, *options, "help", "version"}, fields
+    return {*places, *options, "help", "version"}, fields
 
 
 def unknown_flags(text):

@@ -1,6 +1,7 @@
 """A sweep is killed at random moments: its store can always be read, and ends with the bits of an undisturbed one."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -52,7 +53,8 @@ def test_a_killed_sweep_can_be_read_and_goes_on_to_the_same_bits(tmp_path):
         seconds = time.monotonic() - begun
         assert (code, finish(tmp_path / "whole")) == (0, undisturbed)
         rng = random.Random(KILLS)
-        place, killed_so_far = tmp_path / "0", 0
+        places = (tmp_path / str(number) for number in itertools.count())
+        place, killed_so_far = next(places), 0
         while killed_so_far < KILLS:
             at = (rng.randint(1, operations), 600.0) if rng.random() < 0.7 else (0, rng.uniform(0.0, seconds))
             code, _ = kill(place, *at)
@@ -68,7 +70,7 @@ def test_a_killed_sweep_can_be_read_and_goes_on_to_the_same_bits(tmp_path):
             assert not list((copy / ".locks").glob("writing-*"))
             shutil.rmtree(copy)
             if code == 0 or rng.random() < 0.3:  # else it is killed again on its way
-                place = tmp_path / str(killed_so_far)
+                place = next(places)
 
 
 def read(place: Path) -> None:

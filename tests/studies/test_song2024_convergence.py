@@ -88,7 +88,7 @@ def test_claims_are_concluded_and_runs_found_without_training(outcome, kept, wan
     def refuse(*_):
         raise AssertionError("nothing is to be trained")
 
-    for step in ("prepare", "advance"):
+    for step in ("prepare", "segments"):
         monkeypatch.setattr(sweep, step, refuse)
     expected = [claim.as_data() for claim in outcome.claims]
     assert [claim.as_data() for claim in conclude(study, Size.SMOKE, wanted, kept).claims] == expected

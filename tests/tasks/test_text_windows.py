@@ -115,7 +115,7 @@ def test_the_text_that_comes_with_the_package_is_text():
     assert Vowel() == TextWindows().target
 
 
-@pytest.mark.parametrize("value", [np.ones(40), np.ones((40, 2), np.uint8), np.float64(3.0), np.array("x" * 40)])
+@pytest.mark.parametrize("value", [np.ones(40), np.ones((40, 2), np.uint8), np.float64(3.0)])
 def test_an_array_that_is_no_text_is_refused(value):
     said = r"TextWindows.text must be the bytes of a text, uint8 with one axis, got \S+ of shape .*; give a text file"
     with pytest.raises(ValueError, match=said):
