@@ -11,28 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from descentlab.cli import main
-from descentlab.cost import (
-    KERNELS,
-    MACHINES,
-    Accelerator,
-    Setting,
-    Transformer,
-    breakdown,
-    cost,
-    encoder,
-    generation,
-    total,
-)  # fmt: skip
+from descentlab.cost import KERNELS, MACHINES, Accelerator, Setting, Transformer, breakdown, cost, encoder, generation
 from descentlab.cost.accelerator import latency
 from descentlab.cost.fusion import pair
+from descentlab.cost.operators import total
 
 # A model is what its config.json says, as a file, or as the fields themselves. Parameters tell whether it is the one.
 config = {"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "vocab_size": 50257}
 Path("config.json").write_text(json.dumps(config))
 found = cost(config, Setting(seq=512, phase="train", measured_ms=100.0))
-print(
-    f"{found.anchors.parameters / 1e6:.0f} M parameters; a step of training holds {found.at[0].memory.total:.3g} bytes"
-)
+print(f"{found.anchors.parameters / 1e6:.0f} M parameters; to train holds {found.at[0].memory.total:.3g} bytes")
 assert round(found.anchors.parameters / 1e6) == 124
 
 # Or a shape written down, without embeddings and head: here the layers of BERT-base.

@@ -138,7 +138,7 @@ def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting 
         >>> config = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
         >>> found = cost(config, Setting(seq=128, phase="pass"))
         >>> f"{found.anchors.parameters / 1e6:.0f} M parameters, {found.at[0].rows[-1].flops / 1e9:.1f} G operations"
-        '124 M parameters, 32.2 G operations'
+        '124 M parameters, 32.3 G operations'
     """
     setting = setting or Setting()
     setting.check()
