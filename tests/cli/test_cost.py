@@ -172,6 +172,7 @@ def test_a_file_is_read_as_another_type_on_request(config, capsys):
         (["gpt2", "--batch", str(2**53 + 1)], "batch must be at most 9007199254740992"),
         (["gpt2", "--seq", "10000001"], "at most 10000000 tokens are generated"),
         (["bert-base", "--images", "-1"], "images must be a whole number from 0"),
+        (["gemma-3-4b", "--images", "1"], "--images is for a pass, which reads them; add --phase pass"),
         (["bert-base", "--measured-ms", "3"], "add --phase train"),
         (["vit-base-patch16", "--phase", "generate"], "a vision tower does not generate"),
         (["resnet50", "--kernel", "softmax"], "resnet50 has no attention"),

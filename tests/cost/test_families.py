@@ -170,6 +170,8 @@ def test_a_tower_inside_is_counted_where_there_are_images():
     # 4096 patches through 27 layers of 4 h^2 + 2 h f entries, and scores of all with all.
     tower = 27 * (2 * 4096 * (4 * 1152**2 + 2 * 1152 * 4304) + 4 * 4096**2 * 1152)
     assert seen - products(operators(model)) == pytest.approx(tower, rel=0.01)
+    said = [cost(model, Setting(seq=8, phase="pass", images=images)).uncounted for images in (0, 1)]
+    assert said == [("the vision tower, since there are no images; give --images, with --phase pass or train",), ()]
 
 
 def test_another_tower_inside_is_named():

@@ -155,6 +155,8 @@ def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting 
         accelerator = setting.accelerator if uniform else None
         left += () if uniform else ("the modelled accelerator, all of whose entries have one width",)
     phase = _phase(found, setting)
+    if len(found.stacks) > 1 and any(stack.images for stack in found.stacks) and not setting.images:
+        left += ("the vision tower, since there are no images; give --images, with --phase pass or train",)
     run = _Run(found, setting, phase, machine, precision, accelerator)
     at = tuple(run.at(length) for length in _own_lengths(found, setting))
     anchors = Anchors(
@@ -182,7 +184,7 @@ def _words(model: Model, setting: Setting) -> str:
     parts = [part for run in model.stacks[-1].layers for part in run.layer.parts]
     kernels = {part.kernel.name for part in parts if isinstance(part, Attention | LatentAttention)}
     words = "".join(f"{name} attention, " for name in sorted(kernels))
-    return words + (f"{setting.images} images, " if setting.images else "")
+    return words + (f"images {setting.images}, " if setting.images else "")
 
 
 def _phase(model: Model, setting: Setting) -> str:
@@ -196,6 +198,8 @@ def _phase(model: Model, setting: Setting) -> str:
         raise ValueError(f"there is no phase {phase!r}; {nearest(phase, [*_PHASES, 'auto'])}")
     if setting.prompt and phase != "generate":
         raise ValueError("--prompt is for generation; add --phase generate")
+    if setting.images and phase == "generate":
+        raise ValueError("--images is for a pass, which reads them; add --phase pass")
     if phase == "generate" and any(stack.images for stack in model.stacks[-1:]):
         raise ValueError("a vision tower does not generate; add --phase pass")
     return phase
