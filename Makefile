@@ -76,7 +76,7 @@ RIVALS = curvlinops-for-pytorch==3.0.1 PyHessian==0.1 hessian-eigenthings==1.0.0
 bench:
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.installed-torch
 	@.venv-bench/bin/python -m pip install --quiet --no-deps $(RIVALS)
-	@for one in step_speed where_time_goes loop_overhead cost_candidates cost_anchors landscape long_sequences curvature start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
+	@for one in step_speed where_time_goes loop_overhead cost_candidates cost_anchors cost_models landscape long_sequences curvature start_time; do .venv-bench/bin/python benchmarks/$$one.py || exit 1; echo; done
 
 lock:
 	$(UV) lock

@@ -17,6 +17,7 @@ import descentlab
 from descentlab._describe import paths
 from descentlab.cli import certify, commands, cost, curvature, landscape, main
 from descentlab.cost.accelerator import Accelerator
+from descentlab.cost.setting import Setting
 from descentlab.experiment import Experiment
 from support import members
 
@@ -182,7 +183,7 @@ def known_flags():
     places = set(paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
     options = [
         field.name
-        for kind in (commands.Options, certify.Options, cost.Options, curvature.Options, landscape.Options)
+        for kind in (commands.Options, certify.Options, cost.Options, Setting, curvature.Options, landscape.Options)
         for field in dataclasses.fields(kind)
     ]
     classes = [kind for kind in members._classes() if not inspect.isabstract(kind)]

@@ -11,16 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from descentlab.cli import main
-from descentlab.cost import KERNELS, MACHINES, Accelerator, Transformer, breakdown, encoder, generation, read, total
+from descentlab.cost import KERNELS, MACHINES, Accelerator, Setting, Transformer, breakdown, cost, encoder, generation
 from descentlab.cost.accelerator import latency
 from descentlab.cost.fusion import pair
+from descentlab.cost.operators import total
 
-# A model is its sizes: from a preset, from the config.json of a model that you have, or written down.
-Path("config.json").write_text(
-    json.dumps({"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072})
-)
-model = read("config.json")
-assert model == read("bert-base") == Transformer(layers=12, width=768, heads=12, ffn=3072)
+# A model is what its config.json says, as a file, or as the fields themselves. Parameters tell whether it is the one.
+config = {"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "vocab_size": 50257}
+Path("config.json").write_text(json.dumps(config))
+found = cost(config, Setting(seq=512, phase="train", measured_ms=100.0))
+print(f"{found.anchors.parameters / 1e6:.0f} M parameters; to train holds {found.at[0].memory.total:.3g} bytes")
+assert round(found.anchors.parameters / 1e6) == 124
+
+# Or a shape written down, without embeddings and head: here the layers of BERT-base.
+model = Transformer(layers=12, width=768, heads=12, ffn=3072)
 
 # One pass over 512 tokens as a list of operators: 97 billion operations, 420 million bytes at one byte an entry.
 operators = encoder(model, 512)

@@ -15,6 +15,7 @@ from descentlab._describe import digest, paths, replace_at, value_at
 from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
 from descentlab._tree import block_names, named, split, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
+from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
 from descentlab.models import AbstractArchitecture, AttentionLayer, LinearNetwork, Transformer
 from descentlab.objective import Examples, Objective, Splits
@@ -79,6 +80,14 @@ class Experiment(Definition):
     def digest(self) -> str:
         """Identity of the definition, 32 hexadecimal digits."""
         return digest(self)
+
+    def cost_model(self) -> Model:
+        """What a pass of its model computes, for `descentlab cost`.
+
+        Raises:
+            ValueError: if that of the architecture or its kernel is not known, or its width is not.
+        """
+        return self.model.cost_model(self.task.width)
 
 
 def stored(experiment: Experiment) -> Splits | None:

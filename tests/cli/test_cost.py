@@ -13,7 +13,14 @@ from descentlab.cost import measure
 from descentlab.cost.operators import total
 from descentlab.cost.transformer import KERNELS, Transformer, encoder
 
-MODEL = {"num_hidden_layers": 2, "hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40}
+MODEL = {
+    "model_type": "bert",
+    "num_hidden_layers": 2,
+    "hidden_size": 24,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "vocab_size": 99,
+}
 
 
 @pytest.fixture
@@ -31,8 +38,11 @@ def test_what_is_written_is_what_the_functions_count(config, capsys):
     for length, found in zip((8, 32), written["lengths"], strict=True):
         assert found["length"] == length
         groups = {row["group"]: row for row in found["groups"]}
-        assert groups["total"]["flops"] == total(encoder(model, length), "flops")
-        assert groups["other"]["bytes"] == total(encoder(model, length), "moved", "other")
+        # Beside the layers a BERT has a normalisation of its embeddings and a layer for its first token.
+        assert groups["ffn"]["flops"] == total(encoder(model, length), "flops", "ffn")
+        assert groups["attention"]["bytes"] == total(encoder(model, length), "moved", "attention")
+        assert groups["projections"]["flops"] - total(encoder(model, length), "flops", "projections") == 2 * 24 * 24
+        assert groups["other"]["flops"] - total(encoder(model, length), "flops", "other") == 8 * 24 * length
     printed = capsys.readouterr().out
     assert "gaussian attention" in printed
     assert "length 32" in printed
@@ -90,6 +100,61 @@ def test_a_convolutional_network_has_one_size_and_no_mappings(tmp_path, capsys):
     assert page.read_text(encoding="utf-8").count('type="application/json"') == 2
 
 
+def test_layers_that_differ_have_rows_of_their_own(tmp_path, monkeypatch, capsys):
+    """Of six layers of Gemma 3 five see a window; their counts add up to those by class."""
+    monkeypatch.chdir(tmp_path)
+    wholes = []
+    for by in ("class", "layer"):
+        arguments = ["cost", "gemma-3-1b", "--seq", "2048", "--phase", "pass", "--by", by, "--json", "out.json"]
+        assert main(arguments) == 0
+        printed = capsys.readouterr().out
+        wholes.append(next(line.split()[1:4] for line in printed.splitlines() if line.startswith(" total")))
+    assert wholes[0] == wholes[1]
+    with open("out.json") as file:
+        names = [row["group"] for row in json.load(file)["lengths"][0]["groups"]]
+    assert names == ["0-4, 6-10, 12-16, ...: window of 512", "5, 11, 17, ...: full attention", "output", "total"]
+
+
+def test_a_step_of_training_is_shown_with_memory_and_utilisation(config, capsys):
+    arguments = ["cost", config, "--seq", "8", "--phase", "train", "--recompute", "layers", "--measured-ms", "5"]
+    assert main([*arguments, "--json", "out.json", "--page", "out.html"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for said in ("a step of training", "memory: weights", "rule of thumb 6 N D", "utilisation:"):
+        assert said in printed
+    with open("out.json") as file:
+        (found,) = json.load(file)["lengths"]
+    assert found["memory"]["total"] > 12 * 10_000
+    assert 0 < found["utilisation"]["model"] < found["utilisation"]["hardware"] < 1
+    with open("out.html", encoding="utf-8") as file:
+        assert "a step of training holds" in file.read()
+
+
+def test_what_is_not_counted_is_said_everywhere(config, capsys):
+    with open(config, "w") as file:
+        json.dump(MODEL | {"num_local_experts": 4}, file)
+    assert main(["cost", config, "--seq", "8"]) == 2
+    assert "Give --uncounted" in capsys.readouterr().err
+    flags = ["--uncounted", "--json", "out.json", "--page", "out.html", "--hardware", "h100"]
+    assert main(["cost", config, "--seq", "8", *flags]) == 0
+    words = "experts (num_local_experts = 4 in config.json)"
+    assert f"not counted: {words}" in capsys.readouterr().out
+    with open("out.json") as written, open("out.html", encoding="utf-8") as page:
+        found, shown = json.load(written), page.read()
+    assert found["not_counted"] == [words]
+    assert f"Not counted: {words}" in shown
+    parameters = found["anchors"]["parameters"]
+    assert f"Parameters {parameters / 1e6:.4g} M; weights" in shown
+
+
+def test_a_file_is_read_as_another_type_on_request(config, capsys):
+    with open(config, "w") as file:
+        json.dump(MODEL | {"model_type": "quux"}, file)
+    assert main(["cost", config, "--seq", "8"]) == 2
+    assert "model type 'quux', which is not known" in capsys.readouterr().err
+    assert main(["cost", config, "--seq", "8", "--read-as", "bert"]) == 0
+    assert "not counted: whatever tells quux from bert" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -104,6 +169,12 @@ def test_a_convolutional_network_has_one_size_and_no_mappings(tmp_path, capsys):
         (["bert-base", "--precision", "float32"], "peak of Gemmini, 16 x 16 at 1 GHz in float32 is not known"),
         (["bert-base", "--prompt", "3"], "--prompt is for generation; add --phase generate"),
         (["gpt2", "--prompt", "-3"], "prompt must be at least 0, got -3"),
+        (["gpt2", "--batch", str(2**53 + 1)], "batch must be at most 9007199254740992"),
+        (["gpt2", "--seq", "10000001"], "at most 10000000 tokens are generated"),
+        (["bert-base", "--images", "-1"], "images must be a whole number from 0"),
+        (["gemma-3-4b", "--images", "1"], "--images is for a pass, which reads them; add --phase pass"),
+        (["bert-base", "--measured-ms", "3"], "add --phase train"),
+        (["vit-base-patch16", "--phase", "generate"], "a vision tower does not generate"),
         (["resnet50", "--kernel", "softmax"], "resnet50 has no attention"),
         (["bert-base", "--json", "."], "--json wants the name of a file"),
         (["bert-base", "--page", "."], "--page wants the name of a file"),

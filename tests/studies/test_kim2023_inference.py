@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from descentlab.cost import integer, transformer
+from descentlab.cost import feed_forward, integer, model, part
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.fusion import Pair
 from descentlab.cost.operators import Matmul
@@ -92,7 +92,7 @@ def test_a_decoder_that_does_not_generate_has_another_intensity(monkeypatch):
 
 
 def test_costlier_nonlinear_operators_are_seen(monkeypatch):
-    monkeypatch.setattr(transformer, "GELU", 100)
+    monkeypatch.setattr(feed_forward, "GELU", 100)
     assert {"other-flops", "table-3"} <= failing(tables)
 
 
@@ -217,14 +217,19 @@ def test_a_classifier_that_does_not_change_loses_one_example_at_most():
     assert compressed._lost(before, before) == (0.0, 1 / 400)
 
 
-@pytest.mark.parametrize("fitted", ["GELU", "LAYER_NORM", "_less"])
+@pytest.mark.parametrize("fitted", ["GELU", "NORMS", "_less"])
 def test_claims_that_contain_a_fitted_number_say_so(monkeypatch, fitted):
     def numbers():
         return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in module.claims({})}
 
     before = numbers()
-    other = (lambda operator, _: operator) if fitted == "_less" else 3 * getattr(transformer, fitted)
-    monkeypatch.setattr(transformer, fitted, other)
+    others = {
+        "GELU": (feed_forward, 30),
+        "NORMS": (part, part.NORMS | {"layer": (24, 3)}),
+        "_less": (model, lambda x: x),
+    }
+    owner, other = others[fitted]
+    monkeypatch.setattr(owner, fitted, other)
     touched = {name for name, (_, data) in numbers().items() if data != before[name][1]}
     assert "table-3" in touched
     word = "entries" if fitted == "_less" else "operations"

@@ -32,6 +32,8 @@ from descentlab._describe import describe
 from descentlab.cli import certify
 from descentlab.cli.flags import read_given
 from descentlab.cost import config
+from descentlab.cost.families import families
+from descentlab.cost.presets import PUBLISHED
 from descentlab.datasets import MNIST, OwnText, folder, own_text
 from descentlab.models import Transformer
 from support import damage
@@ -138,7 +140,9 @@ def _configs() -> list[bytes]:
         "vocab_size": 100,
     }
     nested = {"model_type": "gemma3", "text_config": llama, "vision_config": bert}
-    return [json.dumps(one).encode() for one in (bert, llama, gpt2, mixtral, t5, nested)]
+    # And a published model of every family of readers.
+    each = {families()[one.config["model_type"]].name: one.config for one in PUBLISHED.values()}
+    return [json.dumps(one).encode() for one in (bert, llama, gpt2, mixtral, t5, nested, *each.values())]
 
 
 def _kept() -> list[bytes]:

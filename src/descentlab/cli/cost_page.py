@@ -1,20 +1,19 @@
 """The page of `descentlab cost`: roofline, shares, intensity against length, and mappings."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from descentlab.cli.amounts import amount, anchors
 from descentlab.cost import mapping
 from descentlab.cost.accelerator import cycles
+from descentlab.cost.costed import Cost
 from descentlab.cost.operators import GROUPS, Matmul, Operator
-from descentlab.cost.roofline import BYTES, seconds
+from descentlab.cost.precision import moved_bytes
+from descentlab.cost.roofline import seconds
 from descentlab.plots import Axis, Reached, add_line, distributions, lines, roofline, stacked_bars
 from descentlab.plots.style import PALETTE
 from descentlab.report import Figure, Report, render
-
-if TYPE_CHECKING:
-    from descentlab.cli.cost import Cost
 
 MAPPINGS = 100_000
 
@@ -25,7 +24,7 @@ the roofline's time is a bound from below that no order of operators can beat bu
 """
 
 
-def page(found: "Cost", provenance: Mapping[str, str]) -> str:
+def page(found: Cost, provenance: Mapping[str, str]) -> str:
     """The page as HTML.
 
     Args:
@@ -39,7 +38,7 @@ def page(found: "Cost", provenance: Mapping[str, str]) -> str:
         figures.append(_mappings(found))
     report = Report(
         title=f"The cost of {found.title}",
-        question=_QUESTION,
+        question=_QUESTION + _model(found),
         paper="Counts as in Kim et al. (2023), arXiv:2302.14017; those of GELU and LayerNorm are fitted to its tables",
         claims=(),
         figures=figures,
@@ -49,22 +48,36 @@ def page(found: "Cost", provenance: Mapping[str, str]) -> str:
     return render(report)
 
 
-def _roofline(found: "Cost") -> Figure:
+def _model(found: Cost) -> str:
+    """The numbers by which one knows the model, its precisions, what a step of training holds, what is left out."""
+    said = [] if found.anchors is None else [anchors(found.anchors)]
+    said.append(f"precision: {found.precision.words}")
+    for at in found.at:
+        length = f"{found.axis} {at.length}"
+        if at.cache_bytes:
+            said.append(f"{length}: key-value cache at the end {amount(at.cache_bytes)}B")
+        if at.memory is not None:
+            said.append(f"{length}: a step of training holds {amount(at.memory.total)}B")
+    said += [f"not counted: {words}" for words in found.uncounted]
+    return "".join(f"\n{one[0].upper()}{one[1:]}.\n" for one in said)
+
+
+def _roofline(found: Cost) -> Figure:
     """Operators of the longest sequence, at measured rates, the modelled accelerator's, or those of the roofline."""
-    operators = found.operators[-1]
+    operators = found.at[-1].operators
     points = []
     for group in GROUPS:
         chosen = [one for one in operators if one.group == group]
         flops = [float(np.sum(one.flops)) for one in chosen]
-        moved = [float(np.sum(one.moved)) * BYTES[found.precision] for one in chosen]
+        moved = [float(np.sum(moved_bytes(one, found.precision))) for one in chosen]
         times = [_seconds(found, one) for one in chosen]
         if chosen:
             rates = [f / t for f, t in zip(flops, times, strict=True)]
             intensities = [f / m for f, m in zip(flops, moved, strict=True)]
             points.append(Reached(group, [one.name for one in chosen], intensities, rates))
-    chart = roofline("", found.machine.peak(found.precision), found.machine.bandwidth, points)
+    chart = roofline("", found.machine.peak(found.precision.computing), found.machine.bandwidth, points)
     how = "the most that the machine allows" if found.accelerator is None else "the rate of the modelled accelerator"
-    how = "the rate measured here" if found.measured else how
+    how = "the rate measured here" if found.at[-1].measured is not None else how
     return Figure(
         f"Roofline, {found.axis} {found.lengths[-1]}",
         f"One point an operator, at {how}. Left of the bend memory is the bound, right of it arithmetic.",
@@ -72,24 +85,26 @@ def _roofline(found: "Cost") -> Figure:
     )
 
 
-def _seconds(found: "Cost", operator: Operator) -> float:
-    if found.measured:
-        return found.measured[-1][operator.name]
+def _seconds(found: Cost, operator: Operator) -> float:
+    measured = found.at[-1].measured
+    if measured is not None:
+        return measured[operator.name]
     if found.accelerator is not None:
         return float(np.sum(cycles(found.accelerator, operator))) / found.accelerator.clock
     return float(np.sum(seconds(found.machine, operator, found.precision)))
 
 
-def _shares(found: "Cost") -> Figure:
-    groups = [row.group for row in found.rows[0][:-1]]
+def _shares(found: Cost) -> Figure:
+    groups = [row.group for row in found.at[0].rows[:-1]]
     names, parts = [], []
-    for length, rows in zip(found.lengths, found.rows, strict=True):
+    for one in found.at:
+        rows = one.rows
         quantities = {"FLOPs": [row.flops for row in rows], "bytes": [row.bytes for row in rows]}
         quantities["roofline"] = [row.least_seconds for row in rows]
         if found.accelerator is not None:
             quantities["model"] = [row.model_seconds or 0.0 for row in rows]
         for name, values in quantities.items():
-            names.append(f"{length}, {name}")
+            names.append(f"{one.length}, {name}")
             parts.append([100 * value / values[-1] for value in values[:-1]])
     chart = stacked_bars("", "percent", names, dict(zip(groups, np.transpose(parts), strict=True)))
     return Figure(
@@ -99,14 +114,14 @@ def _shares(found: "Cost") -> Figure:
     )
 
 
-def _intensity(found: "Cost") -> Figure:
+def _intensity(found: Cost) -> Figure:
     chart = lines("", Axis(found.axis, "log"), Axis("operations a byte", "log"))
     order = np.argsort(found.lengths)
-    for at, row in enumerate(found.rows[0]):
-        heights = np.array([found.rows[i][at].intensity for i in order])
+    for at, row in enumerate(found.at[0].rows):
+        heights = np.array([found.at[i].rows[at].intensity for i in order])
         color = PALETTE[at % len(PALETTE)]
         add_line(chart, np.array(found.lengths)[order], heights, row.group, color=color, dash="solid")
-    ridge = found.machine.ridge(found.precision)
+    ridge = found.machine.ridge(found.precision.computing)
     add_line(chart, np.sort(found.lengths), np.full(len(order), ridge), "where the bound changes")
     return Figure(
         "Intensity against length",
@@ -116,7 +131,7 @@ def _intensity(found: "Cost") -> Figure:
     )
 
 
-def _mappings(found: "Cost") -> Figure:
+def _mappings(found: Cost) -> Figure:
     samples = {name: _relative(product, found) for name, product in _largest(_products(found)).items()}
     chart = distributions("", Axis("energy times delay, relative to the best", "log"), samples)
     return Figure(
@@ -127,9 +142,9 @@ def _mappings(found: "Cost") -> Figure:
     )
 
 
-def _products(found: "Cost") -> dict[str, mapping.Problem]:
+def _products(found: Cost) -> dict[str, mapping.Problem]:
     """The products of the layers by name; convolutions, whose filters an operator does not tell, are left out."""
-    operators = [one for one in found.operators[-1] if isinstance(one, Matmul)]
+    operators = [one for one in found.at[-1].operators if isinstance(one, Matmul)]
     return {one.name: _whole(one) for one in operators if one.right is None and one.group != "head"}
 
 
@@ -145,7 +160,7 @@ def _largest(products: Mapping[str, mapping.Problem], most: int = 3) -> dict[str
     return dict(ordered[:most])
 
 
-def _relative(of: mapping.Problem, found: "Cost") -> np.ndarray:
+def _relative(of: mapping.Problem, found: Cost) -> np.ndarray:
     assert found.accelerator is not None
     edp = mapping.sample(of, found.accelerator, MAPPINGS)[1].edp
     return edp / min(edp.min(), mapping.best(of, found.accelerator)[1].edp[0])

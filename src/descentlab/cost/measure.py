@@ -30,16 +30,16 @@ _ROWS: dict[str, Callable[..., Array]] = {
     "relu": lambda x: jax.nn.relu(x / 8) / x.shape[-1],
     "linear": lambda x: x / 8,
     "lengths": lambda x: jnp.sum(x**2, axis=-1),
-    "norm attention": jax.nn.standardize,
-    "norm ffn": jax.nn.standardize,
+    "norm": jax.nn.standardize,
+    "routing": jax.nn.softmax,
 }
 _ENTRIES: dict[tuple[str, int], Callable[..., Array]] = {
     ("activation", 1): jax.nn.gelu,
     ("activation", 2): lambda x, y: jax.nn.silu(x) * y,
-    ("residual attention", 2): jnp.add,
-    ("residual ffn", 2): jnp.add,
+    ("residual", 2): jnp.add,
 }
-"""What elementwise operators compute: on whole rows, or on so many arrays entry by entry."""
+"""What elementwise operators compute: on whole rows, or on so many arrays entry by entry. An operator is known by the
+first word of its name, or by its last one, *activation*."""
 
 
 def here(precision: str = "float32", *, repeats: int = 15) -> Machine:
@@ -101,11 +101,15 @@ def _seconds(operator: Operator, precision: str, repeats: int) -> float:
         factors = (jnp.ones((batch, rows, inner), precision), jnp.ones((batch, inner, columns), precision))
         return _shortest(jax.jit(jnp.matmul), factors, repeats) * count / batch
     total, row = count * _single(operator, "elements"), _single(operator, "row")
-    if operator.name in _ROWS:
-        function, arrays = _ROWS[operator.name], 1
-        total *= row if operator.name == "lengths" else 1
-    elif (operator.name, operator.reads) in _ENTRIES:
-        function, arrays = _ENTRIES[operator.name, operator.reads], operator.reads
+    first, last = operator.name.split()[0], operator.name.split()[-1]
+    kind = "activation" if last == "activation" else first
+    if kind in _ROWS:
+        function, arrays = _ROWS[kind], 1
+        total *= row if kind == "lengths" else 1
+    elif (kind, operator.reads) in _ENTRIES:
+        function, arrays = _ENTRIES[kind, operator.reads], operator.reads
+    elif operator.name == "mixture":
+        function, arrays = lambda *parts: sum(parts), operator.reads
     else:
         raise ValueError(f"{operator.name} cannot be measured; only operators of Transformers can")
     rows = max(1, min(total, TOGETHER) // row)

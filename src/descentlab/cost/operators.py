@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["GROUPS", "Elementwise", "Matmul", "Operator", "Sizes", "convolution", "total"]
+__all__ = ["GROUPS", "KINDS", "Elementwise", "Matmul", "Operator", "Sizes", "convolution", "repeated", "total"]
 
 Sizes = Any
 """A number, or an array of numbers."""
 
 GROUPS = ("projections", "attention", "ffn", "convolution", "head", "other")
 """Classes of operators in the order in which they are shown."""
+
+KINDS = ("weights", "experts", "plain", "activations", "cache")
+"""Kinds of entries, each with a precision of its own: matrices of layers, those of experts, weights that quantisation
+leaves as they are (embeddings, head, routers, norms), what is computed, and cached keys and values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,11 @@ class Matmul:
         full: whether an entry without bias costs 2 inner operations too, its sum starting from zero.
         wide: whether the result leaves in the width of the accumulator, since a nonlinear operator needs it so.
         right: entries of b as they lie in memory, where those are not inner times columns.
-        extra: entries moved besides; below 0 for what stays in local memory.
+        extra: entries computed that are moved besides; below 0 for what stays in local memory.
+        left: kind of the entries of a, one of `KINDS`.
+        held: how many different left factors there are, each read once; `None` for one each of `count`.
+        cached: entries of the cache that are moved besides; below 0 for what another product has read already.
+        kept: entries of the input, for each of `count`, that the backward pass needs and no other operator keeps.
     """
 
     name: str
@@ -51,6 +59,10 @@ class Matmul:
     wide: bool = False
     right: Sizes = None
     extra: Sizes = 0
+    left: str = "weights"
+    held: Sizes = None
+    cached: Sizes = 0
+    kept: Sizes = 0
 
     @property
     def streamed(self) -> Sizes:
@@ -64,9 +76,18 @@ class Matmul:
         return self.count * self.rows * self.columns * (2 * self.inner - less)
 
     @property
+    def entries(self) -> dict[str, Sizes]:
+        """Entries read and written by kind, where every operand is read once and every result written once."""
+        held = self.count if self.held is None else self.held
+        found = {self.left: held * self.rows * self.inner}
+        found["cache"] = found.get("cache", 0) + self.count * self.cached
+        computed = self.count * (self.streamed + self.rows * self.columns + self.extra)
+        return found | {"activations": found.get("activations", 0) + computed}
+
+    @property
     def moved(self) -> Sizes:
-        """Entries read and written where every operand is read once and every result written once."""
-        return self.count * (self.rows * self.inner + self.streamed + self.rows * self.columns + self.extra)
+        """Entries read and written, of all kinds."""
+        return sum(self.entries.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +106,7 @@ class Elementwise:
         count: how often it is done.
         extra: entries moved besides; below 0 for what stays in local memory.
         row: entries that belong together, such as those that softmax sums.
+        kept: entries, for each of `count`, that the backward pass needs and no other operator keeps.
     """
 
     name: str
@@ -98,6 +120,7 @@ class Elementwise:
     count: Sizes = 1
     extra: Sizes = 0
     row: Sizes = 1
+    kept: Sizes = 0
 
     @property
     def flops(self) -> Sizes:
@@ -105,12 +128,36 @@ class Elementwise:
         return self.count * self.elements * self.flops_each
 
     @property
+    def entries(self) -> dict[str, Sizes]:
+        """Entries read and written by kind."""
+        computed = self.count * ((self.reads + 1) * self.elements + self.extra)
+        return {"plain": self.count * self.parameters, "activations": computed}
+
+    @property
     def moved(self) -> Sizes:
-        """Entries read and written."""
-        return self.count * ((self.reads + 1) * self.elements + self.parameters + self.extra)
+        """Entries read and written, of all kinds."""
+        return sum(self.entries.values())
 
 
 Operator = Matmul | Elementwise
+
+
+def repeated(operator: Operator, count: Sizes, held: Sizes = None) -> Operator:
+    """An operator done so often.
+
+    Args:
+        operator: of one layer.
+        count: how many layers do it.
+        held: how many of them have weights of their own; `None` for all.
+    """
+    whole = dataclasses.replace(operator, count=count * operator.count)
+    if isinstance(whole, Elementwise) or isinstance(operator, Elementwise):
+        return whole
+    shared = held is not None and operator.left not in ("activations", "cache")
+    if operator.held is None and not shared:
+        return whole
+    own = operator.count if operator.held is None else operator.held
+    return dataclasses.replace(whole, held=(held if shared else count) * own)
 
 
 def convolution(

@@ -1,6 +1,10 @@
 """Models by name: the shapes that the survey counts, and a convolutional network as the contrast."""
 
-from collections.abc import Callable
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, convolution
@@ -17,6 +21,32 @@ TRANSFORMERS = {
 """Transformers without embeddings and head, as the survey counts them."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A public model.
+
+    Attributes:
+        config: its configuration.
+        parameters: as published, with *M*, *B* or *T*.
+        source: where they are from.
+        active: parameters that one token meets, as published; `None` where they are all.
+    """
+
+    config: Mapping[str, Any]
+    parameters: str
+    source: str
+    active: str | None = None
+
+
+def _published() -> dict[str, Published]:
+    text = importlib.resources.files("descentlab.cost").joinpath("published.json").read_text(encoding="utf-8")
+    return {name: Published(**fields) for name, fields in json.loads(text).items()}
+
+
+PUBLISHED = _published()
+"""Public models by name, each with the source of its numbers."""
+
+
 IMAGE = 224
 """Side of the images of the convolutional networks."""
 
@@ -28,7 +58,7 @@ def transformer(name: str) -> Transformer:
         ValueError: if there is none.
     """
     if name not in TRANSFORMERS:
-        raise ValueError(f"there is no preset {name!r}; {nearest(name, [*TRANSFORMERS, *CONVOLUTIONAL])}")
+        raise ValueError(f"there is no preset {name!r}; {nearest(name, [*TRANSFORMERS, *PUBLISHED, *CONVOLUTIONAL])}")
     return TRANSFORMERS[name]
 
 

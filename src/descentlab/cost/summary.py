@@ -1,12 +1,15 @@
 """Counts, bounds and modelled times of a list of operators by class: the table that a user reads."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from descentlab.cost.accelerator import Accelerator, energy, latency
 from descentlab.cost.operators import GROUPS, Operator, total
-from descentlab.cost.roofline import BYTES, Machine, least_seconds
+from descentlab.cost.precision import Precision, moved_bytes, precision
+from descentlab.cost.roofline import Machine, least_seconds
 
 __all__ = ["Row", "breakdown"]
 
@@ -44,34 +47,42 @@ class Row:
 
 
 def breakdown(
-    operators: Sequence[Operator], machine: Machine, precision: str, accelerator: Accelerator | None = None
+    operators: Sequence[Operator] | Mapping[str, Sequence[Operator]],
+    machine: Machine,
+    of: str | Precision,
+    accelerator: Accelerator | None = None,
 ) -> list[Row]:
     """One row a class of operators, in the order of `GROUPS`, then their total.
 
     Args:
-        operators: of one model; sizes have no axis of candidates.
+        operators: of one model; sizes have no axis of candidates. Given by names, these are the rows.
         machine: the roofline.
-        precision: of the entries, a key of `BYTES`.
+        of: precision of all entries, a key of `BYTES`, or of their kinds.
         accelerator: the modelled one, where wanted.
 
     Raises:
         ValueError: if the machine's peak in this precision is not known.
     """
-    groups = [group for group in GROUPS if any(one.group == group for one in operators)]
-    parts = {group: [one for one in operators if one.group == group] for group in groups} | {"total": operators}
-    return [_row(group, part, machine, precision, accelerator) for group, part in parts.items()]
+    if isinstance(operators, Mapping):
+        parts = dict(operators)
+    else:
+        parts = {group: [one for one in operators if one.group == group] for group in GROUPS}
+        parts = {group: found for group, found in parts.items() if found}
+    parts["total"] = [one for found in parts.values() for one in found]
+    return [_row(group, part, machine, precision(of), accelerator) for group, part in parts.items()]
 
 
 def _row(
-    group: str, operators: Sequence[Operator], machine: Machine, precision: str, accelerator: Accelerator | None
+    group: str, operators: Sequence[Operator], machine: Machine, of: Precision, accelerator: Accelerator | None
 ) -> Row:
-    flops, moved = float(total(operators, "flops")), float(total(operators, "moved")) * BYTES[precision]
+    flops = float(total(operators, "flops"))
+    moved = sum(float(np.sum(moved_bytes(one, of), dtype=float)) for one in operators)
     return Row(
         group,
         flops,
         moved,
-        float(least_seconds(machine, operators, precision)),
-        "compute" if flops / moved >= machine.ridge(precision) else "memory",
+        float(least_seconds(machine, operators, of)),
+        "compute" if flops / moved >= machine.ridge(of.computing) else "memory",
         None if accelerator is None else float(latency(accelerator, operators) / accelerator.clock),
         None if accelerator is None else float(energy(accelerator, operators)),
     )

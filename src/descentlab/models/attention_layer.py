@@ -11,6 +11,9 @@ from descentlab._check import positive
 from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax
+from descentlab.cost import Transformer
+from descentlab.cost.attention import kernel
+from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, Normal
 
@@ -136,6 +139,20 @@ class AttentionLayer(AbstractArchitecture):
     def __check_init__(self):
         for name in ("heads", "head_dim", "output_dim"):
             positive(self, name)
+
+    def cost_model(self, width: int | None) -> Model:
+        """The layer; see the base class.
+
+        Raises:
+            ValueError: if the width of a token is not known.
+        """
+        if width is None:
+            raise ValueError("the task does not say the width of a token; give an experiment whose task has a `width`")
+        return Transformer(
+            1, width, self.heads, 0,
+            head_dim=self.head_dim, out=self.output_dim, bias=False, norm="none", residual=self.residual,
+            kernel=kernel(type(self.attention).__name__),
+        ).model  # fmt: skip
 
     def init(self, example: Float[Array, "time dim"], *, key: PRNGKeyArray) -> MultiHeadAttention:
         """The layer at its start; see the base class."""

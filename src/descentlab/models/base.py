@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
+from descentlab.cost.model import Model
 
 
 class AbstractArchitecture(Definition):
@@ -29,3 +30,17 @@ class AbstractArchitecture(Definition):
             example: one input without a batch axis; only its shape is used.
             key: random key of the initial weights.
         """
+
+    def cost_model(self, width: int | None) -> Model:
+        """What it computes, for `descentlab cost`.
+
+        Args:
+            width: numbers a token; `None` where tokens are numbers themselves, or the task does not say.
+
+        Raises:
+            ValueError: if that is not known.
+        """
+        del width
+        raise ValueError(
+            f"the cost of the architecture {type(self).__name__} is not known; give the class a method cost_model"
+        )

@@ -1,6 +1,7 @@
 """The Transformer: an encoder or decoder of any depth, with any attention kernel."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -11,9 +12,12 @@ from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
 from descentlab.attention.base import product
+from descentlab.cost import Transformer as Sizes
+from descentlab.cost.attention import kernel
+from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
-from descentlab.models.normalization import AbstractNormalization, LayerNorm, PreNorm
+from descentlab.models.normalization import AbstractNormalization, LayerNorm, NoNorm, PreNorm
 from descentlab.models.output_layer import AbstractOutputLayer, Classify
 
 __all__ = ["AbstractActivation", "Encoder", "GELU", "Identity", "Rectifier", "Transformer", "TransformerLayer"]
@@ -261,6 +265,18 @@ class Transformer(AbstractArchitecture):
     def stochastic(self) -> bool:
         """Whether training draws random numbers at every step."""
         return self.dropout is not None
+
+    def cost_model(self, width: int | None) -> Model:
+        """Its layers, of which a feed-forward branch counts as one with GELU; see the base class."""
+        del width
+        sizes = Sizes(
+            self.depth, self.width, self.heads, self.hidden or 0,
+            head_dim=self.head_dim,
+            norm="none" if isinstance(self.norm, NoNorm) else "layer",
+            kernel=kernel(type(self.attention).__name__),
+            causal=self.causal,
+        )  # fmt: skip
+        return replace(sizes.model, uncounted=("embedding, places and read-out",))
 
     def init(self, example: Array, *, key: PRNGKeyArray) -> Encoder:
         """The model at its start; see the base class."""

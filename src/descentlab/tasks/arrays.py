@@ -37,6 +37,11 @@ class Arrays(AbstractTask):
         for name, array in (("inputs", inputs), ("targets", targets)):
             finite(name, array)
 
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.given_inputs.value.shape[-1]
+
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
         """The first `count` given examples."""
         del key

@@ -25,6 +25,11 @@ class AbstractTask(Definition):
         return None
 
     @property
+    def width(self) -> int | None:
+        """Numbers a token; `None` where tokens are numbers themselves."""
+        return None
+
+    @property
     def classes(self) -> int | None:
         """How many classes targets have; `None` where they are numbers."""
         return None

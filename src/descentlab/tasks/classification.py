@@ -27,6 +27,11 @@ class Classification(Definition):
         return self.dataset.vocabulary
 
     @property
+    def width(self) -> int | None:
+        """Numbers a token; `None`, since only the files of a data set say it."""
+        return None
+
+    @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.dataset.classes)

@@ -88,6 +88,11 @@ class TextWindows(AbstractTask):
         bytes_in_a_row(self, "text")
         self._places(1)
 
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.dim
+
     def _places(self, count: int) -> int:
         """Number of places where a window and the byte after it fit; raises where they are fewer than `count`."""
         length = self.text.value.shape[0]

@@ -193,6 +193,11 @@ class TokenRegression(AbstractTask):
                 f"TokenRegression.duplicates must be at least 0 and below tokens={self.tokens}, got {self.duplicates}"
             )
 
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.dim
+
     def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
         """The inputs of `count` examples."""
         drawn = self.distribution((count, self.tokens, self.dim), key=jax.random.fold_in(key, 0))
