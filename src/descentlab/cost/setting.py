@@ -65,7 +65,7 @@ class Setting:
         words = [word.strip() for word in words if word.strip()]
         if not words or not all(re.fullmatch("[0-9]{1,9}", word) and int(word) for word in words):
             said = "--seq wants whole numbers from 1 to 999999999, separated by commas"
-            raise ValueError(f"{said}, got {short(repr(self.seq))}")
+            raise ValueError(f"{said}, got {short(str(given))!r}")
         return tuple(dict.fromkeys(map(int, words)))
 
     def check(self) -> None:
