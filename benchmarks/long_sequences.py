@@ -78,8 +78,9 @@ def planned(lanes):
     from descentlab.experiment import start
 
     experiment, key = lanes.first, jax.random.key(0)
-    objective, params = start(experiment, key=key, stored=lanes.stored)
-    objective = experiment.data.at(objective, lanes.stored, 0, key=key)
+    lane = begin(experiment, key=key, stored=lanes.stored)
+    params = lane.start
+    objective = experiment.data.at(lane.objective, experiment.task, lane.source(lanes.stored), 0, key=key)
     program = jax.jit(jax.value_and_grad(objective.loss)).lower(params).compile()
     return program.memory_analysis().temp_size_in_bytes / 2**30
 

@@ -18,6 +18,11 @@ class AbstractArchitecture(Definition):
     embeds: ClassVar[bool] = True
 
     @property
+    def vocabulary(self) -> int | None:
+        """Token numbers have to be below this; `None` where the model takes none, or any."""
+        return None
+
+    @property
     def stochastic(self) -> bool:
         """Whether training draws random numbers at every step, which the model then takes as `key=`."""
         return False

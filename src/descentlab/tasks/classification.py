@@ -58,6 +58,6 @@ def distinct_rows(examples: Examples, count: int, *, key: PRNGKeyArray) -> Examp
     Raises:
         ValueError: if there are not so many.
     """
-    if count > examples.count:
-        raise ValueError(f"the data set has {examples.count} training examples, {count} were asked for; ask for fewer")
-    return examples[jax.random.choice(key, examples.count, (count,), replace=False)]
+    if count > examples.rows:
+        raise ValueError(f"the data set has {examples.rows} training examples, {count} were asked for; ask for fewer")
+    return examples.at(jax.random.choice(key, examples.rows, (count,), replace=False))
