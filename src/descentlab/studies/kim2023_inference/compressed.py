@@ -19,8 +19,9 @@ from descentlab.cost.quantized import calibrate, classify, rounded
 from descentlab.cost.transformer import Transformer, encoder
 from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment, stored
+from descentlab.losses import CrossEntropy
 from descentlab.models import Transformer as Model
-from descentlab.objective import CrossEntropy, Examples, Splits
+from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.study import Run, Runs, Section, Size
