@@ -127,8 +127,8 @@ def start(
         model = experiment.model.init(inputs[0], key=model_key)
         examples = Examples(inputs, experiment.task.targets(inputs, model, key=data_key))
     outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
-    shapes = (None if a is None else a.shape for a in (examples.targets, examples.weights))
-    experiment.task.loss_function.check(outputs.shape, *shapes)
+    weights = None if examples.weights is None else examples.weights.shape
+    experiment.task.loss_function.check(outputs.shape, examples.targets.shape, weights)
     _covers(experiment.model, experiment.task, outputs.shape[-1])
     if experiment.origin is not None:
         before = experiment.origin.model.init(examples.inputs[0], key=model_key)
