@@ -75,7 +75,7 @@ def planned(lanes):
     """GiB of workspace of loss and gradient."""
     import jax
 
-    from descentlab.experiment import start
+    from descentlab.experiment import begin
 
     experiment, key = lanes.first, jax.random.key(0)
     lane = begin(experiment, key=key, stored=lanes.stored)

@@ -151,8 +151,8 @@ def begin(
     world = experiment.task.world(model, key=data_key) if stored is None else None
     examples, held_out = _drawn(experiment, world, stored, key=data_key)
     outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
-    shapes = (None if a is None else a.shape for a in (examples.targets, examples.weights))
-    experiment.task.loss_function.check(outputs.shape, *shapes)
+    weights = None if examples.weights is None else examples.weights.shape
+    experiment.task.loss_function.check(outputs.shape, examples.targets.shape, weights)
     _covers(experiment, outputs.shape[-1])
     if experiment.origin is not None:
         before = experiment.origin.model.init(example, key=model_key)

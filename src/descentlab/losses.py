@@ -171,7 +171,7 @@ def weighted_mean(values: Float[Array, "batch ..."], weights: Array | None = Non
     return jnp.sum(spread * values) / total(spread)
 
 
-def scaled(rows: Float[Array, "batch ..."], weights: Float[Array, " batch"] | None = None) -> Float[Array, "batch ..."]:
+def scaled(rows: Float[Array, "batch ..."], weights: Array | None = None) -> Float[Array, "batch ..."]:
     r"""Rows of N examples times $\sqrt{w_i / \sum_j w_j}$, without weights over $\sqrt N$, as in a residual."""
     if weights is None:
         return rows / jnp.sqrt(rows.shape[0])

@@ -25,7 +25,7 @@ from descentlab._definition import Untraced
 from descentlab._describe import digest, structure
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
-from descentlab._types import Array, Int, PRNGKeyArray, PyTree
+from descentlab._types import Array, Int, PyTree
 from descentlab.experiment import Experiment, Lane, begin, check, record_bytes, stored
 from descentlab.objective import Splits
 from descentlab.point import Point, evaluate
@@ -315,7 +315,10 @@ def _together(constants: Lane, lanes: int) -> int:
     """
     if jax.default_backend() != "cpu":
         return lanes
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((constants.objective, constants.start)) if eqx.is_array(leaf)) // lanes
+    size = (
+        sum(leaf.nbytes for leaf in jax.tree.leaves((constants.objective, constants.start)) if eqx.is_array(leaf))
+        // lanes
+    )
     most = max(1, TOGETHER_BYTES // max(1, size))
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 
