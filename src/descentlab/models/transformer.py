@@ -15,7 +15,7 @@ from descentlab.attention.base import product
 from descentlab.cost import Transformer as Sizes
 from descentlab.cost.attention import kernel
 from descentlab.cost.model import Model
-from descentlab.models.base import AbstractArchitecture
+from descentlab.models.base import AbstractArchitecture, at_least_tokens
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
 from descentlab.models.normalization import AbstractNormalization, LayerNorm, NoNorm, PreNorm
 from descentlab.models.output_layer import AbstractOutputLayer, Classify
@@ -265,6 +265,10 @@ class Transformer(AbstractArchitecture):
     def stochastic(self) -> bool:
         """Whether training draws random numbers at every step."""
         return self.dropout is not None
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise unless `vocabulary` is at least `tokens`."""
+        at_least_tokens(self, tokens)
 
     def cost_model(self, width: int | None) -> Model:
         """Its layers, of which a feed-forward branch counts as one with GELU; see the base class."""

@@ -60,4 +60,5 @@ class Arrays(AbstractTask):
             raise ValueError(f"the given arrays hold {self.distinct} samples, {count} were asked for; ask for fewer")
         if targets.ndim == 2 and targets.shape[1] == inputs.shape[1]:
             targets = targets[..., None]
-        return Examples(*(jnp.asarray(array[:count], dtype=jnp.result_type(float)) for array in (inputs, targets)))
+        dtype = jnp.result_type(float)
+        return Examples(jnp.asarray(inputs[:count], dtype), jnp.asarray(targets[:count], dtype))
