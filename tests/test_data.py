@@ -12,7 +12,6 @@ from descentlab._definition import DefinitionError
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, check, stored
 from descentlab.models import Classify, EachToken, Transformer
-from descentlab.objective import CrossEntropy, SquaredError
 from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
@@ -21,30 +20,6 @@ from descentlab.train import Lanes, prepare, train
 from support.problems import CLASSIFYING, SMALL, run, started
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-
-def test_cross_entropy_is_the_mean_of_minus_log_probabilities():
-    random = np.random.default_rng(0)
-    outputs, targets = random.normal(size=(3, 4, 5)), random.integers(0, 5, (3, 4))
-    expected = [
-        -np.log(np.exp(outputs[i, j, targets[i, j]]) / np.exp(outputs[i, j]).sum()) for i in range(3) for j in range(4)
-    ]
-    loss = CrossEntropy()
-    np.testing.assert_allclose(loss(jnp.asarray(outputs), jnp.asarray(targets)), np.mean(expected), rtol=1e-13)
-    hits = [outputs[i, j].argmax() == targets[i, j] for i in range(3) for j in range(4)]
-    np.testing.assert_allclose(loss.accuracy(jnp.asarray(outputs), jnp.asarray(targets)), np.mean(hits), rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("loss", "outputs", "targets", "message"),
-    [
-        (SquaredError(), (3, 2), (3, 1), "targets must have the shape of the model's outputs (3, 2), got (3, 1)"),
-        (CrossEntropy(), (3, 4, 2), (3,), "outputs must have the shape (3, 'classes') for targets of shape (3,)"),
-    ],
-)
-def test_shapes_that_do_not_fit_are_refused(loss, outputs, targets, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        loss.check(outputs, targets)
 
 
 def test_a_minibatch_is_drawn_anew_at_every_step_and_uniformly():

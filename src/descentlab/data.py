@@ -7,7 +7,7 @@ import jax
 from descentlab._check import positive
 from descentlab._definition import Untraced
 from descentlab._types import Array, Int, PRNGKeyArray
-from descentlab.objective import Examples, Objective, Splits
+from descentlab.objective import Objective, Splits
 
 __all__ = ["AbstractData", "FullBatch", "Minibatch"]
 
@@ -85,4 +85,4 @@ class Minibatch(AbstractData):
         """The objective on this step's draw."""
         pool = stored.train if self.samples is None and stored is not None else objective.examples
         rows = jax.random.randint(jax.random.fold_in(key, step), (self.batch,), 0, pool.inputs.shape[0])
-        return objective.on(Examples(pool.inputs[rows], pool.targets[rows]))
+        return objective.on(jax.tree.map(lambda a: a[rows], pool))

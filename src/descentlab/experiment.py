@@ -127,13 +127,14 @@ def start(
         model = experiment.model.init(inputs[0], key=model_key)
         examples = Examples(inputs, experiment.task.targets(inputs, model, key=data_key))
     outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
-    experiment.task.loss_function.check(outputs.shape, examples.targets.shape)
+    weights = None if examples.weights is None else examples.weights.shape
+    experiment.task.loss_function.check(outputs.shape, examples.targets.shape, weights)
     _covers(experiment.model, experiment.task, outputs.shape[-1])
     if experiment.origin is not None:
         before = experiment.origin.model.init(examples.inputs[0], key=model_key)
         model = with_named(model, named(before) if end is None else end)
     trained, frozen = split(model, block_names(model) if experiment.trained is None else experiment.trained)
-    return Objective(frozen, *examples, experiment.task.loss_function), trained
+    return Objective(frozen, examples, experiment.task.loss_function), trained
 
 
 def _some(stored: Splits | None, count: int, *, key: PRNGKeyArray) -> Examples:
@@ -148,7 +149,7 @@ def _some(stored: Splits | None, count: int, *, key: PRNGKeyArray) -> Examples:
     if count > rows:
         raise ValueError(f"the data set has {rows} training examples, {count} were asked for; ask for fewer")
     chosen = jax.random.choice(key, rows, (count,), replace=False)
-    return Examples(jnp.asarray(stored.train.inputs)[chosen], jnp.asarray(stored.train.targets)[chosen])
+    return jax.tree.map(lambda a: jnp.asarray(a)[chosen], stored.train)
 
 
 def _covers(model: AbstractArchitecture, task: AbstractTask | Classification, outputs: int) -> None:

@@ -144,7 +144,7 @@ def _evaluated(experiment: Experiment, objective: Objective, held: Splits | None
     pool = held.train if held is not None and whole else objective.examples
     count = pool.inputs.shape[0]
     rows = np.sort(np.random.default_rng(0).choice(count, min(samples, count), replace=False))
-    return Examples(jnp.asarray(pool.inputs[rows]), jnp.asarray(pool.targets[rows]))
+    return jax.tree.map(lambda a: jnp.asarray(a[rows]), pool)
 
 
 @dataclasses.dataclass(frozen=True)

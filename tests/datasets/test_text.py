@@ -37,7 +37,7 @@ def write_table(path, rows, head="text,label"):
 
 
 def examples(part, classes):
-    return [(bytes(row).rstrip(b"\0").decode(), classes[label]) for row, label in zip(*part, strict=True)]
+    return [(bytes(row).rstrip(b"\0").decode(), classes[label]) for row, label in zip(*part[:2], strict=True)]
 
 
 def every(dataset):

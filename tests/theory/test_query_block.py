@@ -85,7 +85,7 @@ def test_orthonormal_tokens_attain_the_bound():
     """With X X^T = I the product is block diagonal, one block a token."""
     objective, params = started(problem(Softmax()))
     tokens = jnp.linalg.qr(objective.inputs.reshape(6, 8).T)[0].T
-    objective = dataclasses.replace(objective, inputs=tokens.reshape(2, 3, 8))
+    objective = objective.on(objective.examples._replace(inputs=tokens.reshape(2, 3, 8)))
     sigma, gamma = token_bound(objective, params)
     jacobian = objective.jacobian(params)
     assert sigma == pytest.approx(1.0)

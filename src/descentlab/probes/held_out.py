@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
-from descentlab.objective import CrossEntropy, Examples
+from descentlab.losses import CrossEntropy
+from descentlab.objective import Examples
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
@@ -50,7 +51,7 @@ class HeldOut(AbstractProbe):
 
         def one(example: Examples) -> Array:
             outputs, targets = model(example.inputs)[None], example.targets[None]
-            return jnp.stack([measure(outputs, targets), measure.accuracy(outputs, targets)])
+            return jnp.stack([measure(outputs, targets), measure.metrics(outputs, targets)["accuracy"]])
 
         chosen = Examples(held.inputs[:count], held.targets[:count])
         return jax.lax.map(one, chosen, batch_size=min(AT_ONCE, count)).mean(axis=0)

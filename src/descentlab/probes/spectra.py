@@ -95,7 +95,7 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
     """
     model = objective.model(params)
     rows = jax.vmap(model.features)(objective.inputs)
-    return rows.reshape(-1, rows.shape[-1]) / jnp.sqrt(objective.inputs.shape[0])
+    return objective.scaled(rows).reshape(-1, rows.shape[-1])
 
 
 class GramSpectrum(AbstractProbe):

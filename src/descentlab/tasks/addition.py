@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from descentlab._check import UNROLLED, at_most, positive
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
-from descentlab.objective import AbstractLossFunction, CrossEntropy, SquaredError
+from descentlab.losses import AbstractLossFunction, CrossEntropy, SquaredError
 from descentlab.tasks.base import AbstractTask
 
 __all__ = ["AbstractAnswer", "Addition", "NextDigits", "SamePlaces"]

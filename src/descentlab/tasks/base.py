@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
-from descentlab.objective import AbstractLossFunction, SquaredError
+from descentlab.losses import AbstractLossFunction, SquaredError
 
 
 class AbstractTask(Definition):

@@ -2,7 +2,8 @@
 
 from descentlab._definition import Definition
 from descentlab.datasets import AbstractDataset
-from descentlab.objective import CrossEntropy, Splits
+from descentlab.losses import CrossEntropy
+from descentlab.objective import Splits
 
 
 class Classification(Definition):
