@@ -110,7 +110,7 @@ class Objective(eqx.Module):
         model = self.model(params)
         if self.key is None:
             return jax.vmap(model)(self.inputs)
-        keys = jax.random.split(self.key, self.inputs.shape[0])
+        keys = jax.random.split(self.key, self.examples.rows)
         return jax.vmap(lambda example, key: model(example, key=key))(self.inputs, keys)
 
     def residual(self, params: PyTree) -> Float[Array, " row"]:

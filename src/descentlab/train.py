@@ -315,10 +315,8 @@ def _together(constants: Lane, lanes: int) -> int:
     """
     if jax.default_backend() != "cpu":
         return lanes
-    size = (
-        sum(leaf.nbytes for leaf in jax.tree.leaves((constants.objective, constants.start)) if eqx.is_array(leaf))
-        // lanes
-    )
+    held = jax.tree.leaves((constants.objective, constants.start))
+    size = sum(leaf.nbytes for leaf in held if eqx.is_array(leaf)) // lanes
     most = max(1, TOGETHER_BYTES // max(1, size))
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 
