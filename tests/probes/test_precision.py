@@ -56,7 +56,7 @@ def test_the_numbers_are_those_of_double_precision_at_the_same_weights(lanes):
     """Query and key are not trained, so that their weights at the end are those at the start."""
     for seed, one in enumerate(lanes):
         with jax.enable_x64(False):
-            inputs = np.asarray(START.task.inputs(2, key=jax.random.split(jax.random.key(seed))[0]), np.float64)
+            inputs = np.asarray(begin(START, key=jax.random.key(seed)).objective.inputs, np.float64)
         params = {name: array[0].astype(np.float64) for name, array in one.final.items()}
         kernel = START.model.attention
         features = naive.features(inputs, params, naive.WEIGHTS[type(kernel)](kernel))
