@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from descentlab.experiment import begin
 from descentlab.models import Normal
 from descentlab.probes import FeatureSpectrum, ModalSpectrum, TokenRank
 from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, rank_of, rank_tolerance
