@@ -32,17 +32,37 @@ TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the 
 LABELLED = Given("rows.csv", np.frombuffer(b"text,label\nfine,1\nshort,0\nlonger than that,1\nbad,0", dtype=np.uint8))
 
 EXAMPLES = {
-    attention.Softmax: [attention.Softmax(), attention.Softmax(0.6)],
-    attention.Gaussian: [attention.Gaussian(), attention.Gaussian(0.3)],
-    attention.NormalizedGaussian: [attention.NormalizedGaussian(), attention.NormalizedGaussian(0.3)],
-    attention.Linear: [attention.Linear()],
-    attention.ReLU: [attention.ReLU()],
+    attention.Softmax: [
+        attention.Softmax(),
+        attention.Softmax(0.6, scaling=attention.Power(0.8)),
+    ],
+    attention.Gaussian: [
+        attention.Gaussian(),
+        attention.Gaussian(0.3),
+        attention.Gaussian(scaling=attention.NoScaling()),
+    ],
+    attention.NormalizedGaussian: [
+        attention.NormalizedGaussian(),
+        attention.NormalizedGaussian(0.3),
+        attention.NormalizedGaussian(scaling=attention.Power(1.0)),
+    ],
+    attention.Linear: [attention.Linear(), attention.Linear(scaling=attention.Power(0.3))],
+    attention.ReLU: [attention.ReLU(), attention.ReLU(scaling=attention.NoScaling())],
+    attention.InverseSqrt: [attention.InverseSqrt()],
+    attention.NoScaling: [attention.NoScaling()],
+    attention.Power: [attention.Power(0.8)],
     models.Normal: [models.Normal(0.5)],
     models.FanIn: [models.FanIn(0.5)],
     models.Orthogonal: [models.Orthogonal(2.0)],
+    models.Uniform: [models.Uniform(0.5)],
+    models.FanInUniform: [models.FanInUniform(0.5)],
+    models.Signs: [models.Signs(0.5)],
     models.Zero: [models.Zero()],
     models.Fixed: [models.Fixed(Given("ones", np.ones((2, 4, 3))))],
-    models.AttentionLayer: [models.AttentionLayer(attention.Gaussian(0.5), heads=2, head_dim=2)],
+    models.AttentionLayer: [
+        models.AttentionLayer(attention.Gaussian(0.5), heads=2, head_dim=2),
+        models.AttentionLayer(heads=1, head_dim=2, value_dim=6, output=models.Signs(), readout=models.SumPool()),
+    ],
     models.Transformer: [
         models.Transformer(width=4, depth=1, heads=2, hidden=6, readout=models.Classify(2, 3)),
         models.Transformer(
@@ -68,6 +88,7 @@ EXAMPLES = {
     models.Identity: [models.Identity()],
     models.PerToken: [models.PerToken()],
     models.MeanPool: [models.MeanPool()],
+    models.SumPool: [models.SumPool()],
     tasks.TokenRegression: [
         tasks.TokenRegression(tokens=3, dim=4, target=tasks.InRange(("value", "output"), 0.3)),
         tasks.TokenRegression(tokens=3, dim=4, distribution=tasks.GaussianTokens(), duplicates=1),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
+from descentlab.attention import Gaussian, Linear, NormalizedGaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.theory.lipschitz import (
     SOFTMAX_CURVATURE,
     Geometry,
@@ -23,8 +23,9 @@ from support.problems import SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-BOUNDED = [Gaussian(0.5), Softmax(), Softmax(0.5), Linear()]
-kernels = pytest.mark.parametrize("kernel", BOUNDED, ids=lambda kernel: type(kernel).__name__)
+BOUNDED = [Gaussian(0.5), Softmax(0.5), Linear()]
+BOUNDED += [Gaussian(scaling=NoScaling()), Softmax(scaling=Power(1.0)), Linear(scaling=Power(-0.5))]
+kernels = pytest.mark.parametrize("kernel", BOUNDED, ids=str)
 SUBSETS = [subset for size in range(1, 5) for subset in combinations(naive.BLOCKS, size)]
 
 

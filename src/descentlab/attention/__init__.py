@@ -6,4 +6,8 @@ from descentlab.attention.gaussian import Gaussian as Gaussian
 from descentlab.attention.gaussian import NormalizedGaussian as NormalizedGaussian
 from descentlab.attention.linear import Linear as Linear
 from descentlab.attention.linear import ReLU as ReLU
+from descentlab.attention.scaling import AbstractScaling as AbstractScaling
+from descentlab.attention.scaling import InverseSqrt as InverseSqrt
+from descentlab.attention.scaling import NoScaling as NoScaling
+from descentlab.attention.scaling import Power as Power
 from descentlab.attention.softmax import Softmax as Softmax

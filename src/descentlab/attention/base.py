@@ -2,11 +2,13 @@
 
 from abc import abstractmethod
 
+import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
 from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float
+from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
 KEPT = "rows"
 """Name of what has few numbers a query."""
@@ -32,7 +34,12 @@ class AbstractAttention(Definition):
     """An attention kernel with explicit weights.
 
     A new kernel is a subclass with one method, `weights`. Heads and examples are mapped over from outside.
+
+    Args:
+        scaling: what products of queries and keys are divided by, $r(d)$; it follows the width d of a head.
     """
+
+    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True)
 
     @abstractmethod
     def weights(
@@ -42,6 +49,12 @@ class AbstractAttention(Definition):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+
+    def scores(
+        self, query: Float[Array, "time head"], key: Float[Array, "other head"], temperature: Array | float = 1.0
+    ) -> Float[Array, "time other"]:
+        r"""$q_k^\top k_j / (\tau r(d))$ for every pair."""
+        return products(query / (temperature * self.scaling.divisor(query.shape[-1])), key)
 
     def __call__(
         self,

@@ -13,10 +13,10 @@ from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax, in_chunks
 from descentlab.attention.base import product
 from descentlab.cost import Transformer as Sizes
-from descentlab.cost.attention import kernel
 from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
+from descentlab.models.kernel_cost import kernel_cost
 from descentlab.models.normalization import AbstractNormalization, LayerNorm, NoNorm, PreNorm
 from descentlab.models.output_layer import AbstractOutputLayer, Classify
 
@@ -273,7 +273,7 @@ class Transformer(AbstractArchitecture):
             self.depth, self.width, self.heads, self.hidden or 0,
             head_dim=self.head_dim,
             norm="none" if isinstance(self.norm, NoNorm) else "layer",
-            kernel=kernel(type(self.attention).__name__),
+            kernel=kernel_cost(self.attention),
             causal=self.causal,
         )  # fmt: skip
         return replace(sizes.model, uncounted=("embedding, places and read-out",))

@@ -362,7 +362,7 @@ def _row_c(facts: Facts, tolerance: float) -> Row:
     elif constants["lambda_b"] == 0:
         obstacle = f"B has not full row rank to the rank tolerance, {RANK_TOLERANCE:g} of its largest singular value"
     elif constants["omega"] == 0:
-        obstacle = "an output matrix has not full column rank (head_dim >= output_dim is needed)"
+        obstacle = "an output matrix has not full column rank (value_dim >= output_dim is needed)"
     elif math.isnan(constants["step"]):
         obstacle = f"no bound of the first derivative is known for {type(facts.attention).__name__}"
     if obstacle:

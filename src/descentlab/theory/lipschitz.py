@@ -129,7 +129,7 @@ def kernel_bounds(attention: AbstractAttention, where: Geometry, radius: Array) 
 def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
     r"""$C_1 = \sqrt{2cmn/e}\,(\sum x_i^4)^{1/2}$ and $C_2 = 2cm\sqrt n\,(\sum t_i^2 x_i^4)^{1/2}$, for every radius."""
     del radius
-    c, m, n = bandwidth(attention.c, where.head_dim), where.moving, where.tokens
+    c, m, n = bandwidth(attention, where.head_dim), where.moving, where.tokens
     first = jnp.sqrt(2 * c * m * n / jnp.e) * where.power_sum(where.spectral**2)
     second = 2 * c * m * jnp.sqrt(1.0 * n) * where.power_sum(where.longest * where.spectral**2)
     return KernelBounds(first, second)
@@ -137,8 +137,8 @@ def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{2\tau\sqrt d}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
-    kappa, root = where.scores(radius), attention.temperature * jnp.sqrt(1.0 * where.head_dim)
+    r"""$C_1 = \frac{\kappa}{2\tau\,r(d)}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
+    kappa, root = where.scores(radius), attention.temperature * attention.scaling.divisor(where.head_dim)
     first = kappa / (2 * root) * where.power_sum(where.spectral**3)
     bilinear = where.spectral**3 / (2 * root) if where.moving == 2 else 0.0
     second = where.power_sum(SOFTMAX_CURVATURE * where.longest * where.spectral**4 * (kappa / root) ** 2 + bilinear)
@@ -147,9 +147,8 @@ def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Linear, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{\sqrt d}(\sum x_i^6)^{1/2}$; $C_2$ is the same without $\kappa$ where both blocks move."""
-    del attention
-    cubes = where.power_sum(where.spectral**3) / jnp.sqrt(1.0 * where.head_dim)
+    r"""$C_1 = \frac{\kappa}{r(d)}(\sum x_i^6)^{1/2}$; $C_2$ is the same without $\kappa$ where both blocks move."""
+    cubes = where.power_sum(where.spectral**3) / attention.scaling.divisor(where.head_dim)
     return KernelBounds(where.scores(radius) * cubes, cubes * float(where.moving == 2))
 
 

@@ -13,6 +13,7 @@ from descentlab._describe import replace_at
 from descentlab._tree import named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
+from descentlab.attention.gaussian import bandwidth
 from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
@@ -65,8 +66,7 @@ class Trained:
         kernel = self.definition.attention
         if not isinstance(kernel, Gaussian):
             return None
-        head = self.arrays["query.0"].shape[-1]
-        return 0.5 / head**0.5 if kernel.c is None else float(kernel.c)
+        return float(bandwidth(kernel, self.arrays["query.0"].shape[-1]))
 
     def right(self, arrays: Arrays) -> np.ndarray:
         """Which test examples are classified rightly with other blocks."""
