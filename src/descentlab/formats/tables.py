@@ -99,8 +99,8 @@ def _place(head: list[str], column: str, name: str) -> int:
     for separator, words in _OTHERS.items():
         if column in (part.strip('" ') for part in ",".join(head).split(separator)):
             raise DataError(
-                f"the fields of {name} are separated by {words}, commas or tabs were wanted; save it as CSV, with texts that "
-                "contain commas in quotes"
+                f"the fields of {name} are separated by {words}, commas or tabs were wanted; save it as CSV, with "
+                "texts that contain commas in quotes"
             )
     known = nearest(column, head) if head else "it has none"
     raise DataError(f"{name} has no column {column!r}; {known}; name the columns by text_column and label_column")
