@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descentlab._tree import block_names, blocks, norm_squared, split
+from descentlab._tree import block_names, blocks, norm_squared, select
 
 
 class Layer(eqx.Module):
@@ -36,7 +36,7 @@ def test_a_block_holds_the_arrays_of_its_name_in_all_layers():
 @settings(max_examples=7, deadline=None)
 @given(st.sets(st.sampled_from(["query", "value", "output"]), min_size=1))
 def test_split_takes_the_named_blocks_and_combine_puts_them_back(names):
-    trained, rest = split(stack(), tuple(names))
+    trained, rest = select(stack(), tuple(names))
     assert set(block_names(trained)) == names
     assert set(block_names(rest)) == {"query", "value", "output"} - names
     assert rest.places is not None
@@ -45,11 +45,11 @@ def test_split_takes_the_named_blocks_and_combine_puts_them_back(names):
 
 def test_a_block_that_does_not_exist_is_named_with_its_neighbours():
     with pytest.raises(ValueError, match="did you mean query"):
-        split(stack(), ("querry",))
+        select(stack(), ("querry",))
     with pytest.raises(ValueError, match="known are: output, query, value"):
-        split(stack(), ("zzz",))
+        select(stack(), ("zzz",))
     with pytest.raises(ValueError, match="at least one block"):
-        split(stack(), ())
+        select(stack(), ())
 
 
 def test_the_squared_norm_is_that_of_all_entries():

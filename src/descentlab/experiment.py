@@ -13,7 +13,7 @@ from descentlab._check import at_most, not_negative
 from descentlab._definition import Definition, DefinitionError, final
 from descentlab._describe import digest, paths, replace_at, value_at
 from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
-from descentlab._tree import block_names, named, split, with_named
+from descentlab._tree import named, select, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
@@ -45,7 +45,8 @@ class Experiment(Definition):
         data: how many examples, and which at a step.
         model: the architecture.
         optimizer: the rule that moves the trained blocks.
-        trained: names of the blocks that are trained, the others stay as they start; `None` trains all.
+        trained: what is trained, everything else stays as it starts: names of parameters (`layers.0.query`), prefixes
+            (`layers.0`), blocks (`query`, in all layers) or patterns (`layers.*.query_bias`); `None` trains all.
         probes: what is recorded, by name.
         steps: number of updates.
         precision: of all arithmetic.
@@ -63,7 +64,7 @@ class Experiment(Definition):
     data: AbstractData = FullBatch()
     model: AbstractArchitecture = AttentionLayer()
     optimizer: AbstractOptimizer = GD()
-    trained: tuple[str, ...] | None = eqx.field(default=("query", "key", "value", "output"), converter=_names)
+    trained: tuple[str, ...] | None = eqx.field(default=None, converter=_names)
     probes: dict[str, AbstractProbe] = eqx.field(default_factory=lambda: {"loss": Loss(), "gradient": GradientNorm()})
     steps: int = 1000
     precision: Literal["float32", "float64"] = "float64"
@@ -157,7 +158,7 @@ def begin(
     if experiment.origin is not None:
         before = experiment.origin.model.init(example, key=model_key)
         model = with_named(model, named(before) if end is None else end)
-    trained, frozen = split(model, block_names(model) if experiment.trained is None else experiment.trained)
+    trained, frozen = select(model, experiment.trained)
     objective = Objective(frozen, experiment.data.kept(examples), experiment.task.loss_function)
     return Lane(objective, trained, key, world, held_out)
 

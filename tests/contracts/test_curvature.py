@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab._tree import array_names, of_block
+from descentlab._tree import array_names, is_meant
 from descentlab.curvature import dense
 from descentlab.data import FullBatch
 from descentlab.models import EachToken, Transformer
@@ -47,7 +47,7 @@ def test_a_block_is_the_part_of_the_matrix_that_its_names_say(kind):
     names = np.repeat(list(matrix.blocks), list(matrix.blocks.values()))
 
     def rows(name):
-        return np.flatnonzero([of_block(one, name) for one in names])
+        return np.flatnonzero([is_meant(one, name) for one in names])
 
     for pair in [
         ("query", "value"),

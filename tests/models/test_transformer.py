@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab._tree import block_names, blocks, split
+from descentlab._tree import block_names, blocks, select
 from descentlab.attention import Gaussian, Softmax
 from descentlab.models import (
     Classify,
@@ -48,7 +48,7 @@ def made(architecture, example=TOKENS, seed=0):
     def moved(leaf):
         return leaf + 0.3 * random.normal(size=leaf.shape)
 
-    params, rest = split(model, block_names(model))
+    params, rest = select(model, block_names(model))
     return eqx.combine(jax.tree.map(moved, params), rest)
 
 
@@ -130,10 +130,10 @@ def test_chunks_change_neither_outputs_nor_gradients(kernel, causal, chunk):
     whole = dataclasses.replace(SMALL, attention=kernel, causal=causal)
     model = made(whole)
     parted = dataclasses.replace(model, chunk=chunk)
-    leaves = jax.tree.leaves(split(model, block_names(model))[0])
+    leaves = jax.tree.leaves(select(model, block_names(model))[0])
 
     def total(leaves, model):
-        params, rest = split(model, block_names(model))
+        params, rest = select(model, block_names(model))
         moved = eqx.combine(jax.tree.unflatten(jax.tree.structure(params), leaves), rest)
         return jnp.sum(jnp.sin(moved(jnp.asarray(TOKENS))))
 

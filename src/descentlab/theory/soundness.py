@@ -73,7 +73,7 @@ def _of_weights(trajectory: Trajectory) -> np.ndarray:
     squares = [
         np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
         for name, array in trajectory.final.items()
-        if name.partition(".")[0] in TRAINED
+        if block_of(name) in TRAINED
     ]
     return 2 * unit_roundoff(trajectory) * np.sqrt(np.sum(squares, axis=0))
 

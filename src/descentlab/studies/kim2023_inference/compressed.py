@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
-from descentlab._tree import named, with_named
+from descentlab._tree import block_of, named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
 from descentlab.attention.gaussian import bandwidth
@@ -130,7 +130,7 @@ def measured(one: Trained) -> Measured:
     model = with_named(one.model, one.arrays)
     found = _squares(model, jax.tree.map(jnp.asarray, one.splits.development))
     gradient, fisher = ({name: np.asarray(array) for name, array in named(tree).items()} for tree in found)
-    chosen = [name for name in one.arrays if name.partition(".")[0] in MATRICES]
+    chosen = [name for name in one.arrays if block_of(name) in MATRICES]
     scores = {
         criterion: {name: score(one.arrays[name], gradient[name], fisher[name]) for name in chosen}
         for criterion, score in CRITERIA.items()
