@@ -126,7 +126,6 @@ EXAMPLES = {
     probes.PLRatio: [probes.PLRatio()],
     probes.Loss: [probes.Loss()],
     probes.HeldOut: [probes.HeldOut(part="test", examples=3)],
-    tasks.Classification: [tasks.Classification(Counting())],
     probes.StepSize: [probes.StepSize()],
     probes.Parameters: [probes.Parameters()],
     probes.FeatureSpectrum: [probes.FeatureSpectrum()],
