@@ -203,3 +203,10 @@ def test_a_radius_below_the_range_is_none():
 
 def test_without_curvature_the_radius_is_as_good_as_infinite():
     assert largest_radius(lambda radius: 0.0 * radius, jnp.asarray(1.0)) > 1e29
+
+
+def test_weights_of_examples_are_refused():
+    objective, params = started(SMALL)
+    weighted = objective.on(objective.examples._replace(weights=jnp.ones(2)))
+    with pytest.raises(ValueError, match="these bounds are for examples that all count the same, got weights"):
+        geometry(weighted, params)

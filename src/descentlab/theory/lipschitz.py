@@ -93,8 +93,10 @@ def geometry(objective: Objective, params: PyTree) -> Geometry:
     """The norms at the given weights.
 
     Raises:
-        ValueError: if the model is not a layer of multi-head attention.
+        ValueError: if the model is not a layer of multi-head attention, or examples have weights.
     """
+    if objective.examples.weights is not None:
+        raise ValueError("these bounds are for examples that all count the same, got weights; leave the weights out")
     model = objective.model(params)
     if not isinstance(model, MultiHeadAttention):
         raise ValueError(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")
