@@ -8,7 +8,7 @@ from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, in_chunks
 from descentlab.attention.base import product
 from descentlab.models.activations import AbstractActivation
-from descentlab.models.normalization import AbstractNormalization
+from descentlab.models.normalization import AbstractNormalization, Branch
 from descentlab.models.positions import AbstractPositions
 
 __all__ = ["Encoder", "FeedForward", "TransformerLayer"]
@@ -38,7 +38,7 @@ class TransformerLayer(eqx.Module):
     value_bias: Float[Array, "heads head"]
     output: Float[Array, "heads head width"]
     output_bias: Float[Array, " width"]
-    norm: eqx.Module | None
+    norm: Branch | None
     fed: "FeedForward | None"
 
     def projected(self, tokens: Float[Array, "time width"], name: str) -> Float[Array, "time heads head"]:
@@ -58,7 +58,7 @@ class FeedForward(eqx.Module):
     up_bias: Float[Array, " hidden"]
     down: Float[Array, "hidden width"]
     down_bias: Float[Array, " width"]
-    norm: eqx.Module | None
+    norm: Branch | None
 
 
 class Encoder(eqx.Module):
@@ -77,7 +77,7 @@ class Encoder(eqx.Module):
     class_token: Float[Array, "1 width"] | None
     position: Float[Array, "time width"] | None
     layers: tuple[TransformerLayer, ...]
-    norm: eqx.Module | None
+    norm: Branch | None
     readout: eqx.Module
     attention: AbstractAttention
     normalization: AbstractNormalization

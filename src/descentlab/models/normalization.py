@@ -61,7 +61,7 @@ class AbstractNorm(Definition):
     cost: ClassVar[str]
 
     @abstractmethod
-    def init(self, width: int) -> eqx.Module:
+    def init(self, width: int) -> Branch:
         """The normalisation at its start, a map of tokens."""
 
 
@@ -74,7 +74,7 @@ class LayerNorm(AbstractNorm):
 
     cost: ClassVar[str] = "layer"
 
-    def init(self, width: int) -> eqx.Module:
+    def init(self, width: int) -> Branch:
         """Scale 1, shift 0."""
         return Centred(jnp.ones(width), jnp.zeros(width))
 
@@ -88,7 +88,7 @@ class RMSNorm(AbstractNorm):
 
     cost: ClassVar[str] = "rms"
 
-    def init(self, width: int) -> eqx.Module:
+    def init(self, width: int) -> Branch:
         """Scale 1."""
         return Scaled(jnp.ones(width))
 
@@ -102,11 +102,11 @@ class AbstractNormalization(Definition):
         """Its name in `descentlab.cost`."""
 
     @abstractmethod
-    def norm(self, width: int) -> eqx.Module | None:
+    def norm(self, width: int) -> Branch | None:
         """The normalisation of one branch at its start, or `None`."""
 
     @abstractmethod
-    def final(self, width: int) -> eqx.Module | None:
+    def final(self, width: int) -> Branch | None:
         """The normalisation before the read-out at its start, or `None`."""
 
     @abstractmethod
@@ -130,11 +130,11 @@ class NoNorm(AbstractNormalization):
         """None."""
         return "none"
 
-    def norm(self, width: int) -> eqx.Module | None:
+    def norm(self, width: int) -> Branch | None:
         """None."""
         del width
 
-    def final(self, width: int) -> eqx.Module | None:
+    def final(self, width: int) -> Branch | None:
         """None."""
         del width
 
@@ -163,11 +163,11 @@ class PreNorm(AbstractNormalization):
         """That of its kind."""
         return self.kind.cost
 
-    def norm(self, width: int) -> eqx.Module | None:
+    def norm(self, width: int) -> Branch | None:
         """One a branch."""
         return self.kind.init(width)
 
-    def final(self, width: int) -> eqx.Module | None:
+    def final(self, width: int) -> Branch | None:
         """One."""
         return self.kind.init(width)
 
@@ -196,11 +196,11 @@ class PostNorm(AbstractNormalization):
         """That of its kind."""
         return self.kind.cost
 
-    def norm(self, width: int) -> eqx.Module | None:
+    def norm(self, width: int) -> Branch | None:
         """One a branch."""
         return self.kind.init(width)
 
-    def final(self, width: int) -> eqx.Module | None:
+    def final(self, width: int) -> Branch | None:
         """None."""
         del width
 
