@@ -11,7 +11,7 @@ import pytest
 from descentlab._definition import DefinitionError
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, check, stored
-from descentlab.models import Classify, EachToken, Transformer
+from descentlab.models import Classify, EachToken, NoPositions, Transformer
 from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
@@ -89,7 +89,7 @@ def _final(experiment, trajectory):
 
 def test_a_transformer_learns_a_rule_and_seeds_are_lanes():
     probes = {"held": HeldOut(At((0, 300)), part="test")}
-    model = dataclasses.replace(CLASSIFYING.model, width=8, positions=False)
+    model = dataclasses.replace(CLASSIFYING.model, width=8, positions=NoPositions())
     experiment = dataclasses.replace(
         CLASSIFYING, model=model, data=Minibatch(16), optimizer=Adam(0.02), probes=probes, steps=300
     )

@@ -161,7 +161,7 @@ def test_held_out_examples_of_a_data_set_are_its_development_part_or_some_of_it(
 def test_every_step_of_online_data_sees_fresh_examples_of_the_lanes_own_world():
     data = Online(5)
     lane = begin(dataclasses.replace(SIGNS, data=data), key=KEY)
-    drawn = [data.at(lane.objective, SIGNS.task, lane.source(None), step, key=lane.key) for step in range(4)]
+    drawn = [data.at(lane.objective, SIGNS.task, lane.source(None), step, key=lane.key) for step in jnp.arange(4)]
     for one in drawn:
         np.testing.assert_array_equal(jnp.sign(one.inputs[:, 0] @ lane.world), one.targets[:, 0])
         np.testing.assert_allclose(one.examples.parts["margin"], jnp.abs(one.inputs[:, 0] @ lane.world))
@@ -185,7 +185,7 @@ def test_online_training_of_a_lane_is_the_same_alone_and_among_others():
 def test_a_data_set_online_gives_distinct_training_examples():
     data, held = Online(40), jax.tree.map(jnp.asarray, stored(CLASSIFYING))
     lane = begin(dataclasses.replace(CLASSIFYING, data=data), key=KEY, stored=held)
-    drawn = data.at(lane.objective, CLASSIFYING.task, lane.source(held), 3, key=lane.key)
+    drawn = data.at(lane.objective, CLASSIFYING.task, lane.source(held), jnp.asarray(3), key=lane.key)
     assert sorted(map(tuple, np.asarray(drawn.inputs))) == sorted(map(tuple, np.asarray(held.train.inputs)))
 
 

@@ -39,7 +39,7 @@ each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=mem
 def test_a_value_has_one_shape_at_every_point_and_labels_for_its_last_axis(probe):
     experiment = CLASSIFYING if isinstance(probe, HeldOut | LayerAttention) else SMALL
     objective, start = started(experiment)
-    held = stored(experiment)
+    held = jax.tree.map(jnp.asarray, stored(experiment))
     known = {"stored": held, "held_out": held and held.development, "task": Known()}
 
     def value(scale):

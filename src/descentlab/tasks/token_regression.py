@@ -11,6 +11,7 @@ from descentlab._definition import Definition
 from descentlab._tree import select
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.models.base import AbstractArchitecture
+from descentlab.models.capabilities import HeadContributions, offering
 from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
@@ -191,8 +192,12 @@ class SoftmaxHull(AbstractTarget):
 
     @staticmethod
     def interval(inputs: Array, model: PyTree) -> tuple[Array, Array]:
-        """The two ends for every sample and output."""
-        values = jax.vmap(model.contributions)(inputs)
+        """The two ends for every sample and output.
+
+        Raises:
+            ValueError: if the model is not a sum over tokens.
+        """
+        values = jax.vmap(offering(model, HeadContributions, "SoftmaxHull").contributions)(inputs)
         return values.min(axis=2).sum(axis=1), values.max(axis=2).sum(axis=1)
 
 
