@@ -12,7 +12,7 @@ from descentlab.attention import AbstractAttention, Softmax
 from descentlab.cost import Transformer as Sizes
 from descentlab.cost.model import Model
 from descentlab.models.activations import GELU, AbstractActivation
-from descentlab.models.base import AbstractArchitecture
+from descentlab.models.base import AbstractArchitecture, at_least_tokens
 from descentlab.models.encoder import Encoder, FeedForward, TransformerLayer
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
 from descentlab.models.kernel_cost import kernel_cost
@@ -100,6 +100,10 @@ class Transformer(AbstractArchitecture):
     def stochastic(self) -> bool:
         """Whether training draws random numbers at every step."""
         return self.dropout is not None
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise unless `vocabulary` is at least `tokens`."""
+        at_least_tokens(self, tokens)
 
     def cost_model(self, width: int | None) -> Model:
         """Its layers, of which a feed-forward branch counts as one with GELU; see the base class."""
