@@ -20,7 +20,9 @@ from descentlab.schedule import At, Every
 from descentlab.tasks import Addition, Arrays, Classification, InRange, Teacher, TextWindows, TokenRegression
 from support.untraced import Signal
 
-KERNELS = "Softmax, Gaussian, NormalizedGaussian, Linear(,| or) ReLU.*"  # then those of other tests
+KERNELS = (
+    "Softmax, Gaussian, NormalizedGaussian, ALiBi, HeadGaussian, Linear(,| or) ReLU.*"  # then those of other tests
+)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ EXAMPLES = {
     ],
     attention.Linear: [attention.Linear(), attention.Linear(scaling=attention.Power(0.3))],
     attention.ReLU: [attention.ReLU(), attention.ReLU(scaling=attention.NoScaling())],
+    attention.ALiBi: [attention.ALiBi(), attention.ALiBi(learned=True, scaling=attention.NoScaling())],
+    attention.HeadGaussian: [attention.HeadGaussian((0.6,)), attention.HeadGaussian(learned=True)],
     attention.InverseSqrt: [attention.InverseSqrt()],
     attention.NoScaling: [attention.NoScaling()],
     attention.Power: [attention.Power(0.8)],

@@ -1,11 +1,13 @@
 """The trainable Transformer: layers of attention and feed-forward branches, and what is before and after them."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
-from descentlab.attention import AbstractAttention, in_chunks
+from descentlab.attention import AbstractAttention, Heads, in_chunks, over_heads
 from descentlab.attention.base import product
 from descentlab.models.activations import AbstractActivation
 from descentlab.models.normalization import AbstractNormalization, Branch
@@ -61,6 +63,10 @@ class FeedForward(eqx.Module):
     norm: Branch | None
 
 
+def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Array, key: Array) -> Array:
+    return kernel.weights(query, key, allowed)
+
+
 class Encoder(eqx.Module):
     """The trainable model; see `Transformer` for what its fields mean.
 
@@ -79,7 +85,7 @@ class Encoder(eqx.Module):
     layers: tuple[TransformerLayer, ...]
     norm: Branch | None
     readout: eqx.Module
-    attention: AbstractAttention
+    attention: AbstractAttention | Heads
     normalization: AbstractNormalization
     positions: AbstractPositions
     activation: AbstractActivation
@@ -110,8 +116,8 @@ class Encoder(eqx.Module):
             seen = self.normalization.before(layer.norm, tokens)
             queries, keys = layer.projected(seen, "query"), layer.projected(seen, "key")
             allowed = self._allowed(mask, tokens.shape[0])
-            each = jax.vmap(lambda q, k, allowed=allowed: self.attention.weights(q, k, allowed), in_axes=1)
-            found.append(each(queries, keys))
+            seen_by = functools.partial(_weights, allowed)
+            found.append(over_heads(self.attention, seen_by, queries, keys))
             tokens = self._through(layer, tokens, mask, None)
         return jnp.stack(found)
 
@@ -141,9 +147,12 @@ class Encoder(eqx.Module):
 
         def attended(tokens: Array) -> Array:
             projected = [layer.projected(tokens, name) for name in ("query", "key", "value")]
-            attend = in_chunks(self.attention, self.chunk)
             allowed = self._allowed(mask, tokens.shape[0])
-            mixed = jax.vmap(lambda q, k, v: attend(q, k, v, allowed), in_axes=1, out_axes=1)(*projected)
+
+            def mix(kernel: AbstractAttention | Heads, query: Array, key: Array, value: Array) -> Array:
+                return in_chunks(kernel, self.chunk)(query, key, value, allowed)
+
+            mixed = over_heads(self.attention, mix, *projected, out_axes=1)
             return _dropped(jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.dropout, keys[0])
 
         tokens = self.normalization.join(layer.norm, tokens, attended, self.skip)

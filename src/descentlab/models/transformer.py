@@ -32,7 +32,7 @@ class Transformer(AbstractArchitecture):
     biases `query_bias` and so on, and those of the read-out; the same block of all layers goes by one name.
 
     Args:
-        attention: the kernel.
+        attention: the kernel; one with a number a head has the same numbers in all layers.
         width: numbers a token.
         depth: layers.
         heads: of a layer.
@@ -130,7 +130,7 @@ class Transformer(AbstractArchitecture):
             layers=tuple(self._layer(key=one) for one in keys[3:]),
             norm=self.norm.final(self.width),
             readout=self.readout.init(self.width, key=keys[2]),
-            attention=self.attention,
+            attention=self.attention.init(self.heads),
             normalization=self.norm,
             positions=self.positions,
             activation=self.activation,

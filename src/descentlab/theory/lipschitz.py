@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
-from descentlab.attention import AbstractAttention, Gaussian, Linear, Softmax
+from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Softmax
 from descentlab.attention.gaussian import bandwidth
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
@@ -224,7 +224,7 @@ def jacobian_lipschitz(model: PyTree, objective: Objective, params: PyTree) -> C
 def _(model: MultiHeadAttention, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
     """That of `attention_lipschitz`."""
     where = geometry(objective, params)
-    if kernel_bounds(model.attention, where, jnp.zeros(())) is None:
+    if isinstance(model.attention, Heads) or kernel_bounds(model.attention, where, jnp.zeros(())) is None:
         return None
     return functools.partial(attention_lipschitz, model.attention, where)  # pyright: ignore[reportReturnType]
 
