@@ -5,7 +5,7 @@ normalisation that a model keeps are hyperparameters. Its name is its path, `que
 deeper model. Parameters of one last name form a block: `query` is the block of the query weights of all layers.
 
 A selector means parameters by their name, by a prefix of it (`layers.0`), by the name of their block (`query`), or by a
-pattern with `*` and `?` (`layers.*.query_bias`).
+pattern in which `*` stands for anything, dots too, and `?` for one character (`layers.*.query_bias`).
 """
 
 import fnmatch
@@ -21,7 +21,17 @@ from descentlab._check import nearest
 from descentlab._definition import Definition
 from descentlab._types import Array, PyTree
 
-__all__ = ["array_names", "block_names", "block_of", "blocks", "is_meant", "named", "norm_squared", "select", "with_named"]
+__all__ = [
+    "array_names",
+    "block_names",
+    "block_of",
+    "blocks",
+    "is_meant",
+    "named",
+    "norm_squared",
+    "select",
+    "with_named",
+]
 
 
 def _is_definition(part: PyTree) -> bool:
@@ -56,13 +66,22 @@ def _parameters(tree: PyTree) -> Iterator[tuple[str, Array | np.ndarray]]:
 
 
 def named(tree: PyTree) -> dict[str, Array | np.ndarray]:
-    """The parameters of a model, or of a part of one such as a gradient, by name, in tree order."""
-    return dict(_parameters(tree))
+    """The parameters of a model, or of a part of one such as a gradient, by name, in tree order.
+
+    Raises:
+        ValueError: if two have the same name, as those of `{"a.b": x}` and `{"a": {"b": y}}` have.
+    """
+    found: dict[str, Array | np.ndarray] = {}
+    for name, leaf in _parameters(tree):
+        if name in found:
+            raise ValueError(f"two parameters of the model have the path {name!r}; use names without dots")
+        found[name] = leaf
+    return found
 
 
 def array_names(tree: PyTree) -> list[str]:
     """The names of its parameters, in tree order."""
-    return [name for name, _ in _parameters(tree)]
+    return list(named(tree))
 
 
 def block_of(name: str) -> str:
@@ -111,7 +130,7 @@ def select(tree: PyTree, selectors: Sequence[str] | None) -> tuple[PyTree, PyTre
         raise ValueError(f"at least one parameter must be selected, got none; there are {', '.join(_known(every))}")
     for selector in wanted:
         if not any(is_meant(name, selector) for name in every):
-            raise ValueError(f"there is no block {selector!r} here; {nearest(selector, _known(every))}")
+            raise ValueError(f"there is no parameter {selector!r} here; {nearest(selector, _known(every))}")
 
     def is_selected(path: tuple, leaf: PyTree) -> bool:
         return _is_parameter(leaf) and any(is_meant(_name(path), selector) for selector in wanted)

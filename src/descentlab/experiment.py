@@ -13,7 +13,7 @@ from descentlab._check import at_most, not_negative
 from descentlab._definition import Definition, DefinitionError, final
 from descentlab._describe import digest, paths, replace_at, value_at
 from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
-from descentlab._tree import named, select, with_named
+from descentlab._tree import array_names, named, select, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
@@ -229,11 +229,34 @@ def check(experiment: Experiment) -> None:
         check(experiment.origin)
     _readable(experiment.model, experiment.task)
     examples = stored(experiment)
+    with arithmetic(experiment.precision):
+        _apart(experiment.model, experiment.task.example() if examples is None else _blank(examples.train.inputs))
     needed, there = least_bytes(experiment, examples), machine()
     if needed > there:
         raise TooLarge(
             f"one lane of this experiment needs {in_words(needed)} or more for data, parameters and records, this "
             f"machine has {in_words(there)}; {_way_out(experiment, examples, there)}"
+        )
+
+
+def _apart(model: AbstractArchitecture, example: PyTree) -> None:
+    """Raise where a trained model keeps a float of its definition among its arrays: traced, it would be a parameter.
+
+    Raises:
+        DefinitionError: if it does; says what to do.
+    """
+    floats, rest = eqx.partition(model, lambda leaf: isinstance(leaf, float))
+
+    def names(floats: PyTree) -> list[str]:
+        found: list[str] = []
+        jax.eval_shape(lambda: found.extend(array_names(eqx.combine(floats, rest).init(example, key=jax.random.key(0)))))
+        return found
+
+    plain, traced = names(floats), names(jax.tree.map(jnp.asarray, floats))
+    if others := [name for name in traced if name not in plain]:
+        raise DefinitionError(
+            f"the model of {type(model).__name__} keeps {others[0]!r}, a number of its definition, in a field of its "
+            "own, where it would be trained; keep the definition in the model and read the number there"
         )
 
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Heads, in_chunks, over_heads
 from descentlab.attention.base import product
@@ -13,7 +14,7 @@ from descentlab.models.activations import AbstractActivation
 from descentlab.models.normalization import AbstractNormalization, Branch
 from descentlab.models.positions import AbstractPositions
 
-__all__ = ["Encoder", "FeedForward", "TransformerLayer"]
+__all__ = ["Connections", "Encoder", "FeedForward", "TransformerLayer"]
 
 
 def _dropped(numbers: Array, rate: Array | float | None, key: PRNGKeyArray | None) -> Array:
@@ -63,8 +64,21 @@ class FeedForward(eqx.Module):
     norm: Branch | None
 
 
+<<<<<<< Updated upstream
 def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Array, key: Array) -> Array:
     return kernel.weights(query, key, allowed)
+=======
+class Connections(Definition):
+    """How the branches of all layers meet the stream of tokens.
+
+    Args:
+        skip: factor of the skip connection around attention.
+        dropout: share of entries set to zero in training; `None` draws nothing.
+    """
+
+    skip: Array | float
+    dropout: Array | float | None
+>>>>>>> Stashed changes
 
 
 class Encoder(eqx.Module):
@@ -89,8 +103,7 @@ class Encoder(eqx.Module):
     normalization: AbstractNormalization
     positions: AbstractPositions
     activation: AbstractActivation
-    skip: Array | float
-    dropout: Array | float | None
+    connections: Connections
     causal: bool = eqx.field(static=True)
     chunk: int | None = eqx.field(static=True)
 
@@ -103,7 +116,7 @@ class Encoder(eqx.Module):
         """
         mask = self._mask(example)
         keys = [None] * (len(self.layers) + 1) if key is None else jax.random.split(key, len(self.layers) + 1)
-        tokens = _dropped(self._embedded(example), self.dropout, keys[0])
+        tokens = _dropped(self._embedded(example), self.connections.dropout, keys[0])
         for layer, layer_key in zip(self.layers, keys[1:], strict=True):
             tokens = self._through(layer, tokens, mask, layer_key)
         return self.readout(tokens if self.norm is None else self.norm(tokens), mask)  # type: ignore[operator]
@@ -148,20 +161,27 @@ class Encoder(eqx.Module):
         def attended(tokens: Array) -> Array:
             projected = [layer.projected(tokens, name) for name in ("query", "key", "value")]
             allowed = self._allowed(mask, tokens.shape[0])
+<<<<<<< Updated upstream
 
             def mix(kernel: AbstractAttention | Heads, query: Array, key: Array, value: Array) -> Array:
                 return in_chunks(kernel, self.chunk)(query, key, value, allowed)
 
             mixed = over_heads(self.attention, mix, *projected, out_axes=1)
             return _dropped(jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.dropout, keys[0])
+=======
+            mixed = jax.vmap(lambda q, k, v: attend(q, k, v, allowed), in_axes=1, out_axes=1)(*projected)
+            return _dropped(
+                jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.connections.dropout, keys[0]
+            )
+>>>>>>> Stashed changes
 
-        tokens = self.normalization.join(layer.norm, tokens, attended, self.skip)
+        tokens = self.normalization.join(layer.norm, tokens, attended, self.connections.skip)
         fed = layer.fed
         if fed is None:
             return tokens
 
         def passed(tokens: Array) -> Array:
             hidden = self.activation(product(tokens, fed.up) + fed.up_bias)
-            return _dropped(product(hidden, fed.down) + fed.down_bias, self.dropout, keys[1])
+            return _dropped(product(hidden, fed.down) + fed.down_bias, self.connections.dropout, keys[1])
 
         return self.normalization.join(fed.norm, tokens, passed, 1.0)
