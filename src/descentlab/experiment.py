@@ -249,7 +249,9 @@ def _apart(model: AbstractArchitecture, example: PyTree) -> None:
 
     def names(floats: PyTree) -> list[str]:
         found: list[str] = []
-        jax.eval_shape(lambda: found.extend(array_names(eqx.combine(floats, rest).init(example, key=jax.random.key(0)))))
+        jax.eval_shape(
+            lambda: found.extend(array_names(eqx.combine(floats, rest).init(example, key=jax.random.key(0))))
+        )
         return found
 
     plain, traced = names(floats), names(jax.tree.map(jnp.asarray, floats))

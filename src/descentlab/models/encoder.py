@@ -64,10 +64,6 @@ class FeedForward(eqx.Module):
     norm: Branch | None
 
 
-<<<<<<< Updated upstream
-def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Array, key: Array) -> Array:
-    return kernel.weights(query, key, allowed)
-=======
 class Connections(Definition):
     """How the branches of all layers meet the stream of tokens.
 
@@ -78,7 +74,6 @@ class Connections(Definition):
 
     skip: Array | float
     dropout: Array | float | None
->>>>>>> Stashed changes
 
 
 class Encoder(eqx.Module):
@@ -161,19 +156,13 @@ class Encoder(eqx.Module):
         def attended(tokens: Array) -> Array:
             projected = [layer.projected(tokens, name) for name in ("query", "key", "value")]
             allowed = self._allowed(mask, tokens.shape[0])
-<<<<<<< Updated upstream
 
             def mix(kernel: AbstractAttention | Heads, query: Array, key: Array, value: Array) -> Array:
                 return in_chunks(kernel, self.chunk)(query, key, value, allowed)
 
             mixed = over_heads(self.attention, mix, *projected, out_axes=1)
-            return _dropped(jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.dropout, keys[0])
-=======
-            mixed = jax.vmap(lambda q, k, v: attend(q, k, v, allowed), in_axes=1, out_axes=1)(*projected)
-            return _dropped(
-                jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.connections.dropout, keys[0]
-            )
->>>>>>> Stashed changes
+            outputs = jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias
+            return _dropped(outputs, self.connections.dropout, keys[0])
 
         tokens = self.normalization.join(layer.norm, tokens, attended, self.connections.skip)
         fed = layer.fed
