@@ -68,7 +68,7 @@ class AbstractCurvature(eqx.Module):
     """A symmetric matrix over the trained blocks of an objective, the mean of one matrix an example.
 
     Indexing by names of blocks gives a part of it: `H["query"]` the diagonal block, `H["query", "value"]` the block of
-    these rows and columns. In a deep model `query` is that block of all layers and `query.0` the first one's.
+    these rows and columns. In a deep model `query` is that block of all layers and `layers.0.query` the first one's.
     """
 
     objective: eqx.AbstractVar[Objective]

@@ -64,6 +64,10 @@ class FeedForward(eqx.Module):
     norm: Branch | None
 
 
+def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Array, key: Array) -> Array:
+    return kernel.weights(query, key, allowed)
+
+
 class Connections(Definition):
     """How the branches of all layers meet the stream of tokens.
 
