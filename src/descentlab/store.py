@@ -13,6 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import polars as pl
 
 from descentlab import _files
 from descentlab._definition import DefinitionError
-from descentlab._describe import given_arrays, restore
+from descentlab._describe import given_arrays, obstacle, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
 from descentlab.parts import NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
@@ -49,12 +50,14 @@ class Entry:
         definition: as data; empty where it cannot be read.
         seeds: of the lanes that can be used.
         reasons: what is wrong with its folders, or to be known of them.
+        obstacle: why its definition is but data here, which no experiment can be made of; empty where one can.
     """
 
     digest: str
     definition: Mapping[str, Any]
     seeds: tuple[int, ...]
     reasons: tuple[str, ...]
+    obstacle: str = ""
 
 
 class Store:
@@ -271,22 +274,56 @@ class Store:
         Raises:
             StoreError: if a seed is not kept, or its folder cannot be used (it is named).
         """
-        found, where, notes, lanes = [], {}, "", 0
+        notes = ""
+        chosen = []
         for part in self._wanted(experiment.digest):
-            if not part.usable:
+            if part.usable:
+                chosen.append(part)
+            else:
                 notes += f" ({part.path} is {part.state.value}: {part.reason})"
-            elif set(part.seeds) & (set(seeds) - set(where)):
+        found, kept = self._lanes(chosen, experiment, set(seeds))
+        missing = sorted(set(seeds) - set(kept))
+        if missing:
+            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
+            raise StoreError(f"{said}{notes}; run it first")
+        return joined(found).lanes(np.asarray([kept[seed] for seed in seeds]))
+
+    def read(self, digest: str, files: Sequence[str | Path] = ()) -> Trajectory:
+        """All lanes under a digest in the order of their seeds, those too that another version made and none reuses.
+
+        Args:
+            digest: its digest.
+            files: as of `experiment`.
+
+        Raises:
+            StoreError: if there is none, or a folder cannot be used.
+            DefinitionError: as `experiment` does.
+        """
+        experiment = self.experiment(digest, files)
+        parts = [part for part in self._wanted(digest) if part.seeds]
+        found, kept = self._lanes(parts, experiment, {seed for part in parts for seed in part.seeds})
+        return joined(found).lanes(np.asarray([kept[seed] for seed in sorted(kept)]))
+
+    def _lanes(
+        self, parts: Sequence[Part], experiment: Experiment, seeds: AbstractSet[int]
+    ) -> tuple[list[Trajectory], dict[int, int]]:
+        """The lanes of those folders that have wanted seeds which none before has, and where each seed is in them.
+
+        Raises:
+            StoreError: if a folder cannot be used.
+        """
+        found: list[Trajectory] = []
+        where: dict[int, int] = {}
+        lanes = 0
+        for part in parts:
+            if set(part.seeds) & (seeds - where.keys()):
                 try:
                     found.append(load_lanes(part.path, experiment))
                 except (_files.Damage, OSError) as error:
                     raise StoreError(f"{part.path} cannot be used: {error}; move it away and run again") from error
                 where = {seed: lanes + i for i, seed in enumerate(part.seeds)} | where
                 lanes += len(part.seeds)
-        missing = sorted(set(seeds) - set(where))
-        if missing:
-            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
-            raise StoreError(f"{said}{notes}; run it first")
-        return joined(found).lanes(np.asarray([where[seed] for seed in seeds]))
+        return found, where
 
     def parts(self, experiments: Iterable[Experiment]) -> list[Part]:
         """The folders of some runs with their states, each file verified once a process."""
@@ -358,8 +395,14 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be read ({error.strerror}); make it readable") from error
 
-    def entries(self) -> list[Entry]:
-        """Every run with its definition as data; no file but the headers is read, and nothing is imported."""
+    def entries(self, files: Sequence[str | Path] = ()) -> list[Entry]:
+        """Every run with its definition as data, which need not be one that can be made here.
+
+        No file but the headers is read.
+
+        Args:
+            files: Python files that define classes of them, as of `experiment`.
+        """
         found = []
         for digest in self._digests():
             parts = self._parts(digest, seen)
@@ -370,7 +413,7 @@ class Store:
                         definition = header_of(part.path)["definition"]
                 seeds = sorted({seed for part in parts if part.usable for seed in part.seeds})
                 reasons = dict.fromkeys(f"{part.state.value}: {part.reason}" for part in parts if part.reason)
-                found.append(Entry(digest, definition, tuple(seeds), tuple(reasons)))
+                found.append(Entry(digest, definition, tuple(seeds), tuple(reasons), obstacle(definition, files)))
         return found
 
     def digests(self) -> list[str]:
@@ -378,7 +421,7 @@ class Store:
         return [entry.digest for entry in self.entries() if entry.seeds]
 
     def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
-        """The definition kept under a digest.
+        """The definition kept under a digest, also where its lanes are of another version and are not reused.
 
         Args:
             digest: its digest.
@@ -389,13 +432,13 @@ class Store:
             DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
         parts = self._parts(digest, seen)
-        usable = [part for part in parts if part.usable]
-        if not usable:
+        whole = [part for part in parts if part.usable] + [part for part in parts if part.state == State.SUPERSEDED]
+        if not whole:
             notes = "; ".join(f"{part.path} is {part.state.value}: {part.reason}" for part in parts)
             raise StoreError(f"there is no run {digest} in {self.root}{f' ({notes})' if notes else ''}")
         try:
-            found = restore(header_of(usable[0].path)["definition"], self._arrays, files)
-            same = isinstance(found, Experiment) and found.digest == digest
+            found = restore(header_of(whole[0].path)["definition"], self._arrays, files)
+            same = isinstance(found, Experiment) and (found.digest == digest or not whole[0].usable)
         except (_files.Damage, OSError) as error:
             raise StoreError(
                 f"a given array of run {digest} cannot be used ({error}); the study that made the run writes it anew"
@@ -405,7 +448,7 @@ class Store:
         except Exception as error:  # whatever the classes that it names make of its fields
             raise StoreError(
                 f"the definition of run {digest} cannot be made here ({error}); it can be read in "
-                f"{usable[0].path / 'experiment.json'}"
+                f"{whole[0].path / 'experiment.json'}"
             ) from error
         if not same:
             raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")

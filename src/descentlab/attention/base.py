@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-from descentlab._definition import Definition
+from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
@@ -39,7 +39,7 @@ class AbstractAttention(Definition):
         scaling: what products of queries and keys are divided by, $r(d)$; it follows the width d of a head.
     """
 
-    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True)
+    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True, metadata=LATER)
 
     @abstractmethod
     def weights(
