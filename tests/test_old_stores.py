@@ -1,5 +1,6 @@
 """What earlier versions have stored: `tests/stores` has a store of numerics 2 and the names of its classes."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from descentlab import attention, cli, models, probes
 from descentlab._classes import class_at, public_name
-from descentlab._moved import MOVED
+from descentlab._describe import restore
+from descentlab._moved import MOVED, VALUES
 from descentlab.store import Store, StoreError
 from descentlab.sweep import Request, run
 from descentlab.trajectory import Trajectory
@@ -42,12 +44,20 @@ def test_names_of_today_are_written_down_where_a_class_has_moved():
         assert new not in MOVED
 
 
+def test_values_of_today_are_written_down_where_a_field_has_changed():
+    for (name, field), forms in VALUES.items():
+        kind = class_at(name)
+        assert public_name(kind) == name
+        for form in forms.values():
+            dataclasses.replace(kind(), **{field: restore(form, {})})
+
+
 def test_runs_of_an_earlier_version_are_listed_with_the_reason_and_not_reused(store):
     entries = {entry.digest: entry for entry in store.entries()}
     assert entries.keys() == {FIRST, SECOND, THIRD}
     for entry in entries.values():
         assert entry.seeds == ()
-        assert entry.obstacle == ""
+        assert store.obstacle(entry) == ""
         assert entry.reasons[0].startswith("superseded: made with numerics 2, here it is 3")
         assert entry.definition["class"] == "descentlab.experiment:Experiment"
     assert store.digests() == []
@@ -61,7 +71,7 @@ def test_a_definition_of_an_earlier_version_is_restored_with_what_was_done_then(
     assert second.model.attention.scaling == attention.InverseSqrt()
     assert (second.steps, list(second.probes)) == (4, ["loss"])
     third = store.experiment(THIRD)
-    assert isinstance(third.model, models.Transformer)
+    assert third.model.positions == models.LearnedPositions()
     assert isinstance(third.probes["step"], probes.StepSize)
 
 

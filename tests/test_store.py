@@ -415,7 +415,7 @@ def test_a_damaged_given_array_is_named_and_written_anew(store, damage):
     else:
         path.write_bytes(flipped(content, -1) if damage == "bit" else b"")
     fresh = Store(store.root)
-    with pytest.raises(StoreError, match=f"a given array of run {one.digest} cannot be used .*{folder.name}"):
+    with pytest.raises(StoreError, match=f"run {one.digest}: a given array cannot be used .*{folder.name}"):
         fresh.experiment(one.digest)
     assert sorted(states(fresh)) == (["whole"] * 2 if damage == "gone" else ["damaged", "whole", "whole"])
     assert len(fresh.mend([one])) == (damage != "gone")

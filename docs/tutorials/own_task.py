@@ -1,7 +1,7 @@
 """A task of one's own: every token must give the sum of its neighbours' first coordinates.
 
-A task is a definition with two methods. Both get the same key, so that what they draw belongs together. Its integers
-are structure and its floats may be swept, like those of any definition.
+A task is a definition with one method. Its integers are structure and its floats may be swept, like those of any
+definition. Examples that were never trained on and fresh ones at every step come from the same method.
 """
 
 import equinox as eqx
@@ -14,6 +14,7 @@ from descentlab._check import positive, real
 from descentlab.cli.commands import use_compilation_cache
 from descentlab.losses import AbstractLossFunction
 from descentlab.models import AttentionLayer, Normal
+from descentlab.objective import Examples
 from descentlab.optim import GD, GramGD
 from descentlab.sweep import Request, grid, run
 from descentlab.tasks import AbstractTask, Arrays
@@ -38,15 +39,12 @@ class NeighbourSum(AbstractTask):
         positive(self, "tokens")
         positive(self, "dim")
 
-    def inputs(self, count, *, key):
-        """Independent tokens of norm about 1."""
-        return jax.random.normal(key, (count, self.tokens, self.dim)) / jnp.sqrt(1.0 * self.dim)
-
-    def targets(self, inputs, model, *, key):
-        """One number a token."""
-        del model, key
+    def sample(self, count, world, *, key):
+        """Independent tokens of norm about 1, with one number for each."""
+        del world
+        inputs = jax.random.normal(key, (count, self.tokens, self.dim)) / jnp.sqrt(1.0 * self.dim)
         first = inputs[..., :1]
-        return self.scale * (jnp.roll(first, 1, axis=1) + jnp.roll(first, -1, axis=1))
+        return Examples(inputs, self.scale * (jnp.roll(first, 1, axis=1) + jnp.roll(first, -1, axis=1)))
 
 
 BASE = Experiment(

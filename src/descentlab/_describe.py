@@ -19,9 +19,10 @@ import numpy as np
 
 from descentlab._classes import class_at, public_name, without_place
 from descentlab._definition import LATER, DefinitionError, Untraced
+from descentlab._moved import VALUES
 from descentlab.given import Given
 
-__all__ = ["describe", "digest", "given_arrays", "obstacle", "paths", "replace_at", "restore", "structure", "value_at"]
+__all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
 
 
 _GIVEN = {"given", "sha256", "shape", "dtype"}
@@ -120,7 +121,8 @@ def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | P
         return Given(data["given"], arrays[data["sha256"]])
     if _is_class(data):
         kind = _kind(data, files)
-        return kind(**{name: restore(value, arrays, files) for name, value in data.items() if name != "class"})
+        fields = {name: _of_today(kind, name, value) for name, value in data.items() if name != "class"}
+        return kind(**{name: restore(value, arrays, files) for name, value in fields.items()})
     if isinstance(data, dict):
         return {name: restore(value, arrays, files) for name, value in data.items()}
     if isinstance(data, list):
@@ -128,20 +130,10 @@ def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | P
     return data
 
 
-def obstacle(data: Any, files: Sequence[str | Path] = ()) -> str:
-    """Why a description cannot be restored here; empty where its classes are here and have its fields.
-
-    Args:
-        data: the description.
-        files: as of `restore`.
-    """
-    if _is_class(data):
-        try:
-            _kind(data, files)
-        except DefinitionError as error:
-            return str(error)
-    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
-    return next((said for one in inside if (said := obstacle(one, files))), "")
+def _of_today(kind: type[eqx.Module], field: str, value: Any) -> Any:
+    """The data of a field, in the form that its class wants today."""
+    forms = VALUES.get((public_name(kind), field), {})
+    return forms.get(value, value) if isinstance(value, bool | int | float | str | None) else value
 
 
 def _is_class(data: Any) -> bool:

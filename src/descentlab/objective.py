@@ -41,6 +41,15 @@ class Examples(NamedTuple):
     weights: Any = None
     parts: Mapping[str, Any] = {}
 
+    @property
+    def rows(self) -> int:
+        """How many examples there are."""
+        return jax.tree.leaves(self.inputs)[0].shape[0]
+
+    def at(self, places: Any) -> "Examples":
+        """The examples at the given places."""
+        return jax.tree.map(lambda array: array[places], self)
+
 
 class Splits(NamedTuple):
     """The parts of a data set.
@@ -101,7 +110,7 @@ class Objective(eqx.Module):
         model = self.model(params)
         if self.key is None:
             return jax.vmap(model)(self.inputs)
-        keys = jax.random.split(self.key, self.inputs.shape[0])
+        keys = jax.random.split(self.key, self.examples.rows)
         return jax.vmap(lambda example, key: model(example, key=key))(self.inputs, keys)
 
     def residual(self, params: PyTree) -> Float[Array, " row"]:

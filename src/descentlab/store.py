@@ -22,11 +22,11 @@ import numpy as np
 import polars as pl
 
 from descentlab import _files
-from descentlab._definition import DefinitionError
-from descentlab._describe import given_arrays, obstacle, restore
+from descentlab._definition import Definition, DefinitionError
+from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
-from descentlab.parts import NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
+from descentlab.parts import HEADER, NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["NUMERICS", "Entry", "Store", "StoreError", "versions"]
@@ -50,14 +50,12 @@ class Entry:
         definition: as data; empty where it cannot be read.
         seeds: of the lanes that can be used.
         reasons: what is wrong with its folders, or to be known of them.
-        obstacle: why its definition is but data here, which no experiment can be made of; empty where one can.
     """
 
     digest: str
     definition: Mapping[str, Any]
     seeds: tuple[int, ...]
     reasons: tuple[str, ...]
-    obstacle: str = ""
 
 
 class Store:
@@ -395,14 +393,8 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be read ({error.strerror}); make it readable") from error
 
-    def entries(self, files: Sequence[str | Path] = ()) -> list[Entry]:
-        """Every run with its definition as data, which need not be one that can be made here.
-
-        No file but the headers is read.
-
-        Args:
-            files: Python files that define classes of them, as of `experiment`.
-        """
+    def entries(self) -> list[Entry]:
+        """Every run with its definition as data; no file but the headers is read, and nothing is imported."""
         found = []
         for digest in self._digests():
             parts = self._parts(digest, seen)
@@ -413,7 +405,7 @@ class Store:
                         definition = header_of(part.path)["definition"]
                 seeds = sorted({seed for part in parts if part.usable for seed in part.seeds})
                 reasons = dict.fromkeys(f"{part.state.value}: {part.reason}" for part in parts if part.reason)
-                found.append(Entry(digest, definition, tuple(seeds), tuple(reasons), obstacle(definition, files)))
+                found.append(Entry(digest, definition, tuple(seeds), tuple(reasons)))
         return found
 
     def digests(self) -> list[str]:
@@ -437,22 +429,46 @@ class Store:
             notes = "; ".join(f"{part.path} is {part.state.value}: {part.reason}" for part in parts)
             raise StoreError(f"there is no run {digest} in {self.root}{f' ({notes})' if notes else ''}")
         try:
-            found = restore(header_of(whole[0].path)["definition"], self._arrays, files)
-            same = isinstance(found, Experiment) and (found.digest == digest or not whole[0].usable)
+            found = self._made(header_of(whole[0].path)["definition"], files)
+        except StoreError as error:
+            raise StoreError(f"run {digest}: {error}; its definition can be read in {whole[0].path / HEADER}") from error
+        if not isinstance(found, Experiment) or (whole[0].usable and found.digest != digest):
+            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+        return found
+
+    def _made(self, definition: Any, files: Sequence[str | Path]) -> Definition:
+        """What a kept definition describes.
+
+        Raises:
+            StoreError: if it cannot be made here, or a given array of it is missing or damaged.
+            DefinitionError: if a class of it is missing, or has other fields.
+        """
+        try:
+            found = restore(definition, self._arrays, files)
         except (_files.Damage, OSError) as error:
             raise StoreError(
-                f"a given array of run {digest} cannot be used ({error}); the study that made the run writes it anew"
+                f"a given array cannot be used ({error}); the study that made the run writes it anew"
             ) from error
         except DefinitionError:
             raise
         except Exception as error:  # whatever the classes that it names make of its fields
-            raise StoreError(
-                f"the definition of run {digest} cannot be made here ({error}); it can be read in "
-                f"{whole[0].path / 'experiment.json'}"
-            ) from error
-        if not same:
-            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+            raise StoreError(f"the definition cannot be made here ({error})") from error
+        if not isinstance(found, Definition):
+            raise StoreError("what is kept describes no experiment")
         return found
+
+    def obstacle(self, entry: Entry, files: Sequence[str | Path] = ()) -> str:
+        """Why the definition of a run is but data here, which nothing can be made of; empty where it can be made.
+
+        Args:
+            entry: of the run.
+            files: as of `experiment`.
+        """
+        try:
+            self._made(entry.definition, files)
+        except (StoreError, DefinitionError) as error:
+            return str(error)
+        return ""
 
     def table(self) -> pl.DataFrame:
         """All recorded series of all runs that can be used: digest, seed, step, probe, index, value.

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from descentlab._describe import describe
 from descentlab import cli
+from descentlab._describe import describe
+from descentlab.attention import Gaussian
 from descentlab.cli import commands, discovery
 from descentlab.store import Store
 

@@ -67,7 +67,24 @@ def relu(query, key, mask=None, scaling=None):
     return weights
 
 
+def alibi(query, key, mask=None, slope=2.0**-8, scaling=None):
+    weights = np.zeros((len(query), len(key)))
+    for k, q in enumerate(query):
+        kept = _kept(mask, k, len(key))
+        logits = [q @ key[j] / divisor(scaling, len(q)) - slope * abs(k - j) for j in kept]
+        for j, z in zip(kept, logits, strict=True):
+            weights[k, j] = math.exp(z) / sum(map(math.exp, logits))
+    return weights
+
+
+def head_gaussian(kernel, query, key, mask=None):
+    factor = 1.0 if kernel.factors is None else kernel.factors[0]
+    return gaussian(query, key, mask, factor / (2 * divisor(kernel.scaling, query.shape[1])))
+
+
 WEIGHTS = {
+    attention.ALiBi: lambda kernel: lambda q, k, mask=None: alibi(q, k, mask, scaling=kernel.scaling),
+    attention.HeadGaussian: lambda kernel: lambda q, k, mask=None: head_gaussian(kernel, q, k, mask),
     attention.Softmax: lambda kernel: lambda q, k, mask=None: softmax(q, k, mask, kernel.temperature, kernel.scaling),
     attention.Gaussian: lambda kernel: lambda q, k, mask=None: gaussian(q, k, mask, kernel.c, kernel.scaling),
     attention.NormalizedGaussian: lambda kernel: (

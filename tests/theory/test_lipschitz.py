@@ -13,8 +13,8 @@ from descentlab.attention import Gaussian, Linear, NormalizedGaussian, NoScaling
 from descentlab.theory.lipschitz import (
     SOFTMAX_CURVATURE,
     Geometry,
+    attention_lipschitz,
     geometry,
-    jacobian_lipschitz,
     kernel_bounds,
     largest_radius,
 )
@@ -157,7 +157,7 @@ def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kern
     where = geometry(*problem(kernel, trained))
     rng = np.random.default_rng(3)
     for radius in (0.02, 0.3, 2.0):
-        bound = float(jacobian_lipschitz(kernel, where, jnp.asarray(radius)))
+        bound = float(attention_lipschitz(kernel, where, jnp.asarray(radius)))
         for _ in range(3):
             found, points = [], []
             for _ in range(2):
@@ -175,14 +175,14 @@ def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kern
 def test_the_jacobian_of_a_linear_model_is_constant():
     for trained in (("value",), ("output",)):
         where = geometry(*problem(Softmax(), trained))
-        assert jacobian_lipschitz(Softmax(), where, jnp.asarray(1.0)) == 0
+        assert attention_lipschitz(Softmax(), where, jnp.asarray(1.0)) == 0
 
 
 @pytest.mark.parametrize("kernel", [ReLU(), NormalizedGaussian()], ids=lambda kernel: type(kernel).__name__)
 def test_no_bound_is_claimed_where_none_is_proved(kernel):
     where = geometry(*problem(kernel, ("query", "value")))
     assert kernel_bounds(kernel, where, jnp.asarray(1.0)) is None
-    assert jacobian_lipschitz(kernel, where, jnp.asarray(1.0)) is None
+    assert attention_lipschitz(kernel, where, jnp.asarray(1.0)) is None
 
 
 @pytest.mark.parametrize("half", [1e-9, 1.0, 1e7])

@@ -1,13 +1,14 @@
 """The attention interface: one head, one example."""
 
 from abc import abstractmethod
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
 from descentlab._definition import LATER, Definition
-from descentlab._types import Array, Bool, Float
+from descentlab._types import Array, Bool, Float, Int
 from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
 KEPT = "rows"
@@ -35,9 +36,14 @@ class AbstractAttention(Definition):
 
     A new kernel is a subclass with one method, `weights`. Heads and examples are mapped over from outside.
 
+    Attributes:
+        sees_places: whether weights depend on where tokens are, besides on what they are.
+
     Args:
         scaling: what products of queries and keys are divided by, $r(d)$; it follows the width d of a head.
     """
+
+    sees_places: ClassVar[bool] = False
 
     scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True, metadata=LATER)
 
@@ -49,6 +55,16 @@ class AbstractAttention(Definition):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+
+    def init(self, heads: int) -> Any:
+        """What a model with so many heads holds: the kernel itself, unless heads have numbers of their own."""
+        del heads
+        return self
+
+    def at(self, first: Int[Array, ""]) -> Any:
+        """The kernel for queries of which the first is at a place: itself, unless places matter."""
+        del first
+        return self
 
     def scores(
         self, query: Float[Array, "time head"], key: Float[Array, "other head"], temperature: Array | float = 1.0

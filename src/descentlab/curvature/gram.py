@@ -88,7 +88,7 @@ class Gram(eqx.Module):
         Raises:
             ValueError: if the matrix and the Jacobians of two samples would take more.
         """
-        rows, count = self.shape[0], self.objective.inputs.shape[0]
+        rows, count = self.shape[0], self.objective.examples.rows
         width = np.dtype(self.dtype).itemsize
         outputs, size = rows // count, sum(leaf.size for leaf in jax.tree.leaves(self.params))
         # Two Jacobians are held at once, and making one takes as much again.
@@ -183,7 +183,7 @@ def _factored(matrix: np.ndarray) -> GramExtremes | None:
 @eqx.filter_jit
 def _jacobian(gram: Gram, first: Array | int, some: int) -> Array:
     """The rows of J that belong to some samples."""
-    objective, count = gram.objective, gram.objective.inputs.shape[0]
+    objective, count = gram.objective, gram.objective.examples.rows
     part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, some), objective.examples)
     share = objective.share(part) if isinstance(objective.loss_function, SquaredError) else some / count
     return objective.on(part).jacobian(gram.params) * share**0.5

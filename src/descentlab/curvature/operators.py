@@ -106,7 +106,7 @@ class AbstractCurvature(eqx.Module):
         return lambda vector: ravel_pytree(product(restore(vector)))[0]
 
     def _in_batches(self, batch: int) -> TreeProduct:
-        count = self.objective.inputs.shape[0]
+        count = self.objective.examples.rows
         whole = count // batch * batch
         examples = self.objective.examples
         parts = jax.tree.map(lambda a: a[:whole].reshape(-1, batch, *a.shape[1:]), examples)

@@ -1,5 +1,9 @@
 """Architectures, one file each, and how their blocks start."""
 
+from descentlab.models.activations import GELU as GELU
+from descentlab.models.activations import AbstractActivation as AbstractActivation
+from descentlab.models.activations import Identity as Identity
+from descentlab.models.activations import Rectifier as Rectifier
 from descentlab.models.attention_layer import AbstractReadout as AbstractReadout
 from descentlab.models.attention_layer import AttentionLayer as AttentionLayer
 from descentlab.models.attention_layer import MeanPool as MeanPool
@@ -7,6 +11,11 @@ from descentlab.models.attention_layer import MultiHeadAttention as MultiHeadAtt
 from descentlab.models.attention_layer import PerToken as PerToken
 from descentlab.models.attention_layer import SumPool as SumPool
 from descentlab.models.base import AbstractArchitecture as AbstractArchitecture
+from descentlab.models.capabilities import AttentionFeatures as AttentionFeatures
+from descentlab.models.capabilities import AttentionMatrices as AttentionMatrices
+from descentlab.models.capabilities import HeadContributions as HeadContributions
+from descentlab.models.capabilities import offering as offering
+from descentlab.models.encoder import Encoder as Encoder
 from descentlab.models.initializers import AbstractInit as AbstractInit
 from descentlab.models.initializers import FanIn as FanIn
 from descentlab.models.initializers import FanInUniform as FanInUniform
@@ -19,17 +28,19 @@ from descentlab.models.initializers import Zero as Zero
 from descentlab.models.kernel_cost import kernel_cost as kernel_cost
 from descentlab.models.linear_network import LinearNetwork as LinearNetwork
 from descentlab.models.linear_network import Matrices as Matrices
+from descentlab.models.normalization import AbstractNorm as AbstractNorm
 from descentlab.models.normalization import AbstractNormalization as AbstractNormalization
 from descentlab.models.normalization import LayerNorm as LayerNorm
 from descentlab.models.normalization import NoNorm as NoNorm
 from descentlab.models.normalization import PostNorm as PostNorm
 from descentlab.models.normalization import PreNorm as PreNorm
+from descentlab.models.normalization import RMSNorm as RMSNorm
 from descentlab.models.output_layer import AbstractOutputLayer as AbstractOutputLayer
 from descentlab.models.output_layer import Classify as Classify
+from descentlab.models.output_layer import ClassToken as ClassToken
 from descentlab.models.output_layer import EachToken as EachToken
-from descentlab.models.transformer import GELU as GELU
-from descentlab.models.transformer import AbstractActivation as AbstractActivation
-from descentlab.models.transformer import Encoder as Encoder
-from descentlab.models.transformer import Identity as Identity
-from descentlab.models.transformer import Rectifier as Rectifier
+from descentlab.models.positions import AbstractPositions as AbstractPositions
+from descentlab.models.positions import LearnedPositions as LearnedPositions
+from descentlab.models.positions import NoPositions as NoPositions
+from descentlab.models.positions import SinusoidalPositions as SinusoidalPositions
 from descentlab.models.transformer import Transformer as Transformer

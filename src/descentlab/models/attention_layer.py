@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from descentlab._check import positive
 from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
-from descentlab.attention import AbstractAttention, Softmax
+from descentlab.attention import AbstractAttention, Heads, Softmax, over_heads
 from descentlab.cost import Transformer
 from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
@@ -69,7 +69,7 @@ class MultiHeadAttention(eqx.Module):
     key: Float[Array, "heads dim head"]
     value: Float[Array, "heads dim value"]
     output: Float[Array, "heads value out"]
-    attention: AbstractAttention
+    attention: AbstractAttention | Heads
     readout: AbstractReadout
     residual: bool = eqx.field(static=True)
 
@@ -78,7 +78,7 @@ class MultiHeadAttention(eqx.Module):
     ) -> Float[Array, "heads time time"]:
         """The attention matrix $S_h$ of every head."""
         queries, keys = self._projected(inputs, self.query), self._projected(inputs, self.key)
-        return jax.vmap(lambda q, k: self.attention.weights(q, k, mask), in_axes=1)(queries, keys)
+        return over_heads(self.attention, lambda kernel, q, k: kernel.weights(q, k, mask), queries, keys)
 
     def contributions(self, inputs: Float[Array, "time dim"]) -> Float[Array, "heads time out"]:
         """What a unit of attention on each token adds to an output, $X W^V_h W^O_h$ of every head."""
@@ -185,7 +185,7 @@ class AttentionLayer(AbstractArchitecture):
             key=self.key((self.heads, dim, width), key=keys[1]),
             value=self.value((self.heads, dim, value_width), key=keys[2]),
             output=self.output((self.heads, value_width, self.output_dim), key=keys[3]),
-            attention=self.attention,
+            attention=self.attention.init(self.heads),
             readout=self.readout,
             residual=self.residual,
         )

@@ -16,12 +16,20 @@ import jax.numpy as jnp
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
-from descentlab.attention import AbstractAttention, Gaussian, Linear, Softmax
+from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Softmax
 from descentlab.attention.gaussian import bandwidth
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 
-__all__ = ["Geometry", "KernelBounds", "geometry", "jacobian_lipschitz", "kernel_bounds", "largest_radius"]
+__all__ = [
+    "Geometry",
+    "KernelBounds",
+    "attention_lipschitz",
+    "geometry",
+    "jacobian_lipschitz",
+    "kernel_bounds",
+    "largest_radius",
+]
 
 SOFTMAX_CURVATURE = (2 / 27) ** 0.5
 """Largest norm of the second derivative of softmax along unit directions."""
@@ -154,8 +162,8 @@ def _(attention: Linear, where: Geometry, radius: Array) -> KernelBounds:
     return KernelBounds(where.scores(radius) * cubes, cubes * float(where.moving == 2))
 
 
-def jacobian_lipschitz(attention: AbstractAttention, where: Geometry, radius: Array) -> Float[Array, ""] | None:
-    r"""Upper bound $\beta(\rho)$ of the Lipschitz constant of J on the ball; `None` where the kernel has none.
+def attention_lipschitz(attention: AbstractAttention, where: Geometry, radius: Array) -> Float[Array, ""] | None:
+    r"""Upper bound $\beta(\rho)$ of the Lipschitz constant of a layer's J; `None` where the kernel has none.
 
     It is the spectral norm of the symmetric matrix over (query-key, value, output)
 
@@ -179,7 +187,7 @@ def jacobian_lipschitz(attention: AbstractAttention, where: Geometry, radius: Ar
 
 
 def assembled(bounds: KernelBounds, norms: tuple[Array, Array, Array], trained: tuple[str, ...]) -> Float[Array, ""]:
-    """The spectral norm of the matrix in `jacobian_lipschitz`, from the norms of value, output and features."""
+    """The spectral norm of the matrix in `attention_lipschitz`, from the norms of value, output and features."""
     value, output, features = norms
     zero = jnp.zeros_like(features)
     matrix = jnp.stack(
@@ -192,6 +200,33 @@ def assembled(bounds: KernelBounds, norms: tuple[Array, Array, Array], trained: 
     moves = [bool({"query", "key"} & set(trained)), "value" in trained, "output" in trained]
     moving = jnp.asarray(moves, dtype=matrix.dtype)
     return jnp.abs(jnp.linalg.eigvalsh(matrix * moving[:, None] * moving)).max()
+
+
+@functools.singledispatch
+def jacobian_lipschitz(model: PyTree, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
+    r"""Upper bound $\beta$ of the Lipschitz constant of J on a ball, as an increasing function of its radius.
+
+    Register another model with `jacobian_lipschitz.register`, and Theorem B speaks of it.
+
+    Args:
+        model: the whole model at the centre.
+        objective: what is minimised.
+        params: its trained blocks at the centre.
+
+    Returns:
+        The function, in the Frobenius norm of all trained blocks; `None` for a model without a known bound.
+    """
+    del model, objective, params
+    return None
+
+
+@jacobian_lipschitz.register
+def _(model: MultiHeadAttention, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
+    """That of `attention_lipschitz`."""
+    where = geometry(objective, params)
+    if isinstance(model.attention, Heads) or kernel_bounds(model.attention, where, jnp.zeros(())) is None:
+        return None
+    return functools.partial(attention_lipschitz, model.attention, where)  # pyright: ignore[reportReturnType]
 
 
 def largest_radius(slope: Callable, half: Array) -> Float[Array, ""]:
