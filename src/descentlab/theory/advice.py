@@ -58,7 +58,7 @@ def advise(facts: Facts, tolerance: float) -> list[Advice]:
         facts: what was measured at the start.
         tolerance: the loss, relative to the start, to which steps are predicted.
     """
-    if facts.loss == 0:
+    if facts.loss == 0 or facts.head_dim is None:  # the changes below are of a layer of attention
         return []
     first = _ranked(facts) if facts.rank < facts.rows else _other_scale(facts)
     steps = [(facts, first)]
@@ -170,7 +170,12 @@ def _more_heads(facts: Facts) -> _Change | None:
     model = facts.experiment.model
     heads = value_at(model, "heads")
     given = any(isinstance(value_at(model, name), Fixed) for name in BLOCKS)
-    if given or not facts.rank or (facts.repeated and isinstance(value_at(model, "readout"), PerToken)):
+    if (
+        given
+        or facts.head_dim is None
+        or not facts.rank
+        or (facts.repeated and isinstance(value_at(model, "readout"), PerToken))
+    ):
         return None
     # Each head adds as much to the rank as those that are there, or less where they share a direction.
     needed = math.ceil(facts.rows * heads / facts.rank)
