@@ -170,12 +170,7 @@ def _more_heads(facts: Facts) -> _Change | None:
     model = facts.experiment.model
     heads = value_at(model, "heads")
     given = any(isinstance(value_at(model, name), Fixed) for name in BLOCKS)
-    if (
-        given
-        or facts.head_dim is None
-        or not facts.rank
-        or (facts.repeated and isinstance(value_at(model, "readout"), PerToken))
-    ):
+    if given or not facts.rank or (facts.repeated and isinstance(value_at(model, "readout"), PerToken)):
         return None
     # Each head adds as much to the rank as those that are there, or less where they share a direction.
     needed = math.ceil(facts.rows * heads / facts.rank)
