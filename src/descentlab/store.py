@@ -431,7 +431,7 @@ class Store:
         try:
             found = self._made(header_of(whole[0].path)["definition"], files)
         except StoreError as error:
-            raise StoreError(f"run {digest}: {error}; its definition can be read in {whole[0].path / HEADER}") from error
+            raise StoreError(f"run {digest}: {error}; its definition is in {whole[0].path / HEADER}") from error
         if not isinstance(found, Experiment) or (whole[0].usable and found.digest != digest):
             raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
         return found
