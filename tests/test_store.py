@@ -343,8 +343,10 @@ def test_runs_of_another_version_are_not_taken_and_not_lost_and_the_reason_is_sa
     (entry,) = store.entries()
     assert (entry.digest, entry.seeds) == (one.digest, ())
     assert entry.reasons == (f"superseded: {said}",)
+    assert store.experiment(one.digest).digest == one.digest
+    same(store.read(one.digest), trained(one))
     with pytest.raises(StoreError, match=said):
-        store.experiment(one.digest)
+        store.get(one, (0,))
     store.put(one, trained(one), wall_time=1.0)
     assert store.has(one) == {0}
     names = sorted(path.name for path in (store.root / one.digest).iterdir())
@@ -413,7 +415,7 @@ def test_a_damaged_given_array_is_named_and_written_anew(store, damage):
     else:
         path.write_bytes(flipped(content, -1) if damage == "bit" else b"")
     fresh = Store(store.root)
-    with pytest.raises(StoreError, match=f"a given array of run {one.digest} cannot be used .*{folder.name}"):
+    with pytest.raises(StoreError, match=f"run {one.digest}: a given array cannot be used .*{folder.name}"):
         fresh.experiment(one.digest)
     assert sorted(states(fresh)) == (["whole"] * 2 if damage == "gone" else ["damaged", "whole", "whole"])
     assert len(fresh.mend([one])) == (damage != "gone")

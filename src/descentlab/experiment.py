@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from descentlab._arithmetic import arithmetic
 from descentlab._check import at_most, not_negative
-from descentlab._definition import Definition, DefinitionError, final
+from descentlab._definition import LATER, Definition, DefinitionError, final
 from descentlab._describe import digest, paths, replace_at, value_at
 from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
 from descentlab._tree import array_names, named, select, with_named
@@ -69,7 +69,7 @@ class Experiment(Definition):
     steps: int = 1000
     precision: Literal["float32", "float64"] = "float64"
     origin: Optional["Experiment"] = None
-    held_out: int = 0
+    held_out: int = eqx.field(default=0, metadata=LATER)
 
     def __check_init__(self):
         not_negative(self, "steps")

@@ -30,8 +30,13 @@ from descentlab.trajectory import Series, Trajectory
 
 __all__ = ["NUMERICS", "Part", "State", "encode", "header_of", "load_lanes", "look", "seen", "tables", "versions"]
 
-NUMERICS = 2
-"""Raised when a change of the package changes results; runs of another number are not reused."""
+NUMERICS = 3
+"""Raised when a change of the package changes results; runs of another number are read, and not reused.
+
+3: held-out examples are drawn with the lane, parameters are called by their paths, products of queries and keys are
+divided by a definition of their own, the halves of MNIST are shuffled before they are cut, and definitions have public
+names, so that their digests are others.
+"""
 
 HEADER, SERIES, ARRAYS = "experiment.json", "series.parquet", "arrays.safetensors"
 

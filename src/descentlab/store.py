@@ -13,6 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ import numpy as np
 import polars as pl
 
 from descentlab import _files
-from descentlab._definition import DefinitionError
+from descentlab._definition import Definition, DefinitionError
 from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
-from descentlab.parts import NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
+from descentlab.parts import HEADER, NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["NUMERICS", "Entry", "Store", "StoreError", "versions"]
@@ -271,22 +272,56 @@ class Store:
         Raises:
             StoreError: if a seed is not kept, or its folder cannot be used (it is named).
         """
-        found, where, notes, lanes = [], {}, "", 0
+        notes = ""
+        chosen = []
         for part in self._wanted(experiment.digest):
-            if not part.usable:
+            if part.usable:
+                chosen.append(part)
+            else:
                 notes += f" ({part.path} is {part.state.value}: {part.reason})"
-            elif set(part.seeds) & (set(seeds) - set(where)):
+        found, kept = self._lanes(chosen, experiment, set(seeds))
+        missing = sorted(set(seeds) - set(kept))
+        if missing:
+            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
+            raise StoreError(f"{said}{notes}; run it first")
+        return joined(found).lanes(np.asarray([kept[seed] for seed in seeds]))
+
+    def read(self, digest: str, files: Sequence[str | Path] = ()) -> Trajectory:
+        """All lanes under a digest in the order of their seeds, those too that another version made and none reuses.
+
+        Args:
+            digest: its digest.
+            files: as of `experiment`.
+
+        Raises:
+            StoreError: if there is none, or a folder cannot be used.
+            DefinitionError: as `experiment` does.
+        """
+        experiment = self.experiment(digest, files)
+        parts = [part for part in self._wanted(digest) if part.seeds]
+        found, kept = self._lanes(parts, experiment, {seed for part in parts for seed in part.seeds})
+        return joined(found).lanes(np.asarray([kept[seed] for seed in sorted(kept)]))
+
+    def _lanes(
+        self, parts: Sequence[Part], experiment: Experiment, seeds: AbstractSet[int]
+    ) -> tuple[list[Trajectory], dict[int, int]]:
+        """The lanes of those folders that have wanted seeds which none before has, and where each seed is in them.
+
+        Raises:
+            StoreError: if a folder cannot be used.
+        """
+        found: list[Trajectory] = []
+        where: dict[int, int] = {}
+        lanes = 0
+        for part in parts:
+            if set(part.seeds) & (seeds - where.keys()):
                 try:
                     found.append(load_lanes(part.path, experiment))
                 except (_files.Damage, OSError) as error:
                     raise StoreError(f"{part.path} cannot be used: {error}; move it away and run again") from error
                 where = {seed: lanes + i for i, seed in enumerate(part.seeds)} | where
                 lanes += len(part.seeds)
-        missing = sorted(set(seeds) - set(where))
-        if missing:
-            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
-            raise StoreError(f"{said}{notes}; run it first")
-        return joined(found).lanes(np.asarray([where[seed] for seed in seeds]))
+        return found, where
 
     def parts(self, experiments: Iterable[Experiment]) -> list[Part]:
         """The folders of some runs with their states, each file verified once a process."""
@@ -378,7 +413,7 @@ class Store:
         return [entry.digest for entry in self.entries() if entry.seeds]
 
     def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
-        """The definition kept under a digest.
+        """The definition kept under a digest, also where its lanes are of another version and are not reused.
 
         Args:
             digest: its digest.
@@ -389,27 +424,51 @@ class Store:
             DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
         parts = self._parts(digest, seen)
-        usable = [part for part in parts if part.usable]
-        if not usable:
+        whole = [part for part in parts if part.usable] + [part for part in parts if part.state == State.SUPERSEDED]
+        if not whole:
             notes = "; ".join(f"{part.path} is {part.state.value}: {part.reason}" for part in parts)
             raise StoreError(f"there is no run {digest} in {self.root}{f' ({notes})' if notes else ''}")
         try:
-            found = restore(header_of(usable[0].path)["definition"], self._arrays, files)
-            same = isinstance(found, Experiment) and found.digest == digest
+            found = self._made(header_of(whole[0].path)["definition"], files)
+        except StoreError as error:
+            raise StoreError(f"run {digest}: {error}; its definition is in {whole[0].path / HEADER}") from error
+        if not isinstance(found, Experiment) or (whole[0].usable and found.digest != digest):
+            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+        return found
+
+    def _made(self, definition: Any, files: Sequence[str | Path]) -> Definition:
+        """What a kept definition describes.
+
+        Raises:
+            StoreError: if it cannot be made here, or a given array of it is missing or damaged.
+            DefinitionError: if a class of it is missing, or has other fields.
+        """
+        try:
+            found = restore(definition, self._arrays, files)
         except (_files.Damage, OSError) as error:
             raise StoreError(
-                f"a given array of run {digest} cannot be used ({error}); the study that made the run writes it anew"
+                f"a given array cannot be used ({error}); the study that made the run writes it anew"
             ) from error
         except DefinitionError:
             raise
         except Exception as error:  # whatever the classes that it names make of its fields
-            raise StoreError(
-                f"the definition of run {digest} cannot be made here ({error}); it can be read in "
-                f"{usable[0].path / 'experiment.json'}"
-            ) from error
-        if not same:
-            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+            raise StoreError(f"the definition cannot be made here ({error})") from error
+        if not isinstance(found, Definition):
+            raise StoreError("what is kept describes no experiment")
         return found
+
+    def obstacle(self, entry: Entry, files: Sequence[str | Path] = ()) -> str:
+        """Why the definition of a run is but data here, which nothing can be made of; empty where it can be made.
+
+        Args:
+            entry: of the run.
+            files: as of `experiment`.
+        """
+        try:
+            self._made(entry.definition, files)
+        except (StoreError, DefinitionError) as error:
+            return str(error)
+        return ""
 
     def table(self) -> pl.DataFrame:
         """All recorded series of all runs that can be used: digest, seed, step, probe, index, value.

@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from descentlab import cli
+from descentlab._describe import describe
+from descentlab.attention import Gaussian
 from descentlab.cli import commands, discovery
 from descentlab.store import Store
 
@@ -84,7 +86,7 @@ def test_overrides_seeds_and_store_reach_the_runs():
     assert header["seeds"] == [0, 1]
     assert header["definition"]["steps"] == 5
     assert header["definition"]["model"]["heads"] == 4
-    assert header["definition"]["model"]["attention"] == {"class": "descentlab.attention.gaussian:Gaussian", "c": 0.3}
+    assert header["definition"]["model"]["attention"] == describe(Gaussian(0.3))
 
 
 def test_a_lane_that_diverges_leaves_its_claim_not_applicable(capsys):

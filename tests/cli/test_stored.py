@@ -126,6 +126,10 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     code, out, err = call(capsys, "landscape", "--store", str(root))
     assert (code, err) == (0, "")
     assert f"{first.name[:12]} TokenRegression kernel query key value output" in out
+    assert "the definition needs the class Kernel of the module somebody.elses" in out
+    code, out, _ = call(capsys, "check", "--store", str(root))
+    assert code == 0
+    assert "shown as data: 1 run: the definition needs the class Kernel of the module somebody.elses" in out
     code, _, err = call(capsys, "landscape", first.name[:8], "--store", str(root))
     assert code == 2
     assert "somebody" in err

@@ -13,6 +13,8 @@ from descentlab.models import AbstractArchitecture, AttentionLayer, AttentionMat
 from descentlab.probes import AttentionShape, FeatureSpectrum, LayerAttention
 from descentlab.probes.spectra import jacobian_modes
 from descentlab.tasks import SoftmaxHull, TokenRegression
+from descentlab.theory.certificates import Row, Theorem, theorems
+from descentlab.theory.certify import certify
 from descentlab.theory.lipschitz import jacobian_lipschitz
 from descentlab.theory.theorem_b import LABELS, theorem_b
 from support.problems import SMALL, point_of, started
@@ -73,6 +75,14 @@ def test_theorem_b_speaks_of_a_model_whose_bound_a_user_registers():
     found = dict(zip(LABELS, theorem_b(objective, params, jacobian_modes(objective, params)[0]), strict=True))
     longest = np.linalg.norm(objective.inputs, axis=-1).max()
     assert found["beta"] == pytest.approx(longest**2, rel=1e-14)
+    kind = Theorem("b", LABELS, theorem_b, lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False))
+    experiment = dataclasses.replace(SMALL, model=Sine(), trained=None)
+    with pytest.raises(ValueError, match="certificates are for one AttentionLayer, got Sine"):
+        certify(experiment)
+    theorems.register(Sine, lambda model: (kind,))
+    certified = certify(experiment)
+    assert [row.name for row in certified.rows] == ["B to 1e-10"]
+    assert certified.advice == []
     network, blocks = started(NETWORK)
     unknown = theorem_b(network, blocks, jacobian_modes(network, blocks)[0])
     assert np.isnan(unknown[LABELS.index("beta")])

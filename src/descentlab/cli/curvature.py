@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     store = stored.opened(options.store, options.classes)
     known = store.digests()
     if options.run is None:
-        console().print(stored.listing(store, known))
+        console().print(stored.listing(store, known, options.classes))
         return 0
     digest = stored.resolved(options.run, known, store, "curvature")
     experiment = store.experiment(digest, options.classes)
