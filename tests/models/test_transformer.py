@@ -26,6 +26,7 @@ from descentlab.models import (
     SinusoidalPositions,
     Transformer,
 )
+from descentlab.models.encoder import Connections
 from support import naive
 from support.rounding import rounding
 
@@ -205,7 +206,7 @@ def test_attention_matrices_are_those_of_the_forward_pass():
 
 def test_dropout_keeps_the_mean_and_is_off_without_a_key():
     still = made(dataclasses.replace(SMALL, norm=NoNorm(), hidden=None, depth=1, attention=Gaussian(1e-9)))
-    model = dataclasses.replace(still, dropout=0.25)
+    model = dataclasses.replace(still, connections=Connections(1.0, 0.25))
     tokens = jnp.asarray(TOKENS)
     np.testing.assert_array_equal(model(tokens), still(tokens))
     draws = jax.vmap(lambda key: model(tokens, key=key))(jax.random.split(jax.random.key(0), 4000))
