@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descentlab._tree import block_of
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
 from descentlab.theory.rounding import sum_rounding, unit_roundoff
