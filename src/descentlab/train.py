@@ -26,6 +26,7 @@ from descentlab._describe import digest, structure
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
 from descentlab._types import Array, Int, PRNGKeyArray, PyTree
+from descentlab.axis import check_axes
 from descentlab.experiment import Experiment, check, record_bytes, start, stored
 from descentlab.objective import Objective, Splits
 from descentlab.point import Point, evaluate
@@ -217,6 +218,7 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     records, memory = {}, {}
     for name, probe in experiment.probes.items():
         value = eqx.filter_eval_shape(probe, point)
+        check_axes(f"the probe {name!r} ({type(probe).__name__})", probe.axes(params), value.shape)
         memory[name] = probe.begin(point)
         count = probe.when.steps(experiment.steps).shape[0]
         records[name] = jnp.full((count, *value.shape), jnp.nan, dtype=value.dtype)
@@ -444,7 +446,7 @@ def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory
             values = np.array(carry.records[name][i : i + 1])
             if ended >= 0:
                 values[:, steps > ended] = np.nan
-            series[name] = Series(steps, values, probe.labels(carry.params))
+            series[name] = Series(steps, values, probe.axes(carry.params))
         results.append(
             Trajectory(
                 seeds=(seed,),

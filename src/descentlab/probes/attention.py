@@ -5,12 +5,10 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
-
-__all__ = ["AttentionShape"]
-
 
 __all__ = ["AttentionShape", "LayerAttention"]
 
@@ -39,10 +37,10 @@ class AttentionShape(AbstractProbe):
         weights = jax.vmap(point.objective.model(point.params).weights)(point.objective.inputs)
         return jnp.stack([_entropies(weights).mean(), weights.sum(axis=-1).mean()])
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Entropy and row sum."""
         del params
-        return ("entropy", "row_sum")
+        return (Axis("quantity", ("entropy", "row_sum")),)
 
 
 class LayerAttention(AbstractProbe):
@@ -65,7 +63,7 @@ class LayerAttention(AbstractProbe):
         positive(self, "examples")
 
     def __call__(self, point: Point) -> Array:
-        """Entropy and row sum, axes layer and these two."""
+        """Entropy and row sum of each layer."""
         model = point.objective.model(point.params)
 
         def of(example: Array) -> Array:
@@ -76,7 +74,7 @@ class LayerAttention(AbstractProbe):
 
         return jax.lax.map(of, point.objective.inputs[: self.examples]).mean(axis=0)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: the last axis is entropy and row sum, the one before counts layers."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The layers, and entropy and row sum in each."""
         del params
-        return ()
+        return (Axis("layer"), Axis("quantity", ("entropy", "row_sum")))

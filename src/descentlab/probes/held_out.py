@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.objective import CrossEntropy, Examples
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -55,7 +56,7 @@ class HeldOut(AbstractProbe):
         chosen = Examples(held.inputs[:count], held.targets[:count])
         return jax.lax.map(one, chosen, batch_size=min(AT_ONCE, count)).mean(axis=0)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Loss and accuracy."""
         del params
-        return ("loss", "accuracy")
+        return (Axis("quantity", ("loss", "accuracy")),)

@@ -189,7 +189,6 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32)))
     if not math.isfinite(found["loss"]):
         raise ValueError(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
-    labels = {"b": theorem_b.LABELS, "c": theorem_c.LABELS, "query": query_block.LABELS}
     return Facts(
         experiment=experiment,
         seed=seed,
@@ -201,7 +200,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         repeated=int(found["repeated"]),
         zero=tuple(name for name in BLOCKS if not found["largest"][name] > 0),
         head_dim=objective.model(params).query.shape[2],
-        constants={name: dict(zip(of, found[name].tolist(), strict=True)) for name, of in labels.items()},
+        constants={name: {k: float(v) for k, v in found[name]._asdict().items()} for name in ("b", "c", "query")},
     )
 
 
