@@ -218,7 +218,6 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     records, memory = {}, {}
     for name, probe in experiment.probes.items():
         value = eqx.filter_eval_shape(probe, point)
-        check_axes(f"the probe {name!r} ({type(probe).__name__})", probe.axes(params), value.shape)
         memory[name] = probe.begin(point)
         count = probe.when.steps(experiment.steps).shape[0]
         records[name] = jnp.full((count, *value.shape), jnp.nan, dtype=value.dtype)
@@ -350,12 +349,20 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTre
 
 
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
-    """What stays the same along the run of each lane, and the carry before step 0."""
+    """What stays the same along the run of each lane, and the carry before step 0.
+
+    Raises:
+        ValueError: if a probe does not name the axes of what it records.
+    """
     _make_room()
     with lanes.precision(), explained():
         floats, rest = lanes.varying()
         seeds = np.asarray(lanes.seeds, dtype=np.uint32)
-        return _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+        constants, carry = _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+    for name, probe in lanes.first.probes.items():  # outside of the program: labels may say what floats are
+        shape = carry.records[name].shape[2:]
+        check_axes(f"the probe {name!r} ({type(probe).__name__})", probe.axes(carry.params), shape)
+    return constants, carry
 
 
 def _make_room() -> None:
