@@ -29,8 +29,9 @@ def encoder(size):
     import jax
     import numpy as np
 
+    from descentlab.losses import CrossEntropy
     from descentlab.models import Classify, Transformer
-    from descentlab.objective import CrossEntropy, Objective
+    from descentlab.objective import Examples, Objective
 
     random = np.random.default_rng(0)
     tokens = random.integers(1, size.vocabulary, (size.samples, size.length)).astype(np.int32)
@@ -39,7 +40,8 @@ def encoder(size):
     architecture = Transformer(head_dim=size.head, readout=Classify(size.classes), **shape)
     model = architecture.init(tokens[0], key=jax.random.key(0))
     params, frozen = eqx.partition(model, eqx.is_inexact_array)
-    return Objective(frozen, jax.numpy.asarray(tokens), jax.numpy.asarray(classes), CrossEntropy()), params
+    examples = Examples(jax.numpy.asarray(tokens), jax.numpy.asarray(classes))
+    return Objective(frozen, examples, CrossEntropy()), params
 
 
 def torch_encoder(size):

@@ -75,11 +75,12 @@ def planned(lanes):
     """GiB of workspace of loss and gradient."""
     import jax
 
-    from descentlab.experiment import start
+    from descentlab.experiment import begin
 
     experiment, key = lanes.first, jax.random.key(0)
-    objective, params = start(experiment, key=key, stored=lanes.stored)
-    objective = experiment.data.at(objective, lanes.stored, 0, key=key)
+    lane = begin(experiment, key=key, stored=lanes.stored)
+    params = lane.start
+    objective = experiment.data.at(lane.objective, experiment.task, lane.source(lanes.stored), 0, key=key)
     program = jax.jit(jax.value_and_grad(objective.loss)).lower(params).compile()
     return program.memory_analysis().temp_size_in_bytes / 2**30
 

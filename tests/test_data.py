@@ -11,8 +11,7 @@ import pytest
 from descentlab._definition import DefinitionError
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, check, stored
-from descentlab.models import Classify, EachToken, Transformer
-from descentlab.objective import CrossEntropy, SquaredError
+from descentlab.models import Classify, EachToken, NoPositions, Transformer
 from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
@@ -23,37 +22,13 @@ from support.problems import CLASSIFYING, SMALL, run, started
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def test_cross_entropy_is_the_mean_of_minus_log_probabilities():
-    random = np.random.default_rng(0)
-    outputs, targets = random.normal(size=(3, 4, 5)), random.integers(0, 5, (3, 4))
-    expected = [
-        -np.log(np.exp(outputs[i, j, targets[i, j]]) / np.exp(outputs[i, j]).sum()) for i in range(3) for j in range(4)
-    ]
-    loss = CrossEntropy()
-    np.testing.assert_allclose(loss(jnp.asarray(outputs), jnp.asarray(targets)), np.mean(expected), rtol=1e-13)
-    hits = [outputs[i, j].argmax() == targets[i, j] for i in range(3) for j in range(4)]
-    np.testing.assert_allclose(loss.accuracy(jnp.asarray(outputs), jnp.asarray(targets)), np.mean(hits), rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("loss", "outputs", "targets", "message"),
-    [
-        (SquaredError(), (3, 2), (3, 1), "targets must have the shape of the model's outputs (3, 2), got (3, 1)"),
-        (CrossEntropy(), (3, 4, 2), (3,), "outputs must have the shape (3, 'classes') for targets of shape (3,)"),
-    ],
-)
-def test_shapes_that_do_not_fit_are_refused(loss, outputs, targets, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        loss.check(outputs, targets)
-
-
 def test_a_minibatch_is_drawn_anew_at_every_step_and_uniformly():
     objective, _ = started(dataclasses.replace(SMALL, data=Minibatch(4, samples=3)))
     assert objective.inputs.shape[0] == 3
     key = jax.random.key(7)
 
     def drawn(step):
-        at = Minibatch(4, samples=3).at(objective, None, step, key=key)
+        at = Minibatch(4, samples=3).at(objective, SMALL.task, None, step, key=key)
         same = jnp.all(at.inputs[:, None] == objective.inputs[None], axis=(2, 3))
         assert at.targets.shape == (4, 3, 1)
         return jnp.argmax(same, axis=1), same.any(axis=1), at.targets
@@ -75,7 +50,8 @@ def test_a_minibatch_of_a_data_set_is_taken_from_its_training_part():
     experiment = CLASSIFYING
     held = stored(experiment)
     objective, _ = started(experiment)
-    at = experiment.data.at(objective, jax.tree.map(jnp.asarray, held), jnp.asarray(2), key=jax.random.key(0))
+    training = jax.tree.map(jnp.asarray, held.train)
+    at = experiment.data.at(objective, experiment.task, training, jnp.asarray(2), key=jax.random.key(0))
     assert at.inputs.shape == (4, 6)
     for tokens, label in zip(np.asarray(at.inputs), np.asarray(at.targets), strict=True):
         places = np.flatnonzero((held.train.inputs == tokens).all(axis=1))
@@ -115,7 +91,7 @@ def _final(experiment, trajectory):
 
 def test_a_transformer_learns_a_rule_and_seeds_are_lanes():
     probes = {"held": HeldOut(At((0, 300)), part="test")}
-    model = dataclasses.replace(CLASSIFYING.model, width=8, positions=False)
+    model = dataclasses.replace(CLASSIFYING.model, width=8, positions=NoPositions())
     experiment = dataclasses.replace(
         CLASSIFYING, model=model, data=Minibatch(16), optimizer=Adam(0.02), probes=probes, steps=300
     )
@@ -158,8 +134,8 @@ def test_tokens_and_classes_without_a_place_are_refused(fields, message):
         check(dataclasses.replace(CLASSIFYING, model=dataclasses.replace(CLASSIFYING.model, **fields)))
 
 
-def test_held_out_examples_need_a_data_set():
-    with pytest.raises(ValueError, match="HeldOut needs a task with a data set"):
+def test_held_out_examples_are_asked_for():
+    with pytest.raises(ValueError, match="needs Experiment.held_out above 0"):
         prepare(Lanes((dataclasses.replace(SMALL, probes={"held": HeldOut()}),), (0,)))
 
 

@@ -20,7 +20,9 @@ from descentlab.schedule import At, Every
 from descentlab.tasks import Addition, Arrays, Classification, InRange, Teacher, TextWindows, TokenRegression
 from support.untraced import Signal
 
-KERNELS = "Softmax, Gaussian, NormalizedGaussian, Linear(,| or) ReLU.*"  # then those of other tests
+KERNELS = (
+    "Softmax, Gaussian, NormalizedGaussian, ALiBi, HeadGaussian, Linear(,| or) ReLU.*"  # then those of other tests
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ KERNELS = "Softmax, Gaussian, NormalizedGaussian, Linear(,| or) ReLU.*"  # then 
     [
         (Transformer, {"attention": Classify()}, f"attention must be {KERNELS}, got Classify; .* Transformer.readout"),
         (AttentionLayer, {"attention": Softmax}, f"must be {KERNELS}, got the class Softmax itself; write Softmax"),
-        (AttentionLayer, {"readout": Classify()}, "AttentionLayer.readout must be PerToken or MeanPool, got Classify"),
+        (AttentionLayer, {"readout": Classify()}, "must be PerToken, MeanPool or SumPool, got Classify"),
         (AttentionLayer, {"heads": 2.0}, "AttentionLayer.heads must be a whole number, got 2.0"),
         (AttentionLayer, {"heads": True}, "AttentionLayer.heads must be a whole number, got True"),
         (AttentionLayer, {"head_dim": "4"}, "AttentionLayer.head_dim must be a whole number or None, got '4'"),

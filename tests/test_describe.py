@@ -188,7 +188,7 @@ def own_file(tmp_path, monkeypatch):
 
 
 def test_a_definition_imports_nothing_and_says_what_is_missing(own_file):
-    data = {"class": "own_kernel_file:Own", "share": 0.25}
+    data = {"class": "own_kernel_file:Own", "scaling": describe(attention.InverseSqrt()), "share": 0.25}
     with pytest.raises(DefinitionError, match="class Own of the module own_kernel_file.*--classes own_kernel_file.py"):
         restore(data, {})
     assert not own_file.with_suffix(".ran").exists()

@@ -13,7 +13,7 @@ from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, Softmax
 from descentlab.data import Minibatch
 from descentlab.experiment import start
-from descentlab.objective import Objective
+from descentlab.objective import Examples, Objective
 from descentlab.optim import GD
 from descentlab.probes import Loss, Parameters
 from descentlab.schedule import Every
@@ -77,7 +77,7 @@ def test_random_planes_are_the_same_for_both_kernels_up_to_their_norms(lanes):
     views = [random(leg, 1, POINTS) for leg in (one, dataclasses.replace(other, end=moved))]
     # From one end, a kernel that were the same would see the same surface: that of Softmax at Gaussian's tree.
     shape = jax.tree.structure(one.end)
-    borrowed = Lent(None, *one.objective.examples, lender=one.objective, shape=shape)
+    borrowed = Lent(None, one.objective.examples, lender=one.objective, shape=shape)
     lent = dataclasses.replace(other, end=moved, objective=borrowed)
     np.testing.assert_allclose(random(lent, 1, POINTS).surface.values, views[0].surface.values, rtol=1e-12)
     assert np.abs(views[0].surface.values - views[1].surface.values).max() > 1e-3
@@ -164,5 +164,5 @@ def test_the_evaluation_subset_is_fixed(runs):
         with jax.enable_x64(True):
             whole, _ = start(experiment, key=jax.random.key(seed))
             rows = np.sort(np.random.default_rng(0).choice(9, 4, replace=False))
-            kept = whole.on(type(whole.examples)(whole.inputs[rows], whole.targets[rows]))
+            kept = whole.on(Examples(whole.inputs[rows], whole.targets[rows]))
             np.testing.assert_allclose(leg.loss(leg.end), kept.loss(leg.end), rtol=1e-12)

@@ -1,7 +1,7 @@
 """A task of one's own: every token must give the sum of its neighbours' first coordinates.
 
-A task is a definition with two methods. Both get the same key, so that what they draw belongs together. Its integers
-are structure and its floats may be swept, like those of any definition.
+A task is a definition with one method. Its integers are structure and its floats may be swept, like those of any
+definition. Examples that were never trained on and fresh ones at every step come from the same method.
 """
 
 import equinox as eqx
@@ -12,8 +12,10 @@ import numpy as np
 from descentlab import Experiment, FullBatch, Given, train
 from descentlab._check import positive, real
 from descentlab.cli.commands import use_compilation_cache
+from descentlab.losses import AbstractLossFunction
 from descentlab.models import AttentionLayer, Normal
-from descentlab.optim import GramGD
+from descentlab.objective import Examples
+from descentlab.optim import GD, GramGD
 from descentlab.sweep import Request, grid, run
 from descentlab.tasks import AbstractTask, Arrays
 
@@ -37,15 +39,12 @@ class NeighbourSum(AbstractTask):
         positive(self, "tokens")
         positive(self, "dim")
 
-    def inputs(self, count, *, key):
-        """Independent tokens of norm about 1."""
-        return jax.random.normal(key, (count, self.tokens, self.dim)) / jnp.sqrt(1.0 * self.dim)
-
-    def targets(self, inputs, model, *, key):
-        """One number a token."""
-        del model, key
+    def sample(self, count, world, *, key):
+        """Independent tokens of norm about 1, with one number for each."""
+        del world
+        inputs = jax.random.normal(key, (count, self.tokens, self.dim)) / jnp.sqrt(1.0 * self.dim)
         first = inputs[..., :1]
-        return self.scale * (jnp.roll(first, 1, axis=1) + jnp.roll(first, -1, axis=1))
+        return Examples(inputs, self.scale * (jnp.roll(first, 1, axis=1) + jnp.roll(first, -1, axis=1)))
 
 
 BASE = Experiment(
@@ -74,3 +73,24 @@ given = Arrays(Given("inputs", random.normal(size=(3, 4, 12))), Given("targets",
 own = train(eqx.tree_at(lambda e: e.task, BASE, given))["loss"].values
 print("loss on own arrays:", own[0, 0], own[0, -1])
 assert own[0, -1] < own[0, 0]
+
+
+# A loss of one's own says what one target costs; its mean, and weights of examples, come from the base class.
+class Huber(AbstractLossFunction):
+    """Squares of small errors, sizes of large ones, which then pull no harder than others."""
+
+    def each(self, outputs, targets):
+        """The loss of every target."""
+        size = jnp.abs(outputs - targets)
+        return jnp.where(size < 1, size**2 / 2, size - 1 / 2)
+
+
+class RobustSum(NeighbourSum):
+    """The same sums, compared by Huber's loss."""
+
+    loss_function = Huber()
+
+
+robust = train(eqx.tree_at(lambda e: (e.task, e.optimizer), BASE, (RobustSum(), GD(0.5))))["loss"].values
+print("Huber's loss:", robust[0, 0], robust[0, -1])
+assert robust[0, -1] < 0.5 * robust[0, 0]

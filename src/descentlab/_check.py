@@ -47,6 +47,17 @@ def not_negative(owner: Any, name: str) -> None:
         raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
 
 
+def finite(owner: Any, name: str) -> None:
+    """Raise unless the number in field `name` is finite.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, int | float) and not math.isfinite(value):
+        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, got {value}")
+
+
 def bytes_in_a_row(owner: Any, name: str) -> None:
     """Raise unless the given array in field `name` is a text: bytes with one axis.
 

@@ -17,14 +17,16 @@ from descentlab._tree import block_names, named, split, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
-from descentlab.models import AbstractArchitecture, AttentionLayer, LinearNetwork, Transformer
+from descentlab.models import AbstractArchitecture, AttentionLayer
 from descentlab.objective import Examples, Objective, Splits
 from descentlab.optim import GD, AbstractOptimizer
 from descentlab.probes import AbstractProbe, GradientNorm, Loss
-from descentlab.tasks import AbstractTask, Classification, TokenRegression
+from descentlab.tasks import AbstractTask, TokenRegression
 
-__all__ = ["Experiment", "check", "start", "stored"]
+__all__ = ["Experiment", "Lane", "begin", "check", "start", "stored"]
 
+HELD_OUT = 2**32 - 1
+"""Folded into the key of the data where held-out examples are drawn; tasks fold in small numbers."""
 
 MOST_STEPS = 2**31 - 2
 """The largest number of steps; one more is the bound of the last segment."""
@@ -49,13 +51,15 @@ class Experiment(Definition):
         precision: of all arithmetic.
         origin: the experiment whose end, under the same seed, is this one's start; its models must agree in their
             blocks, while kernel, task, optimizer and trained blocks may be others.
+        held_out: examples that are drawn when a lane starts and that training never sees, for probes; of a data set
+            they are some of its development part, and all of it where this is 0.
 
     Raises:
         ValueError: if a field holds something of another class, `steps` is below 0 or above 2^31 - 2, or there is no
             probe.
     """
 
-    task: AbstractTask | Classification = TokenRegression()
+    task: AbstractTask = TokenRegression()
     data: AbstractData = FullBatch()
     model: AbstractArchitecture = AttentionLayer()
     optimizer: AbstractOptimizer = GD()
@@ -64,9 +68,11 @@ class Experiment(Definition):
     steps: int = 1000
     precision: Literal["float32", "float64"] = "float64"
     origin: Optional["Experiment"] = None
+    held_out: int = 0
 
     def __check_init__(self):
         not_negative(self, "steps")
+        not_negative(self, "held_out")
         at_most(self, "steps", MOST_STEPS, "steps are counted in 32 bits")
         for name in self.probes:
             if not isinstance(name, str):
@@ -96,7 +102,89 @@ def stored(experiment: Experiment) -> Splits | None:
     Raises:
         DataError: if files are missing or damaged.
     """
-    return experiment.task.load() if isinstance(experiment.task, Classification) else None
+    return experiment.task.load()
+
+
+class Lane(eqx.Module):
+    """What stays the same along the run of a lane.
+
+    Attributes:
+        objective: on the examples that belong to the lane.
+        start: the trained blocks at step 0.
+        key: of batches and dropout.
+        world: what all examples of the lane have in common; `None` where they are read from a data set.
+        held_out: examples that training never sees; `None` where none were drawn.
+    """
+
+    objective: Objective
+    start: PyTree
+    key: PRNGKeyArray
+    world: PyTree = None
+    held_out: Examples | None = None
+
+    def source(self, stored: Splits | None) -> PyTree:
+        """What further examples are drawn from: the training part of a data set, or the lane's world."""
+        return self.world if stored is None else stored.train
+
+
+def begin(
+    experiment: Experiment,
+    *,
+    key: PRNGKeyArray,
+    stored: Splits | None = None,
+    end: Mapping[str, Array] | None = None,
+) -> Lane:
+    """A lane before its first step.
+
+    Args:
+        experiment: the definition.
+        key: decides data, initial weights and targets.
+        stored: its data set, where it has one.
+        end: the blocks at the end of its origin, where it has one; without them its blocks at the start stand in.
+
+    Raises:
+        ValueError: if shapes do not fit, there are too few examples, or a block to train does not exist.
+    """
+    data_key, model_key = jax.random.split(key)
+    example = experiment.task.example() if stored is None else _blank(stored.train.inputs)
+    model = experiment.model.init(example, key=model_key)
+    world = experiment.task.world(model, key=data_key) if stored is None else None
+    examples, held_out = _drawn(experiment, world, stored, key=data_key)
+    outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
+    weights = None if examples.weights is None else examples.weights.shape
+    experiment.task.loss_function.check(outputs.shape, examples.targets.shape, weights)
+    _covers(experiment, outputs.shape[-1])
+    if experiment.origin is not None:
+        before = experiment.origin.model.init(example, key=model_key)
+        model = with_named(model, named(before) if end is None else end)
+    trained, frozen = split(model, block_names(model) if experiment.trained is None else experiment.trained)
+    objective = Objective(frozen, experiment.data.kept(examples), experiment.task.loss_function)
+    return Lane(objective, trained, key, world, held_out)
+
+
+def _blank(inputs: PyTree) -> PyTree:
+    """One input of the shape that all have, of zeros."""
+    return jax.tree.map(lambda array: jnp.zeros(array.shape[1:], array.dtype), inputs)
+
+
+def _drawn(
+    experiment: Experiment, world: PyTree, stored: Splits | None, *, key: PRNGKeyArray
+) -> tuple[Examples, Examples | None]:
+    """The examples that a lane trains on, and those that it holds out.
+
+    Both come from keys of their own. Where there are so many examples and no more, they are drawn together and cut, so
+    that none is in both; those of training are the same then, whatever is held out.
+    """
+    task, wanted, held_key = experiment.task, experiment.held_out, jax.random.fold_in(key, HELD_OUT)
+    source = world if stored is None else stored.train
+    count = experiment.data.drawn(task, source)
+    if wanted and stored is None and task.distinct is not None:
+        both = task.sample(count + wanted, source, key=key)
+        return both.at(slice(count)), both.at(slice(count, None))
+    examples = task.sample(count, source, key=key)
+    if not wanted:
+        return examples, None
+    return examples, task.sample(wanted, world if stored is None else stored.development, key=held_key)
 
 
 def start(
@@ -106,61 +194,20 @@ def start(
     stored: Splits | None = None,
     end: Mapping[str, Array] | None = None,
 ) -> tuple[Objective, PyTree]:
-    """The objective and the trained blocks at step 0.
-
-    Args:
-        experiment: the definition.
-        key: decides data, initial weights and targets.
-        stored: its data set, where it has one.
-        end: the blocks at the end of its origin, where it has one; without them its blocks at the start stand in.
-
-    Raises:
-        ValueError: if shapes do not fit, or a block to train does not exist.
-    """
-    data_key, model_key = jax.random.split(key)
-    count = experiment.data.drawn(stored)
-    if isinstance(experiment.task, Classification):
-        examples = _some(stored, count, key=data_key)
-        model = experiment.model.init(examples.inputs[0], key=model_key)
-    else:
-        inputs = experiment.task.inputs(count, key=data_key)
-        model = experiment.model.init(inputs[0], key=model_key)
-        examples = Examples(inputs, experiment.task.targets(inputs, model, key=data_key))
-    outputs = eqx.filter_eval_shape(jax.vmap(model), examples.inputs)
-    experiment.task.loss_function.check(outputs.shape, examples.targets.shape)
-    _covers(experiment.model, experiment.task, outputs.shape[-1])
-    if experiment.origin is not None:
-        before = experiment.origin.model.init(examples.inputs[0], key=model_key)
-        model = with_named(model, named(before) if end is None else end)
-    trained, frozen = split(model, block_names(model) if experiment.trained is None else experiment.trained)
-    return Objective(frozen, *examples, experiment.task.loss_function), trained
+    """The objective and the trained blocks at step 0; see `begin`."""
+    lane = begin(experiment, key=key, stored=stored, end=end)
+    return lane.objective, lane.start
 
 
-def _some(stored: Splits | None, count: int, *, key: PRNGKeyArray) -> Examples:
-    """Training examples at distinct random places.
-
-    Raises:
-        ValueError: if there are not so many.
-    """
-    if stored is None:
-        raise ValueError("a task on a data set starts from its examples, got none; pass stored(experiment)")
-    rows = stored.train.inputs.shape[0]
-    if count > rows:
-        raise ValueError(f"the data set has {rows} training examples, {count} were asked for; ask for fewer")
-    chosen = jax.random.choice(key, rows, (count,), replace=False)
-    return Examples(jnp.asarray(stored.train.inputs)[chosen], jnp.asarray(stored.train.targets)[chosen])
-
-
-def _covers(model: AbstractArchitecture, task: AbstractTask | Classification, outputs: int) -> None:
+def _covers(experiment: Experiment, outputs: int) -> None:
     """Raise where a task has tokens or classes that the model has no place for; compiled programs would clamp them.
 
     Raises:
         ValueError: if it has.
     """
-    tokens, classes = task.vocabulary, task.classes
-    if isinstance(model, LinearNetwork | Transformer) and tokens is not None and model.vocabulary < tokens:
-        name = type(model).__name__
-        raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")
+    tokens, classes = experiment.task.vocabulary, experiment.task.classes
+    if tokens is not None:
+        experiment.model.check_vocabulary(tokens)
     if classes is not None and outputs < classes:
         raise ValueError(
             f"this task has {classes} classes, the model {outputs} outputs; choose a read-out of {classes} "
@@ -199,9 +246,10 @@ def least_bytes(experiment: Experiment, stored: Splits | None) -> int:
     """
 
     def forward(held: Splits | None) -> PyTree:
-        objective, params = start(experiment, key=jax.random.key(0), stored=held)
-        batch = experiment.data.at(objective, held, jnp.zeros((), jnp.int32), key=jax.random.key(0))
-        return eqx.filter((objective, params, params), eqx.is_array), batch.loss(params)
+        lane = begin(experiment, key=jax.random.key(0), stored=held)
+        source, still = lane.source(held), jnp.zeros((), jnp.int32)
+        batch = experiment.data.at(lane.objective, experiment.task, source, still, key=lane.key)
+        return eqx.filter((lane, lane.start), eqx.is_array), batch.loss(lane.start)
 
     with arithmetic(experiment.precision):
         program = jax.make_jaxpr(forward)(stored).jaxpr
@@ -242,16 +290,15 @@ def _largest(value: int, fits: Callable[[int], bool]) -> int:
     return 16 * low
 
 
-def _readable(model: AbstractArchitecture, task: AbstractTask | Classification) -> None:
+def _readable(model: AbstractArchitecture, task: AbstractTask) -> None:
     """Raise where a task gives token numbers to a model that reads vectors only.
 
     Raises:
         DefinitionError: if it does; says which models read numbers.
     """
     if task.vocabulary is not None and not model.embeds:
-        what = task.dataset if isinstance(task, Classification) else task
         others = [kind.__name__ for kind in final(AbstractArchitecture) if kind.embeds]
         raise DefinitionError(
-            f"{type(what).__name__} gives token numbers, and {type(model).__name__} reads vectors only; choose "
+            f"{type(task).__name__} gives token numbers, and {type(model).__name__} reads vectors only; choose "
             f"{' or '.join(others)} as Experiment.model"
         )

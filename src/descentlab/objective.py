@@ -4,21 +4,22 @@ With N samples, outputs F(theta) and targets Y, the scaled residual is r = vec(F
 
     f(theta) = 1/2 ||r||^2 = 1/(2N) sum_i ||F_i - Y_i||^2,   J = dr/dtheta,   grad f = J^T r,   K = J J^T.
 
-Every rate, step size and certificate of the package is stated in these quantities. Classification has no residual;
-there f is the mean cross-entropy.
+Every rate, step size and certificate of the package is stated in these quantities. With weights w of the examples,
+w_i / sum w stands for 1/N. Other losses than least squares have no residual.
 """
 
-from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._definition import Definition, DefinitionError
-from descentlab._types import Array, Float, Integer, PRNGKeyArray, PyTree
+from descentlab._definition import DefinitionError
+from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.losses import AbstractLossFunction, SquaredError, scaled, total
 
-__all__ = ["ZERO_LOSS", "AbstractLossFunction", "CrossEntropy", "Examples", "Objective", "Splits", "SquaredError"]
+__all__ = ["ZERO_LOSS", "Examples", "Objective", "Splits"]
 
 ZERO_LOSS = 1e-20
 """A loss is called zero when f <= ZERO_LOSS * f_0 in float64; below that, rounding decides."""
@@ -30,11 +31,24 @@ class Examples(NamedTuple):
     Attributes:
         inputs: one example a row: real token vectors of axes example, time and dim, or integer tokens of axes example
             and time, in which 0 is padding and stands at the end only.
-        targets: one a row: real targets, or integer classes.
+        targets: one a row: real targets, signs, or integer classes.
+        weights: how much each counts in the loss, one an example or one a target; `None` counts all the same.
+        parts: what else is known of each example, by name, one a row.
     """
 
     inputs: Any
     targets: Any
+    weights: Any = None
+    parts: Mapping[str, Any] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many examples there are."""
+        return jax.tree.leaves(self.inputs)[0].shape[0]
+
+    def at(self, places: Any) -> "Examples":
+        """The examples at the given places."""
+        return jax.tree.map(lambda array: array[places], self)
 
 
 class Splits(NamedTuple):
@@ -51,89 +65,41 @@ class Splits(NamedTuple):
     test: Examples
 
 
-class AbstractLossFunction(Definition):
-    """How outputs are compared with targets."""
-
-    @abstractmethod
-    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
-        """The loss of a batch, its examples along the first axis."""
-
-    @abstractmethod
-    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
-        """Raise where shapes do not fit.
-
-        Raises:
-            ValueError: if they do not.
-        """
-
-
-class SquaredError(AbstractLossFunction):
-    r"""Least squares, $f = \frac{1}{2N} \sum_i \lVert F_i - Y_i \rVert^2$."""
-
-    def residual(self, outputs: Array, targets: Array) -> Float[Array, " row"]:
-        """The scaled residual r, samples outermost, then tokens, then outputs."""
-        return (outputs - targets).ravel() / jnp.sqrt(outputs.shape[0])
-
-    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
-        """Half the squared norm of the residual."""
-        # A sum, not a product: the compiler fuses it with what makes the residual.
-        return 0.5 * jnp.sum(self.residual(outputs, targets) ** 2)
-
-    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
-        """Raise unless targets have the shape of the outputs."""
-        if outputs != targets:
-            raise ValueError(
-                f"targets must have the shape of the model's outputs {outputs}, got {targets}; "
-                "change the model's output_dim or readout, or the task's target"
-            )
-
-
-class CrossEntropy(AbstractLossFunction):
-    r"""Mean cross-entropy of integer classes, $f = -\frac1M \sum_m \log \mathrm{softmax}(F_m)_{y_m}$, in nats."""
-
-    def __call__(self, outputs: Array, targets: Array) -> Float[Array, ""]:
-        """The mean over all targets."""
-        logs = jax.nn.log_softmax(outputs, axis=-1)
-        return -jnp.mean(jnp.take_along_axis(logs, targets[..., None], axis=-1))
-
-    def accuracy(self, outputs: Array, targets: Array) -> Float[Array, ""]:
-        """The share of targets whose class has the largest output."""
-        return jnp.mean(jnp.argmax(outputs, axis=-1) == targets, dtype=outputs.dtype)
-
-    def check(self, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
-        """Raise unless there is one vector of outputs, one a class, for each target."""
-        if outputs[:-1] != targets or not outputs[len(targets) :]:
-            raise ValueError(
-                f"outputs must have the shape {(*targets, 'classes')} for targets of shape {targets}, got {outputs}; "
-                "choose a read-out of one vector a sequence (Classify, MeanPool) or a token (EachToken, PerToken)"
-            )
-
-
 class Objective(eqx.Module):
     """A loss on a full batch as a function of the trained blocks.
 
     Args:
         frozen: the model with `None` in place of the trained blocks.
-        inputs: the N examples, a tree with a leading axis.
-        targets: what the model should return for each.
-        loss_function: how the two are compared.
+        examples: the N examples of the batch.
+        loss_function: how outputs and targets are compared.
         key: of the model's dropout; `None` where nothing is dropped.
     """
 
     frozen: PyTree
-    inputs: Float[Array, "batch ..."] | Integer[Array, "batch ..."]
-    targets: Float[Array, "batch ..."] | Integer[Array, "batch ..."]
+    examples: Examples
     loss_function: AbstractLossFunction = SquaredError()
     key: PRNGKeyArray | None = None
 
     @property
-    def examples(self) -> Examples:
-        """The batch."""
-        return Examples(self.inputs, self.targets)
+    def inputs(self) -> Any:
+        """Of the examples."""
+        return self.examples.inputs
+
+    @property
+    def targets(self) -> Any:
+        """Of the examples."""
+        return self.examples.targets
 
     def on(self, examples: Examples, *, key: PRNGKeyArray | None = None) -> "Objective":
         """The same objective on other examples."""
-        return Objective(self.frozen, examples.inputs, examples.targets, self.loss_function, key)
+        return Objective(self.frozen, examples, self.loss_function, key)
+
+    def share(self, some: Examples) -> Float[Array, ""] | float:
+        """The share of the loss that some of the examples have: loss = sum of share times loss over its parts."""
+        part, whole = (self.loss_function.counted(one.targets, one.weights) for one in (some, self.examples))
+        if part is None or whole is None:
+            return some.targets.shape[0] / self.targets.shape[0]
+        return jnp.sum(part) / total(whole)
 
     def model(self, params: PyTree) -> PyTree:
         """The whole model, its trained blocks set to `params`."""
@@ -144,7 +110,7 @@ class Objective(eqx.Module):
         model = self.model(params)
         if self.key is None:
             return jax.vmap(model)(self.inputs)
-        keys = jax.random.split(self.key, self.inputs.shape[0])
+        keys = jax.random.split(self.key, self.examples.rows)
         return jax.vmap(lambda example, key: model(example, key=key))(self.inputs, keys)
 
     def residual(self, params: PyTree) -> Float[Array, " row"]:
@@ -158,7 +124,7 @@ class Objective(eqx.Module):
                 f"only least squares has a residual, this task has {type(self.loss_function).__name__}; leave out "
                 "optimizers, probes and certificates that need one"
             )
-        return self.loss_function.residual(self.outputs(params), self.targets)
+        return self.loss_function.residual(self.outputs(params), self.targets, self.examples.weights)
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
         """The loss f."""
@@ -166,7 +132,11 @@ class Objective(eqx.Module):
 
     def compared(self, outputs: Float[Array, "batch ..."]) -> Float[Array, ""]:
         """The loss of given outputs."""
-        return self.loss_function(outputs, self.targets)
+        return self.loss_function(outputs, self.targets, self.examples.weights)
+
+    def scaled(self, rows: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+        """Rows of all examples over sqrt(N), in least squares with weights times sqrt(w_i / sum w), as in J."""
+        return scaled(rows, self.examples.weights if isinstance(self.loss_function, SquaredError) else None)
 
     def jacobian(self, params: PyTree) -> Float[Array, "row param"]:
         """J, its columns the trained parameters in tree order.
@@ -179,5 +149,5 @@ class Objective(eqx.Module):
 
         rows = jax.vmap(jax.jacrev(of_sample), in_axes=(None, 0))(params, self.inputs)
         samples, outputs = jax.tree.leaves(rows)[0].shape[:2]
-        columns = [leaf.reshape(samples * outputs, -1) for leaf in jax.tree.leaves(rows)]
-        return jnp.concatenate(columns, axis=1) / jnp.sqrt(samples)
+        columns = [leaf.reshape(samples, outputs, -1) for leaf in jax.tree.leaves(rows)]
+        return self.scaled(jnp.concatenate(columns, axis=2)).reshape(samples * outputs, -1)

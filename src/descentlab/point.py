@@ -1,10 +1,12 @@
 """What is known at one step of a run. Evaluated once; probes look at it, the optimizer moves from it."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 
 from descentlab._types import Array, Float, Int, PyTree
-from descentlab.objective import Objective, Splits
+from descentlab.objective import Examples, Objective, Splits
 
 __all__ = ["Point", "evaluate"]
 
@@ -20,7 +22,10 @@ class Point(eqx.Module):
         objective: the function that is minimised.
         start: the trained blocks at step 0.
         step_size: of the update that led here; NaN at step 0.
-        stored: the data set of the task, where it has one; its development and test parts are held out.
+        stored: the data set of the task, where it has one.
+        world: what all examples of the lane have in common, where the task draws such a thing.
+        held_out: examples that training never sees, where there are any.
+        task: where the examples come from.
         change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
         rate: its step size.
     """
@@ -33,6 +38,9 @@ class Point(eqx.Module):
     start: PyTree
     step_size: Float[Array, ""]
     stored: Splits | None = None
+    world: PyTree = None
+    held_out: Examples | None = None
+    task: Any = None
     change: PyTree | None = None
     rate: Float[Array, ""] | None = None
 
@@ -43,8 +51,7 @@ def evaluate(
     step: Array,
     start: PyTree,
     step_size: Array,
-    stored: Splits | None = None,
 ) -> Point:
     """The point at `params`: one forward and one backward pass."""
     loss, gradient = jax.value_and_grad(objective.loss)(params)
-    return Point(step, params, loss, gradient, objective, start, step_size, stored)
+    return Point(step, params, loss, gradient, objective, start, step_size)

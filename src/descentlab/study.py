@@ -5,12 +5,11 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from descentlab._describe import replace_at, value_at
+from descentlab._describe import paths, replace_at, value_at
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
-from descentlab.tasks import TextWindows
 from descentlab.theory.claim import Claim
 from descentlab.train import check_lanes
 from descentlab.trajectory import Trajectory
@@ -154,7 +153,7 @@ def requests(
     for path, value in changed.items():
         if not any(_has(one.experiment, path, value) for one in every):
             raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
-    if text is not None and not any(isinstance(one.experiment.task, TextWindows) for one in every):
+    if text is not None and not any("task.text" in paths(one.experiment) for one in every):
         raise ValueError(f"{study.name} has no experiment on windows of a text; leave out --text")
     if seeds is not None:
         check_lanes([one.experiment for one in every], seeds)
@@ -168,7 +167,7 @@ def requests(
 def _adapted(request: Request, seeds: tuple[int, ...] | None, text: Given | None) -> Request:
     """The request with other seeds, and another text where it has one."""
     experiment = request.experiment
-    if text is not None and isinstance(experiment.task, TextWindows):
+    if text is not None and "task.text" in paths(experiment):
         experiment = replace_at(experiment, "task.text", text)
     return Request(experiment, request.seeds if seeds is None else seeds)
 

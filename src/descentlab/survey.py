@@ -20,9 +20,8 @@ from descentlab._arithmetic import arithmetic
 from descentlab._tree import block_names, named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.curvature import sharpness
-from descentlab.data import Minibatch
 from descentlab.estimate import Estimate
-from descentlab.experiment import Experiment, start, stored
+from descentlab.experiment import Experiment, Lane, begin, stored
 from descentlab.landscape import (
     NoPlane,
     Slice,
@@ -127,24 +126,22 @@ def legs(
     with arithmetic(experiment.precision):
         for lane, (seed, end) in enumerate(zip(trajectory.seeds, trajectory.ends(), strict=True)):
             begun = None if before is None else jax.tree.map(jnp.asarray, before.ends()[before.seeds.index(seed)])
-            objective, params = start(experiment, key=jax.random.key(seed), stored=held, end=begun)
+            here = begin(experiment, key=jax.random.key(seed), stored=held, end=begun)
+            params = here.start
             if absent := [block for block in named(params) if block not in end]:
                 raise ValueError(f"wanted stored parameters, but {name} has no {absent[0]!r}; run it again")
             last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
-            seen = objective.on(_evaluated(experiment, objective, held, samples))
+            seen = here.objective.on(_evaluated(experiment, here, held, samples))
             found.append(Leg(name, seed, seen, params, last, path, experiment.precision))
     return found
 
 
-def _evaluated(experiment: Experiment, objective: Objective, held: Splits | None, samples: int) -> Examples:
+def _evaluated(experiment: Experiment, lane: Lane, held: Splits | None, samples: int) -> Examples:
     """The examples on which a landscape is drawn."""
-    data = experiment.data
-    whole = isinstance(data, Minibatch) and data.samples is None
-    pool = held.train if held is not None and whole else objective.examples
-    count = pool.inputs.shape[0]
-    rows = np.sort(np.random.default_rng(0).choice(count, min(samples, count), replace=False))
-    return Examples(jnp.asarray(pool.inputs[rows]), jnp.asarray(pool.targets[rows]))
+    pool = experiment.data.pool(lane.objective, experiment.task, lane.source(held), samples)
+    rows = np.sort(np.random.default_rng(0).choice(pool.rows, min(samples, pool.rows), replace=False))
+    return jax.tree.map(jnp.asarray, pool.at(rows))
 
 
 @dataclasses.dataclass(frozen=True)

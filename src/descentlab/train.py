@@ -25,17 +25,16 @@ from descentlab._definition import Untraced
 from descentlab._describe import digest, structure
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
-from descentlab._types import Array, Int, PRNGKeyArray, PyTree
+from descentlab._types import Array, Int, PyTree
 from descentlab.axis import check_axes
-from descentlab.experiment import Experiment, check, record_bytes, start, stored
-from descentlab.objective import Objective, Splits
+from descentlab.experiment import Experiment, Lane, begin, check, record_bytes, stored
+from descentlab.objective import Splits
 from descentlab.point import Point, evaluate
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = [
     "Carry",
-    "Lane",
     "Lanes",
     "advance",
     "check_lanes",
@@ -160,20 +159,6 @@ def _experiment(floats: PyTree, rest: PyTree) -> Experiment:
     return jax.tree.map(lambda leaf: leaf.definition if isinstance(leaf, _Whole) else leaf, eqx.combine(floats, rest))
 
 
-class Lane(eqx.Module):
-    """What stays the same along the run of a lane.
-
-    Attributes:
-        objective: on the examples that belong to the lane.
-        start: the trained blocks at step 0.
-        key: of batches and dropout.
-    """
-
-    objective: Objective
-    start: PyTree
-    key: PRNGKeyArray
-
-
 def _is_float(leaf: PyTree) -> bool:
     return isinstance(leaf, float)
 
@@ -202,11 +187,13 @@ class Carry(eqx.Module):
 
 def _point(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: tuple[PyTree, Array]) -> Point:
     """What is known at a step: loss and gradient on the examples of that step."""
-    objective = experiment.data.at(lane.objective, held, step, key=lane.key)
+    objective = experiment.data.at(lane.objective, experiment.task, lane.source(held), step, key=lane.key)
     if experiment.model.stochastic:
         objective = objective.on(objective.examples, key=jax.random.fold_in(jax.random.fold_in(lane.key, step), 1))
     params, step_size = carry
-    return evaluate(objective, params, step, lane.start, step_size, held)
+    point = evaluate(objective, params, step, lane.start, step_size)
+    held_out = held.development if lane.held_out is None and held is not None else lane.held_out
+    return dataclasses.replace(point, stored=held, world=lane.world, held_out=held_out, task=experiment.task)
 
 
 def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Carry:
@@ -301,9 +288,7 @@ def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, 
 def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
     """One lane before its first step."""
     experiment = _experiment(floats, rest)
-    key = jax.random.key(seed)
-    objective, params = start(experiment, key=key, stored=held, end=end)
-    lane = Lane(objective, params, key)
+    lane = begin(experiment, key=jax.random.key(seed), stored=held, end=end)
     return lane, initial_carry(experiment, lane, held)
 
 
@@ -323,7 +308,7 @@ def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: PyTree, toge
     return eqx.combine(done, structure[2])
 
 
-def _together(constants: PyTree, lanes: int) -> int:
+def _together(constants: Lane, lanes: int) -> int:
     """How many lanes step together; the others wait their turn of the whole segment.
 
     Lanes of one step share the dispatch of its operations, which counts for tiny models. A processor reads what does
@@ -331,7 +316,8 @@ def _together(constants: PyTree, lanes: int) -> int:
     """
     if jax.default_backend() != "cpu":
         return lanes
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(constants) if eqx.is_array(leaf)) // lanes
+    held = jax.tree.leaves((constants.objective, constants.start))
+    size = sum(leaf.nbytes for leaf in held if eqx.is_array(leaf)) // lanes
     most = max(1, TOGETHER_BYTES // max(1, size))
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 

@@ -25,7 +25,7 @@ def test_a_data_set_gives_padded_tokens_and_the_numbers_of_classes(member, tmp_p
     except NotHere as reason:
         pytest.skip(str(reason))
     assert len(splits.train.inputs) > 0
-    for inputs, targets in splits:
+    for inputs, targets, *_ in splits:
         assert len(inputs) == len(targets)
         assert targets.dtype == np.int32
         assert set(targets.tolist()) <= set(range(len(member.classes)))

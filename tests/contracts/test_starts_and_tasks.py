@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 
 from descentlab.models import AbstractArchitecture, AbstractInit, AbstractReadout, AttentionLayer
-from descentlab.tasks import AbstractAnswer, AbstractByteTarget, AbstractTarget, AbstractTask, AbstractTokens
+from descentlab.tasks import (
+    AbstractAnswer,
+    AbstractByteTarget,
+    AbstractTarget,
+    AbstractTask,
+    AbstractTokens,
+    Classification,
+)
 from support import members
 
 pytestmark = pytest.mark.usefixtures("float64")
 SHAPE = (2, 4, 3)
+DRAWN = [task for task in members.examples(AbstractTask) if not isinstance(task, Classification)]
+"""Tasks that make their examples; a data set has a contract of its own."""
 
 
 def over(interface):
@@ -41,14 +50,17 @@ def test_tokens_are_independent_draws_of_their_key(member):
     assert len(np.unique(np.asarray(tokens).reshape(15, 4), axis=0)) == 15
 
 
-@over(AbstractTask)
+@pytest.mark.parametrize("member", DRAWN, ids=members.name)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_task_is_determined_by_its_key(member, dtype):
     with jax.enable_x64(dtype == "float64"):
         key = jax.random.key(5)
-        inputs = member.inputs(2, key=key)
+        example = member.example()
         model = AttentionLayer(heads=2, head_dim=2).init(jnp.ones((3, 4)), key=jax.random.key(0))
-        targets = member.targets(inputs, model, key=key)
+        world = member.world(model, key=key)
+        inputs, targets, weights, _ = member.sample(2, world, key=key)
+        assert weights is None
+        assert (example.shape, example.dtype) == (inputs.shape[1:], inputs.dtype)
         assert targets.shape[0] == 2
         for array, discrete, below in ((inputs, 2, member.vocabulary), (targets, targets.ndim, member.classes)):
             if np.issubdtype(array.dtype, np.integer):
@@ -58,8 +70,8 @@ def test_a_task_is_determined_by_its_key(member, dtype):
                 assert array.dtype == dtype
                 assert np.all(np.isfinite(array))
         assert np.all(np.asarray(inputs) > 0) if member.vocabulary else inputs.shape == (2, 3, 4)
-        assert np.array_equal(inputs, member.inputs(2, key=key))
-        assert np.array_equal(targets, member.targets(inputs, model, key=key))
+        assert same(world, member.world(model, key=key))
+        assert same(member.sample(2, world, key=key)[:2], (inputs, targets))
 
 
 @over(AbstractAnswer)
@@ -75,10 +87,13 @@ def test_an_answer_has_one_target_a_place_that_its_loss_compares(member):
 def test_targets_have_the_shape_of_the_outputs_and_come_from_their_key(member):
     inputs = jax.random.normal(jax.random.key(0), (2, 3, 4))
     model = AttentionLayer(heads=2, head_dim=2).init(inputs[0], key=jax.random.key(1))
-    targets = member(inputs, model, key=jax.random.key(2))
-    assert targets.shape == (2, 3, 1)
-    assert np.array_equal(targets, member(inputs, model, key=jax.random.key(2)))
-    assert not np.array_equal(targets, member(inputs, model, key=jax.random.key(3)))
+
+    def targets(world_key, key):
+        return member(inputs, member.world(model, inputs[0], key=jax.random.key(world_key)), key=jax.random.key(key))
+
+    assert targets(2, 2).shape == (2, 3, 1)
+    assert np.array_equal(targets(2, 2), targets(2, 2))
+    assert not np.array_equal(targets(2, 2), targets(3, 3))
 
 
 @over(AbstractByteTarget)

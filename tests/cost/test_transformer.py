@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab.attention import Gaussian, Softmax
+from descentlab.attention import Gaussian, Linear, NoScaling, Softmax
 from descentlab.cost.operators import Matmul, total
 from descentlab.cost.presets import resnet50
 from descentlab.cost.transformer import KERNELS, Transformer, encoder, generation
-from descentlab.models import AttentionLayer
+from descentlab.models import AttentionLayer, kernel_cost
 
 SMALL = Transformer(2, 12, 3, 20)
 
@@ -71,12 +71,21 @@ def test_products_of_a_pass_are_those_that_jax_traces(model):
 
 
 @pytest.mark.parametrize("attention", [Softmax(), Gaussian()])
-def test_products_of_descentlabs_layer_are_those_that_jax_traces(attention):
+@pytest.mark.parametrize("value_dim", [None, 7])
+def test_products_of_descentlabs_layer_are_those_that_jax_traces(attention, value_dim):
     tokens, dim = 5, 8
-    layer = AttentionLayer(attention, heads=2, head_dim=3, output_dim=4)
+    layer = AttentionLayer(attention, heads=2, head_dim=3, value_dim=value_dim, output_dim=4)
     model = layer.init(jnp.ones((tokens, dim)), key=jax.random.key(0))
-    sizes = Transformer(1, dim, 2, 0, head_dim=3, out=4, bias=False, norm="none", residual=False)
+    sizes = Transformer(1, dim, 2, 0, head_dim=3, value_dim=value_dim, out=4, bias=False, norm="none", residual=False)
     assert counted(encoder(sizes, tokens)) == products(model, jnp.ones((tokens, dim)))
+    assert sizes.parameters == sum(block.size for block in (model.query, model.key, model.value, model.output))
+    assert encoder(layer.cost_model(dim), tokens)[0].flops == encoder(sizes, tokens)[0].flops
+
+
+def test_a_linear_kernel_without_a_scale_does_not_multiply_by_one():
+    assert kernel_cost(Linear()).flops == 1
+    assert kernel_cost(Linear(scaling=NoScaling())).flops == 0
+    assert kernel_cost(Softmax(scaling=NoScaling())).flops == kernel_cost(Softmax()).flops
 
 
 def test_operations_of_a_compiled_product_are_those_of_xla():

@@ -32,7 +32,7 @@ def test_dense_extremes_lie_within_their_error(problem):
 def test_a_small_eigenvalue_keeps_the_digits_that_the_gram_matrix_loses(problem):
     """Rows of J that nearly agree: the smallest eigenvalue is far below the rounding of the largest."""
     objective, params, _ = problem
-    close = dataclasses.replace(objective, inputs=objective.inputs.at[1].set(objective.inputs[0] + 1e-9))
+    close = objective.on(objective.examples._replace(inputs=objective.inputs.at[1].set(objective.inputs[0] + 1e-9)))
     jacobian = np.asarray(close.jacobian(params))
     singular, unit = np.linalg.svd(jacobian, compute_uv=False), np.finfo(np.float64).eps
     assert singular[-1] ** 2 < unit * singular[0] ** 2

@@ -3,11 +3,13 @@
 import gzip
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from descentlab.datasets import MNIST, DataError, folder, mnist
+from descentlab.datasets.parts import shuffled
 
 COUNTS = {"train": 40, "t10k": 20}
 
@@ -24,7 +26,7 @@ def idx(array, magic=None):
 
 
 def write(place, half, packed=True, **changed):
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     images, labels = digits(half)
     for name, content in (("images-idx3", idx(images)), ("labels-idx1", idx(labels))):
         content = changed.get(name[:6], content)
@@ -32,7 +34,7 @@ def write(place, half, packed=True, **changed):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("inside", ["", "mnist"])
+@pytest.mark.parametrize("inside", ["", "mnist", "MNIST/raw"])
 def test_digits_are_cut_into_patches(data, packed, inside):
     for half in COUNTS:
         write(data / inside, half, packed)
@@ -40,20 +42,23 @@ def test_digits_are_cut_into_patches(data, packed, inside):
     images, labels = digits("train")
     assert [len(part.inputs) for part in splits] == [30, 10, 20]
     assert splits.train.inputs.dtype == np.float32
-    first = splits.train.inputs[0]
-    corners = [images[0][:14, :14], images[0][:14, 14:], images[0][14:, :14], images[0][14:, 14:]]
+    order = shuffled(40)
+    first, image = splits.train.inputs[0], images[order[0]]
+    corners = [image[:14, :14], image[:14, 14:], image[14:, :14], image[14:, 14:]]
     for token, corner in zip(first, corners, strict=True):
         np.testing.assert_allclose(token, corner.ravel() / 255, rtol=1e-6)
-    assert splits.train.targets.tolist() == labels[:30].tolist()
-    assert splits.development.targets.tolist() == list(range(10))
-    assert splits.test.targets.tolist() == digits("t10k")[1].tolist()
+    # One of each class is held out; which, is decided by the shuffled order alone.
+    last = [max(place for place in range(40) if labels[order[place]] == digit) for digit in range(10)]
+    assert splits.development.targets.tolist() == [labels[order[place]] for place in sorted(last)]
+    assert splits.train.targets.tolist() == [labels[order[place]] for place in range(40) if place not in last]
+    assert splits.test.targets.tolist() == digits("t10k")[1][shuffled(20)].tolist()
 
 
 def test_pixels_as_tokens_are_the_image(data):
     for half in COUNTS:
         write(data, half)
     tokens = MNIST(patch=1).load().test.inputs
-    np.testing.assert_array_equal(np.rint(tokens * 255).reshape(20, 28, 28), digits("t10k")[0])
+    np.testing.assert_array_equal(np.rint(tokens * 255).reshape(20, 28, 28), digits("t10k")[0][shuffled(20)])
 
 
 @pytest.mark.parametrize(("part", "half"), [("train", "train"), ("test", "t10k")])
@@ -143,9 +148,31 @@ def test_a_pipe_in_the_data_folder_is_named_and_not_waited_for(data):
         MNIST(parts=("test",)).load()
 
 
-def test_names_with_a_dot_are_named_as_what_they_are(data):
-    """As many unpackers write them."""
-    for name in ("t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"):
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["{}.{}", "raw/{}.{}", "MNIST/{}-{}", "{0}-{1}/{0}-{1}"])
+def test_files_are_found_under_the_names_that_unpackers_and_mirrors_give(data, name, packed):
+    if packed and name.count("{") > 2:
+        pytest.skip("only unpacked files lie in folders of their own name")
+    write(data / "else", "t10k")
+    whole = {kind: (data / "else" / f"t10k-{kind}-ubyte.gz").read_bytes() for kind in ("images-idx3", "labels-idx1")}
+    shutil.rmtree(data / "else")
+    for kind, content in whole.items():
+        first, second = kind.split("-")
+        path = data / (name.format(f"t10k-{first}", f"{second}-ubyte") + ".gz" * packed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if packed else gzip.decompress(content))
+    assert len(MNIST(parts=("test",)).load().train.inputs) == 16
+
+
+def test_names_that_are_nearly_right_are_named(data):
+    for name in ("T10k-Images-idx3-ubyte", "T10k-Labels-idx1-ubyte"):
         (data / name).write_bytes(b"")
-    with pytest.raises(DataError, match="t10k-images.idx3-ubyte seems to be t10k-images-idx3-ubyte.gz"):
+    with pytest.raises(DataError, match="T10k-Images-idx3-ubyte seems to be t10k-images-idx3-ubyte.gz"):
         MNIST(parts=("test",)).load()
+
+
+def test_a_shuffled_order_is_a_permutation_that_is_always_the_same():
+    assert shuffled(10).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
+    assert sorted(shuffled(1000)) == list(range(1000))
+    # The mean place of the first half in a random order, with five standard errors of a half of 1,000 numbers.
+    assert abs(shuffled(1000)[:500].mean() - 499.5) < 5 * np.sqrt(1000**2 / 12 / 500 / 2)

@@ -15,12 +15,13 @@ from descentlab.formats import (
     is_tar,
     json_object,
     read_bytes,
-    read_csv,
     read_files,
     read_idx,
     read_json,
+    read_json_lines,
     read_npy,
     read_npz,
+    read_table,
     read_tar,
     unpacked,
 )
@@ -211,12 +212,14 @@ def test_a_damaged_idx_file_is_refused_before_memory_is_asked_for(content, said)
     refused(said, read_idx, gzip.compress(content), "it", 3)
 
 
-@pytest.mark.parametrize("separator", ["\t", ";", "|"])
-def test_the_separator_of_a_table_is_named_where_it_is_no_comma(separator):
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_the_separator_of_a_table_is_named_where_it_is_neither_comma_nor_tab(separator):
     table = f"text{separator}label\nsaid, once{separator}a\n".encode()
-    words = {"\t": "tabs", ";": "semicolons", "|": "bars"}[separator]
+    words = {";": "semicolons", "|": "bars"}[separator]
     refused(
-        f"the fields of it.tsv are separated by {words}, commas were wanted", list, read_csv(table, "it.tsv", ["text"])
+        f"the fields of it.tsv are separated by {words}, commas or tabs were wanted",
+        list,
+        read_table(table, "it.tsv", ["text"]),
     )
 
 
@@ -227,6 +230,7 @@ def test_the_separator_of_a_table_is_named_where_it_is_no_comma(separator):
         (b"text,label\na\n", "it, row 2: it has 1 fields"),
         (b'text,label\n"a,b\n', "it is not a table with commas between its fields"),
         (b'text,label\n"a"x,b\n', "it is not a table with commas between its fields"),
+        (b"text\tlabel\na\n", "it, row 2: it has 1 fields, the row of names has 2; take tabs and line ends out"),
         (b"text,text\na,b\n", "it has 2 columns of the name 'text'; rename the others"),
         (b"", "it has no column 'text'; it has none"),
         (b"a\0b", "it is not text: a zero byte at position 1; save it as UTF-8"),
@@ -234,15 +238,46 @@ def test_the_separator_of_a_table_is_named_where_it_is_no_comma(separator):
     ],
 )
 def test_what_is_no_table_is_refused_for_its_true_reason(content, said):
-    refused(said, list, read_csv(content, "it", ["text"]))
+    refused(said, list, read_table(content, "it", ["text"]))
 
 
 def test_tables_are_read_with_quotes_long_texts_and_any_ends_of_lines():
     long = "x" * 200_000
     for end in ("\n", "\r\n"):
         rows = ["\N{BOM}label,text", 'a,"said, ""once"""', "", f"b,{long}", 'c,"two\nlines"', ""]
-        found = list(read_csv(end.join(rows).encode(), "it", ["text", "label"]))
+        found = list(read_table(end.join(rows).encode(), "it", ["text", "label"]))
         assert found == [(2, ('said, "once"', "a")), (4, (long, "b")), (5, ("two\nlines", "c"))]
+
+
+def test_fields_between_tabs_keep_their_commas_and_quotes():
+    rows = ["\N{BOM}label\ttext", 'a\tsaid, "once"', "", 'b\t"both ""times"""', 'c\t"open, only']
+    for end in ("\n", "\r\n"):
+        found = list(read_table(end.join(rows).encode(), "it", ["text", "label"]))
+        assert found == [(2, ('said, "once"', "a")), (4, ('both "times"', "b")), (5, ('"open, only', "c"))]
+
+
+def test_lines_of_json_are_read_with_whole_numbers_as_labels():
+    lines = ['{"text": "said, \\"once\\"\\n", "label": 1}', "", '{"label": "b", "text": "\u00fc", "other": [2]}']
+    for start, end in (("", "\n"), ("\N{BOM}", "\r\n")):
+        content = (start + end.join(lines)).encode()
+        found = list(read_json_lines(content, "it", ["text", "label"]))
+        assert found == [(1, ('said, "once"\n', "1")), (3, ("\u00fc", "b"))]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[1, 2]", "wanted JSON lines: on each an object with named fields, but it, line 2 holds a list of 2"),
+        ('{"text": "a"', "it, line 2 is not JSON"),
+        ('{"body": "a"}', "it, line 2 has no field 'text'; .*body.*; name the fields by text_column and label_column"),
+        ('{"text": null}', "it, line 2: 'text' must be a text or a whole number, got null; mend it"),
+        ('{"text": 1.5}', "it, line 2: 'text' must be a text or a whole number, got 1.5"),
+        ('{"text": "\\ud800"}', "it, line 2: 'text' is not text that UTF-8 can hold"),
+        ('{"text": "a", "text": "b"}', "it, line 2 is not JSON .the name 'text' has two values"),
+    ],
+)
+def test_what_is_no_line_of_json_is_refused_for_its_true_reason(line, said):
+    refused(said, list, read_json_lines(f'{{"text": "fine"}}\n{line}\n'.encode(), "it", ["text"]))
 
 
 def tar(*names, **changes):

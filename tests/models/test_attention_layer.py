@@ -7,10 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab.attention import Gaussian, Softmax
+from descentlab.attention import Gaussian, NoScaling, Softmax
 from descentlab.experiment import check
 from descentlab.given import Given
-from descentlab.models import AttentionLayer, Fixed, MeanPool, MultiHeadAttention, Normal, Orthogonal, PerToken, Zero
+from descentlab.models import (
+    AttentionLayer,
+    Fixed,
+    MeanPool,
+    MultiHeadAttention,
+    Normal,
+    Orthogonal,
+    PerToken,
+    Signs,
+    SumPool,
+    Zero,
+)
 from descentlab.probes import feature_matrix
 from support import naive
 from support.problems import LAYER, SMALL, in_numpy, started
@@ -22,12 +33,14 @@ START = Given("query", np.random.default_rng(3).normal(size=(2, 4, 2)))
 
 @pytest.mark.parametrize("kernel", [Softmax(), Gaussian(0.4)], ids=["softmax", "gaussian"])
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("readout", [PerToken(), MeanPool()], ids=["token", "pool"])
-def test_outputs_are_those_of_the_loops(kernel, residual, readout):
+@pytest.mark.parametrize("readout", [PerToken(), MeanPool(), SumPool()], ids=["token", "mean", "sum"])
+@pytest.mark.parametrize("value_dim", [None, 5])
+def test_outputs_are_those_of_the_loops(kernel, residual, readout, value_dim):
     layer = AttentionLayer(
         kernel,
         heads=2,
         head_dim=3,
+        value_dim=value_dim,
         output_dim=4 if residual else 2,
         readout=readout,
         residual=residual,
@@ -37,8 +50,10 @@ def test_outputs_are_those_of_the_loops(kernel, residual, readout):
     model = layer.init(jnp.asarray(INPUTS[0]), key=jax.random.key(4))
     params = {name: np.asarray(getattr(model, name)) for name in naive.BLOCKS}
     weights = naive.WEIGHTS[type(kernel)](kernel)
-    pool = isinstance(readout, MeanPool)
+    pool = not isinstance(readout, PerToken)
     expected = naive.outputs(INPUTS, params, weights, residual=residual, pool=pool)
+    expected = expected * INPUTS.shape[1] if isinstance(readout, SumPool) else expected
+    assert model.value.shape == (2, 4, value_dim or 3)
     np.testing.assert_allclose(jax.vmap(model)(jnp.asarray(INPUTS)), expected, rtol=0, atol=1e-13)
 
 
@@ -51,6 +66,18 @@ def test_outputs_are_linear_in_the_features(readout):
     product = sum(rows[:, 4 * h : 4 * h + 4] @ model.value[h] @ model.output[h] for h in range(2))
     outputs = jax.vmap(model)(objective.inputs)
     np.testing.assert_allclose(product, outputs.reshape(-1, 2), rtol=0, atol=1e-13)
+
+
+def test_neurons_with_fixed_signs_are_an_output_block():
+    """Two value matrices of five neurons, the mean over the first less that over the second, summed over queries."""
+    layer = AttentionLayer(Softmax(scaling=NoScaling()), 1, 3, 10, output=Signs(), readout=SumPool())
+    model = layer.init(jnp.asarray(INPUTS[0]), key=jax.random.key(1))
+    for tokens in INPUTS:
+        products = (tokens @ model.query[0]) @ (tokens @ model.key[0]).T
+        weights = np.exp(products) / np.exp(products).sum(axis=1, keepdims=True)
+        neurons = weights @ tokens @ np.asarray(model.value[0])
+        wanted = (neurons[:, :5].mean(axis=1) - neurons[:, 5:].mean(axis=1)).sum()
+        np.testing.assert_allclose(model(jnp.asarray(tokens)), [wanted], rtol=1e-12)
 
 
 def test_a_mask_hides_tokens_from_the_layer():
@@ -89,7 +116,7 @@ def test_heads_divide_the_width_where_no_head_width_is_given():
         AttentionLayer(heads=4).init(jnp.ones((3, 6)), key=jax.random.key(0))
 
 
-@pytest.mark.parametrize("field", ["heads", "head_dim", "output_dim"])
+@pytest.mark.parametrize("field", ["heads", "head_dim", "value_dim", "output_dim"])
 @pytest.mark.parametrize("size", [0, -2])
 def test_sizes_are_above_zero(field, size):
     with pytest.raises(ValueError, match=f"AttentionLayer.{field} must be"):

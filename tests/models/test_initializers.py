@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from descentlab.given import Given
-from descentlab.models import Fixed, Normal, Orthogonal, Zero
+from descentlab.models import FanInUniform, Fixed, Normal, Orthogonal, Signs, Uniform, Zero
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -15,6 +15,24 @@ def test_normal_entries_have_their_mean_and_standard_deviation():
     error = 0.3 / np.sqrt(draw.size)
     assert abs(draw.mean()) < 4 * error
     assert abs(draw.std() - 0.3) < 4 * error / np.sqrt(2)
+
+
+@pytest.mark.parametrize(("start", "bound"), [(Uniform(0.3), 0.3), (FanInUniform(3.0), 3.0 / np.sqrt(50))], ids=str)
+def test_uniform_entries_fill_their_interval(start, bound):
+    draw = np.asarray(start((20, 50, 40), key=jax.random.key(0)))
+    assert np.all(np.abs(draw) <= bound)
+    assert np.abs(draw).max() > 0.999 * bound
+    error = bound / np.sqrt(3 * draw.size)
+    assert abs(draw.mean()) < 4 * error
+    assert abs(draw.std() - bound / np.sqrt(3)) < 4 * error
+
+
+def test_signs_take_the_mean_over_one_half_less_that_over_the_other():
+    block = Signs(0.5)((2, 6, 1), key=jax.random.key(0))
+    values = np.arange(6.0)
+    np.testing.assert_allclose(values @ np.asarray(block), 0.5 * (values[:3].mean() - values[3:].mean()), rtol=1e-15)
+    with pytest.raises(ValueError, match=r"even number of rows to halve, got a block of shape \(1, 3, 2\)"):
+        Signs()((1, 3, 2), key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 2), (3, 2, 5), (4, 4)])

@@ -1,6 +1,7 @@
 """The Transformer against loops in NumPy, and what padding, order and chunks must not change."""
 
 import dataclasses
+import math
 
 import equinox as eqx
 import jax
@@ -12,13 +13,17 @@ from descentlab._tree import block_names, blocks, split
 from descentlab.attention import Gaussian, Softmax
 from descentlab.models import (
     Classify,
+    ClassToken,
     EachToken,
     Identity,
     NoNorm,
+    NoPositions,
     Normal,
     PostNorm,
     PreNorm,
     Rectifier,
+    RMSNorm,
+    SinusoidalPositions,
     Transformer,
 )
 from support import naive
@@ -55,6 +60,8 @@ def made(architecture, example=TOKENS, seed=0):
 def normalised(tokens, norm):
     if norm is None:
         return tokens
+    if not hasattr(norm, "shift"):
+        return np.asarray(norm.scale) * np.array([t / np.sqrt(np.mean(t**2) + 1e-5) for t in tokens])
     rows = [(t - t.mean()) / np.sqrt(t.var() + 1e-5) for t in tokens]
     return np.asarray(norm.scale) * np.array(rows) + np.asarray(norm.shift)
 
@@ -71,12 +78,21 @@ def attended(layer, kernel, tokens, mask):
     return total
 
 
+def wave(place, entry, width):
+    angle = place / 10000 ** (2 * (entry // 2) / width)
+    return math.cos(angle) if entry % 2 else math.sin(angle)
+
+
 def by_hand(architecture, model, example):
-    """Pre-norm, post-norm or none, with ReLU and a read-out for each token."""
+    """Pre-norm, post-norm or none, with ReLU and a read-out for each token, or of a class token."""
     tokens = np.asarray(model.embed)[example]
+    if model.class_token is not None:
+        tokens, example = np.concatenate([model.class_token, tokens]), [1, *example]
+    time = len(example)
+    if isinstance(architecture.positions, SinusoidalPositions):
+        tokens = tokens + [[wave(t, i, architecture.width) for i in range(architecture.width)] for t in range(time)]
     if model.position is not None:
         tokens = tokens + np.asarray(model.position)
-    time = len(example)
     mask = np.array(
         [[example[j] > 0 and (j <= i or not architecture.causal) for j in range(time)] for i in range(time)]
     )
@@ -94,6 +110,7 @@ def by_hand(architecture, model, example):
             tokens = skip * tokens + branch(normalised(tokens, norm) if pre else tokens)
             tokens = normalised(tokens, norm) if post else tokens
     tokens = normalised(tokens, model.norm)
+    tokens = tokens if model.class_token is None else tokens[0]
     return tokens @ np.asarray(model.readout.unembed) + np.asarray(model.readout.unembed_bias)
 
 
@@ -106,9 +123,36 @@ def test_it_is_the_loops_in_numpy(kernel, norm, causal):
     np.testing.assert_allclose(model(jnp.asarray(TOKENS)), by_hand(architecture, model, TOKENS), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"readout": ClassToken(3)},
+        {"readout": ClassToken(3), "positions": NoPositions(), "chunk": 3},
+        {"norm": PreNorm(RMSNorm()), "positions": SinusoidalPositions(), "causal": True},
+        {"norm": PostNorm(RMSNorm()), "positions": SinusoidalPositions(), "readout": ClassToken(2)},
+    ],
+    ids=str,
+)
+def test_its_parts_go_together_as_in_numpy(changes):
+    architecture = dataclasses.replace(SMALL, **changes)
+    model = made(architecture)
+    np.testing.assert_allclose(model(jnp.asarray(TOKENS)), by_hand(architecture, model, TOKENS), rtol=1e-11, atol=1e-12)
+    time = len(TOKENS) + (model.class_token is not None)
+    assert model.weights(jnp.asarray(TOKENS)).shape == (2, 2, time, time)
+
+
+def test_a_class_token_is_a_block_and_no_token_of_a_decoder():
+    model = SMALL.init(jnp.asarray(TOKENS), key=jax.random.key(0))
+    told = dataclasses.replace(SMALL, readout=ClassToken(3)).init(jnp.asarray(TOKENS), key=jax.random.key(0))
+    assert blocks(told)["class_token"][0].shape == (1, 4)
+    np.testing.assert_array_equal(model.embed, told.embed)
+    with pytest.raises(ValueError, match="a class token comes first and sees no other in a decoder"):
+        dataclasses.replace(SMALL, causal=True, readout=ClassToken(3))
+
+
 @pytest.mark.parametrize("kernel", [Softmax(), Gaussian(0.3)], ids=["softmax", "gaussian"])
 def test_padding_changes_no_real_token_and_no_class(kernel):
-    pooled = dataclasses.replace(SMALL, attention=kernel, readout=Classify(2, 3), positions=False)
+    pooled = dataclasses.replace(SMALL, attention=kernel, readout=Classify(2, 3), positions=NoPositions())
     model = made(pooled)
     short = jnp.asarray(TOKENS[:5])
     np.testing.assert_allclose(model(jnp.asarray(TOKENS)), model(short), rtol=1e-12, atol=1e-13)
@@ -183,7 +227,7 @@ def test_blocks_are_named_and_their_sizes_are_those_of_the_reference_model():
 
 def test_real_tokens_are_mapped_to_the_width():
     patches = np.random.default_rng(0).normal(size=(3, 7))
-    model = made(dataclasses.replace(SMALL, positions=False), patches)
+    model = made(dataclasses.replace(SMALL, positions=NoPositions()), patches)
     assert model.embed.shape == (7, 4)
     assert model(jnp.asarray(patches)).shape == (3, 2)
 

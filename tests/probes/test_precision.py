@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from descentlab.experiment import begin
 from descentlab.models import Normal
 from descentlab.probes import FeatureSpectrum, ModalSpectrum, TokenRank
 from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, rank_of, rank_tolerance
@@ -56,7 +57,7 @@ def test_the_numbers_are_those_of_double_precision_at_the_same_weights(lanes):
     """Query and key are not trained, so that their weights at the end are those at the start."""
     for seed, one in enumerate(lanes):
         with jax.enable_x64(False):
-            inputs = np.asarray(START.task.inputs(2, key=jax.random.split(jax.random.key(seed))[0]), np.float64)
+            inputs = np.asarray(begin(START, key=jax.random.key(seed)).objective.inputs, np.float64)
         params = {name: array[0].astype(np.float64) for name, array in one.final.items()}
         kernel = START.model.attention
         features = naive.features(inputs, params, naive.WEIGHTS[type(kernel)](kernel))

@@ -251,7 +251,7 @@ def test_equal_intensities_have_no_largest(monkeypatch):
 def test_sequences_have_the_class_that_counting_gives():
     found = Marked(tokens=9, symbols=3, train=40, development=8, test=8)
     splits = found.load()
-    for tokens, target in zip(*splits.train, strict=True):
+    for tokens, target in zip(*splits.train[:2], strict=True):
         follows = [int(tokens[i + 1]) for i in range(8) if tokens[i] == 4 and tokens[i + 1] != 4]
         counts = [follows.count(symbol) for symbol in (1, 2, 3)]
         assert counts[target] == max(counts)

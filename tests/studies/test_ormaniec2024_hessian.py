@@ -67,7 +67,7 @@ def test_scaled_embeddings_are_those_drawn_at_the_scale(trained):
 
 
 def test_directions_differ_from_seed_to_seed():
-    keys = [key_of(SMALL.task.inputs(3, key=jax.random.key(seed))) for seed in range(500)]
+    keys = [key_of(SMALL.task.sample(3, None, key=jax.random.key(seed)).inputs) for seed in range(500)]
     assert len({tuple(np.asarray(jax.random.key_data(key))) for key in keys}) == 500
 
 

@@ -11,7 +11,7 @@ import pytest
 from descentlab.datasets import DataError, IMDb
 from descentlab.estimate import Estimate
 from descentlab.landscape import Surface
-from descentlab.objective import Objective
+from descentlab.objective import Examples, Objective
 from descentlab.store import Store
 from descentlab.studies.song2024_landscape import study
 from descentlab.studies.song2024_landscape.sections import TEXTS, Found, claims, compared
@@ -54,7 +54,7 @@ def test_figures_are_drawn_where_there_is_something_to_draw(outcome):
     assert drawn == {"layer": 4, "layer, Gaussian first": 0, "text": 0, "pathfinder": 4}
 
 
-EMPTY = Objective(None, jnp.zeros((1, 0)), jnp.zeros((1, 0)))
+EMPTY = Objective(None, Examples(jnp.zeros((1, 0)), jnp.zeros((1, 0))))
 
 
 def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):

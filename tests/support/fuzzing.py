@@ -109,6 +109,17 @@ def _tables() -> list[bytes]:
     return ["\n".join(rows).encode(), "\r\n".join(rows).encode("utf-8-sig"), "\n".join(rows).replace("a", "ä").encode()]
 
 
+def _tabs() -> list[bytes]:
+    rows = ["text\tlabel", *(f'{i} is a, "b"\t{word}' for i in range(20) for word in ("a", "b"))]
+    return ["\n".join(rows).encode(), "\r\n".join(rows).encode("utf-8-sig")]
+
+
+def _lines() -> list[bytes]:
+    rows = [{"text": f"{i} is ä", "label": label} for i in range(20) for label in ("a", "b")]
+    numbered = [{"label": i % 2, "text": f"{i} is a", "other": [i]} for i in range(20)]
+    return ["\n".join(map(json.dumps, several)).encode() for several in (rows, numbered)]
+
+
 def _tars() -> list[bytes]:
     made = []
     for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
@@ -188,6 +199,8 @@ FORMATS = {
     "npz": Format(_archives, (*damage.ANY, *[damage.zipped] * 9), "it.npz", _certified),
     "idx": Format(_digits, (*damage.ANY, damage.idx, damage.packed), "it-ubyte", _mnist),
     "csv": Format(_tables, (*damage.ANY, *[damage.separated] * 3, damage.packed), "it.csv", _labelled),
+    "tsv": Format(_tabs, (*damage.ANY, *[damage.separated] * 3, damage.packed), "it.tsv", _labelled),
+    "jsonl": Format(_lines, (*damage.ANY, *[damage.separated] * 3, damage.packed), "it.jsonl", _labelled),
     "tar": Format(_tars, _OF_ARCHIVES, "it.tar", _labelled),
     "config": Format(_configs, _OF_TREES, "config.json", _costed),
     "definition": Format(_kept, _OF_TREES, "experiment.json", _costed),

@@ -16,19 +16,25 @@ def _kept(mask, row, others):
     return [j for j in range(others) if mask is None or mask[row, j]]
 
 
-def softmax(query, key, mask=None, temperature=1.0):
+def divisor(scaling, width):
+    if isinstance(scaling, attention.Power):
+        return width**scaling.exponent
+    return 1.0 if isinstance(scaling, attention.NoScaling) else math.sqrt(width)
+
+
+def softmax(query, key, mask=None, temperature=1.0, scaling=None):
     weights = np.zeros((len(query), len(key)))
     for k, q in enumerate(query):
         kept = _kept(mask, k, len(key))
-        logits = [q @ key[j] / (temperature * math.sqrt(len(q))) for j in kept]
+        logits = [q @ key[j] / (temperature * divisor(scaling, len(q))) for j in kept]
         total = sum(math.exp(z) for z in logits)
         for j, z in zip(kept, logits, strict=True):
             weights[k, j] = math.exp(z) / total
     return weights
 
 
-def gaussian(query, key, mask=None, c=None):
-    c = 1 / (2 * math.sqrt(query.shape[1])) if c is None else c
+def gaussian(query, key, mask=None, c=None, scaling=None):
+    c = 1 / (2 * divisor(scaling, query.shape[1])) if c is None else c
     weights = np.zeros((len(query), len(key)))
     for k, q in enumerate(query):
         for j in _kept(mask, k, len(key)):
@@ -36,37 +42,56 @@ def gaussian(query, key, mask=None, c=None):
     return weights
 
 
-def normalized_gaussian(query, key, mask=None, c=None):
-    weights = gaussian(query, key, mask, c)
+def normalized_gaussian(query, key, mask=None, c=None, scaling=None):
+    weights = gaussian(query, key, mask, c, scaling)
     for k in range(len(query)):
         if weights[k].any():
             weights[k] /= sum(weights[k])
     return weights
 
 
-def linear(query, key, mask=None):
+def linear(query, key, mask=None, scaling=None):
     weights = np.zeros((len(query), len(key)))
     for k, q in enumerate(query):
         for j in _kept(mask, k, len(key)):
-            weights[k, j] = q @ key[j] / math.sqrt(len(q))
+            weights[k, j] = q @ key[j] / divisor(scaling, len(q))
     return weights
 
 
-def relu(query, key, mask=None):
+def relu(query, key, mask=None, scaling=None):
     weights = np.zeros((len(query), len(key)))
     for k in range(len(query)):
         kept = _kept(mask, k, len(key))
         for j in kept:
-            weights[k, j] = max(0.0, query[k] @ key[j] / math.sqrt(query.shape[1])) / len(kept)
+            weights[k, j] = max(0.0, query[k] @ key[j] / divisor(scaling, query.shape[1])) / len(kept)
     return weights
 
 
+def alibi(query, key, mask=None, slope=2.0**-8, scaling=None):
+    weights = np.zeros((len(query), len(key)))
+    for k, q in enumerate(query):
+        kept = _kept(mask, k, len(key))
+        logits = [q @ key[j] / divisor(scaling, len(q)) - slope * abs(k - j) for j in kept]
+        for j, z in zip(kept, logits, strict=True):
+            weights[k, j] = math.exp(z) / sum(map(math.exp, logits))
+    return weights
+
+
+def head_gaussian(kernel, query, key, mask=None):
+    factor = 1.0 if kernel.factors is None else kernel.factors[0]
+    return gaussian(query, key, mask, factor / (2 * divisor(kernel.scaling, query.shape[1])))
+
+
 WEIGHTS = {
-    attention.Softmax: lambda kernel: lambda q, k, mask=None: softmax(q, k, mask, kernel.temperature),
-    attention.Gaussian: lambda kernel: lambda q, k, mask=None: gaussian(q, k, mask, kernel.c),
-    attention.NormalizedGaussian: lambda kernel: lambda q, k, mask=None: normalized_gaussian(q, k, mask, kernel.c),
-    attention.Linear: lambda kernel: linear,
-    attention.ReLU: lambda kernel: relu,
+    attention.ALiBi: lambda kernel: lambda q, k, mask=None: alibi(q, k, mask, scaling=kernel.scaling),
+    attention.HeadGaussian: lambda kernel: lambda q, k, mask=None: head_gaussian(kernel, q, k, mask),
+    attention.Softmax: lambda kernel: lambda q, k, mask=None: softmax(q, k, mask, kernel.temperature, kernel.scaling),
+    attention.Gaussian: lambda kernel: lambda q, k, mask=None: gaussian(q, k, mask, kernel.c, kernel.scaling),
+    attention.NormalizedGaussian: lambda kernel: (
+        lambda q, k, mask=None: normalized_gaussian(q, k, mask, kernel.c, kernel.scaling)
+    ),
+    attention.Linear: lambda kernel: lambda q, k, mask=None: linear(q, k, mask, kernel.scaling),
+    attention.ReLU: lambda kernel: lambda q, k, mask=None: relu(q, k, mask, kernel.scaling),
 }
 """The naive attention matrix of a kernel, by its class."""
 

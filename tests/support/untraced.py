@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._check import real
+from descentlab._definition import Untraced
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.objective import Examples, Splits
@@ -35,19 +36,19 @@ class Signal(AbstractDataset):
         return None
 
 
-class Share(AbstractData):
+class Share(AbstractData, Untraced):
     """A share of ten examples."""
 
     share: float = eqx.field(default=0.5, converter=real)
 
-    def drawn(self, stored):
+    def drawn(self, task, world):
         """How many examples."""
-        del stored
+        del task, world
         return int(np.ceil(10 * self.share))
 
-    def at(self, objective, stored, step, *, key):
+    def at(self, objective, task, world, step, *, key):
         """All of them at every step."""
-        del stored, step, key
+        del task, world, step, key
         return objective
 
 

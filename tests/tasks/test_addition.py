@@ -25,7 +25,7 @@ SMALL = Experiment(
 
 
 def symbols(digits=5, count=200, seed=0):
-    return np.asarray(Addition(digits).inputs(count, key=jax.random.key(seed))) - 1
+    return np.asarray(Addition(digits).sample(count, None, key=jax.random.key(seed)).inputs) - 1
 
 
 def read(sequence):
@@ -43,7 +43,7 @@ def test_every_sequence_is_a_sum_that_is_right(digits):
 
 
 def test_padding_is_no_symbol_and_every_token_has_a_place():
-    tokens = np.asarray(Addition().inputs(200, key=jax.random.key(0)))
+    tokens = np.asarray(Addition().sample(200, None, key=jax.random.key(0)).inputs)
     assert set(tokens.ravel()) == set(range(1, 13))
     assert Addition().vocabulary == 13
 

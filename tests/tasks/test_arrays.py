@@ -36,9 +36,9 @@ def test_the_given_numbers_are_the_data(shape, readout):
 
 def test_whole_numbers_are_taken_as_reals():
     task = arrays(np.arange(24).reshape(4, 3, 2), np.ones((4, 3), dtype=np.int8))
-    inputs = task.inputs(4, key=jax.random.key(0))
-    assert np.issubdtype(inputs.dtype, np.floating)
-    assert np.issubdtype(task.targets(inputs, None, key=jax.random.key(0)).dtype, np.floating)
+    examples = task.sample(4, None, key=jax.random.key(0))
+    assert np.issubdtype(examples.inputs.dtype, np.floating)
+    assert np.issubdtype(examples.targets.dtype, np.floating)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4,), (4, 3, 2, 1), (0, 3, 2), (4, 0, 2), (4, 3, 0)])

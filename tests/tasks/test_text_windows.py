@@ -28,7 +28,9 @@ def read(task, text, count):
 def test_equal_bytes_are_equal_tokens_exactly_without_positions(position_scale):
     task = windows(b"aabbaabab" * 4, position_scale=position_scale)
     with jax.enable_x64(True):
-        for sample, said in zip(np.asarray(task.inputs(8, key=KEY)), read(task, b"aabbaabab" * 4, 8), strict=True):
+        for sample, said in zip(
+            np.asarray(task.sample(8, None, key=KEY).inputs), read(task, b"aabbaabab" * 4, 8), strict=True
+        ):
             distinct = len(set(said[:5])) if position_scale == 0 else 5
             assert len(np.unique(sample, axis=0)) == distinct
             if position_scale == 0:
@@ -39,7 +41,9 @@ def test_equal_bytes_are_equal_tokens_exactly_without_positions(position_scale):
 
 def test_tokens_are_embedding_plus_position():
     with jax.enable_x64(True):
-        bare, placed = (np.asarray(windows(SAMPLE, position_scale=p).inputs(9, key=KEY)) for p in (0.0, 2.0))
+        bare, placed = (
+            np.asarray(windows(SAMPLE, position_scale=p).sample(9, None, key=KEY).inputs) for p in (0.0, 2.0)
+        )
     positions = (np.sqrt(5) * placed - bare) / 2
     np.testing.assert_allclose(positions, np.broadcast_to(positions[0], positions.shape), rtol=0, atol=1e-14)
     assert len(np.unique(np.round(positions[0], 9), axis=0)) == 5
@@ -48,8 +52,8 @@ def test_tokens_are_embedding_plus_position():
 def test_a_vowel_that_follows_is_plus_one():
     task = windows(SAMPLE)
     with jax.enable_x64(True):
-        inputs = task.inputs(20, key=KEY)
-        targets = np.asarray(task.targets(inputs, None, key=KEY))
+        inputs = task.sample(20, None, key=KEY).inputs
+        targets = np.asarray(task.sample(inputs.shape[0], None, key=KEY).targets)
     expected = [[1 if chr(b) in "aeiouAEIOU" else -1 for b in said[1:]] for said in read(task, SAMPLE, 20)]
     np.testing.assert_array_equal(targets[..., 0], expected)
 
@@ -62,8 +66,8 @@ def test_the_class_of_the_byte_that_follows_is_one_hot():
 
     task = windows(SAMPLE, target=LetterClass())
     with jax.enable_x64(True):
-        inputs = task.inputs(20, key=KEY)
-        targets = np.asarray(task.targets(inputs, None, key=KEY))
+        inputs = task.sample(20, None, key=KEY).inputs
+        targets = np.asarray(task.sample(inputs.shape[0], None, key=KEY).targets)
     expected = [[np.eye(4)[place(b)] for b in said[1:]] for said in read(task, SAMPLE, 20)]
     np.testing.assert_array_equal(targets, expected)
 
@@ -72,25 +76,25 @@ def test_windows_lie_at_distinct_places_and_reach_every_one():
     text = bytes(range(40, 60))
     task = windows(text, position_scale=0.0)
     with jax.enable_x64(True):
-        firsts = np.asarray(task.inputs(15, key=KEY))[:, 0]
+        firsts = np.asarray(task.sample(15, None, key=KEY).inputs)[:, 0]
     assert len(np.unique(firsts, axis=0)) == 15
     with pytest.raises(ValueError, match="at least 21 bytes for 16 windows of 5, got 20"):
-        task.inputs(16, key=KEY)
+        task.sample(16, None, key=KEY)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.binary(min_size=9, max_size=9))
 def test_any_bytes_are_a_text(data):
     task = windows(data)
-    inputs = task.inputs(4, key=KEY)
-    targets = task.targets(inputs, None, key=KEY)
+    inputs = task.sample(4, None, key=KEY).inputs
+    targets = task.sample(inputs.shape[0], None, key=KEY).targets
     assert np.all(np.isfinite(inputs))
     assert np.all(np.abs(targets) == 1)
 
 
 def test_all_bytes_have_their_own_embedding():
     text = bytes(range(256)) + b"?"
-    inputs = windows(text, window=1, position_scale=0.0).inputs(256, key=KEY)
+    inputs = windows(text, window=1, position_scale=0.0).sample(256, None, key=KEY).inputs
     assert len(np.unique(np.asarray(inputs)[:, 0], axis=0)) == 256
 
 

@@ -13,6 +13,9 @@ from descentlab.tasks import GaussianTokens, InRange, Noise, Teacher, TokenRegre
 from support.problems import LAYER, SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
+KEY = jax.random.key(0)
+OUTPUT = np.zeros((3, 1))
+"""The world of noise: an output of zeros, for its shape."""
 
 
 def task_at(target, **changes):
@@ -33,7 +36,9 @@ def test_the_root_mean_square_of_gaussian_tokens_is_their_scale():
 
 @pytest.mark.parametrize("duplicates", [0, 1, 2])
 def test_so_many_tokens_repeat_the_first(duplicates):
-    inputs = np.asarray(TokenRegression(tokens=3, dim=4, duplicates=duplicates).inputs(5, key=jax.random.key(0)))
+    inputs = np.asarray(
+        TokenRegression(tokens=3, dim=4, duplicates=duplicates).sample(5, OUTPUT, key=jax.random.key(0)).inputs
+    )
     for sample in inputs:
         assert sum(np.array_equal(token, sample[0]) for token in sample[1:]) == duplicates
         assert len(np.unique(sample, axis=0)) == 3 - duplicates
@@ -41,16 +46,15 @@ def test_so_many_tokens_repeat_the_first(duplicates):
 
 def test_more_samples_keep_their_targets_apart_from_their_inputs():
     task = TokenRegression(tokens=3, dim=4)
-    inputs = np.asarray(task.inputs(2, key=jax.random.key(0))).ravel()
-    model = LAYER.init(jnp.ones((3, 4)), key=jax.random.key(0))
-    targets = np.asarray(task.targets(jnp.ones((2, 3, 4)), model, key=jax.random.key(0))).ravel()
+    examples = task.sample(2, OUTPUT, key=jax.random.key(0))
+    inputs, targets = np.asarray(examples.inputs).ravel(), np.asarray(examples.targets).ravel()
     assert not np.isin(np.round(targets, 9), np.round(inputs, 9)).any()
 
 
 def test_noise_has_its_scale():
     inputs = jnp.ones((500, 3, 4))
-    model = LAYER.init(inputs[0], key=jax.random.key(0))
-    targets = np.asarray(Noise(0.2)(inputs, model, key=jax.random.key(1)))
+    world = Noise(0.2).world(LAYER.init(inputs[0], key=KEY), inputs[0], key=KEY)
+    targets = np.asarray(Noise(0.2)(inputs, world, key=jax.random.key(1)))
     assert abs(targets.std() - 0.2) < 4 * 0.2 / np.sqrt(2 * targets.size)
 
 

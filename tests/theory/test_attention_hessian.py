@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from descentlab._describe import replace_at
-from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
+from descentlab.attention import Gaussian, Linear, NormalizedGaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.curvature import Functional, GaussNewton
 from descentlab.models.initializers import Normal
 from descentlab.theory import attention_hessian as closed
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 FAST = functools.partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})
 PRODUCTS = [Softmax(), Softmax(2.0), Linear()]
-KERNELS = [*PRODUCTS, Gaussian(), Gaussian(0.3), NormalizedGaussian(0.3)]
+SCALED = [Softmax(0.8, scaling=NoScaling()), Linear(scaling=Power(0.2)), Gaussian(scaling=Power(1.0))]
+KERNELS = [*PRODUCTS, Gaussian(), Gaussian(0.3), NormalizedGaussian(0.3), *SCALED]
 SHAPES = [(3, 4, 2), (5, 3, 4), (2, 5, 1)]
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 PAIRS = [(one, other) for one in BLOCKS for other in BLOCKS]
@@ -144,10 +145,10 @@ def test_the_gaussian_kernel_has_the_blocks_of_its_page(shape):
     assert difference(found.functional, functional) < 1e-12
 
 
-@pytest.mark.parametrize("kernel", [Softmax(), Linear()], ids=str)
+@pytest.mark.parametrize("kernel", [Softmax(), Linear(), Softmax(scaling=Power(0.3))], ids=str)
 def test_one_matrix_for_query_and_key(kernel):
     head, targets = drawn()
-    one = merged(head.inputs, head.query @ head.key.T, head.value)
+    one = merged(head.inputs, head.query @ head.key.T, head.value, scaling=kernel.scaling)
     inputs = np.asarray(head.inputs)
     scores = inputs @ np.asarray(head.query @ head.key.T) @ inputs.T
     rows = np.exp(scores - scores.max(axis=1, keepdims=True))

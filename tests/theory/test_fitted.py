@@ -11,8 +11,9 @@ import pytest
 
 from descentlab._tree import split
 from descentlab.attention import AbstractAttention, Gaussian, Softmax
+from descentlab.losses import CrossEntropy
 from descentlab.models import MultiHeadAttention, PerToken
-from descentlab.objective import CrossEntropy, Objective
+from descentlab.objective import Examples, Objective
 from descentlab.theory.fitted import fitted_tokens
 from descentlab.theory.flat import flat_projector
 from descentlab.theory.stationary import Kind, classify
@@ -28,7 +29,7 @@ def problem(layer, query, kernel=None):
     kernel = kernel or (Gaussian(layer.c) if layer.temperature is None else Softmax(layer.temperature))
     blocks = (jnp.asarray(block) for block in (query, layer.key, layer.value, layer.output))
     params, frozen = split(MultiHeadAttention(*blocks, kernel, PerToken(), False), ("query",))
-    return Objective(frozen, jnp.asarray(layer.inputs), jnp.asarray(layer.targets)), params
+    return Objective(frozen, Examples(jnp.asarray(layer.inputs), jnp.asarray(layer.targets))), params
 
 
 @FAST

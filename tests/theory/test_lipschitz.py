@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
+from descentlab.attention import Gaussian, Linear, NormalizedGaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.theory.lipschitz import (
     SOFTMAX_CURVATURE,
     Geometry,
+    attention_lipschitz,
     geometry,
-    jacobian_lipschitz,
     kernel_bounds,
     largest_radius,
 )
@@ -23,8 +23,9 @@ from support.problems import SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-BOUNDED = [Gaussian(0.5), Softmax(), Softmax(0.5), Linear()]
-kernels = pytest.mark.parametrize("kernel", BOUNDED, ids=lambda kernel: type(kernel).__name__)
+BOUNDED = [Gaussian(0.5), Softmax(0.5), Linear()]
+BOUNDED += [Gaussian(scaling=NoScaling()), Softmax(scaling=Power(1.0)), Linear(scaling=Power(-0.5))]
+kernels = pytest.mark.parametrize("kernel", BOUNDED, ids=str)
 SUBSETS = [subset for size in range(1, 5) for subset in combinations(naive.BLOCKS, size)]
 
 
@@ -156,7 +157,7 @@ def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kern
     where = geometry(*problem(kernel, trained))
     rng = np.random.default_rng(3)
     for radius in (0.02, 0.3, 2.0):
-        bound = float(jacobian_lipschitz(kernel, where, jnp.asarray(radius)))
+        bound = float(attention_lipschitz(kernel, where, jnp.asarray(radius)))
         for _ in range(3):
             found, points = [], []
             for _ in range(2):
@@ -174,14 +175,14 @@ def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kern
 def test_the_jacobian_of_a_linear_model_is_constant():
     for trained in (("value",), ("output",)):
         where = geometry(*problem(Softmax(), trained))
-        assert jacobian_lipschitz(Softmax(), where, jnp.asarray(1.0)) == 0
+        assert attention_lipschitz(Softmax(), where, jnp.asarray(1.0)) == 0
 
 
 @pytest.mark.parametrize("kernel", [ReLU(), NormalizedGaussian()], ids=lambda kernel: type(kernel).__name__)
 def test_no_bound_is_claimed_where_none_is_proved(kernel):
     where = geometry(*problem(kernel, ("query", "value")))
     assert kernel_bounds(kernel, where, jnp.asarray(1.0)) is None
-    assert jacobian_lipschitz(kernel, where, jnp.asarray(1.0)) is None
+    assert attention_lipschitz(kernel, where, jnp.asarray(1.0)) is None
 
 
 @pytest.mark.parametrize("half", [1e-9, 1.0, 1e7])
@@ -202,3 +203,10 @@ def test_a_radius_below_the_range_is_none():
 
 def test_without_curvature_the_radius_is_as_good_as_infinite():
     assert largest_radius(lambda radius: 0.0 * radius, jnp.asarray(1.0)) > 1e29
+
+
+def test_weights_of_examples_are_refused():
+    objective, params = started(SMALL)
+    weighted = objective.on(objective.examples._replace(weights=jnp.ones(2)))
+    with pytest.raises(ValueError, match="these bounds are for examples that all count the same, got weights"):
+        geometry(weighted, params)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from descentlab._describe import replace_at
-from descentlab.attention import Gaussian, ReLU, Softmax
+from descentlab.attention import Gaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.models import MeanPool
 from descentlab.theory.query_block import QueryBlock, query_gram, token_bound
 from support.problems import SMALL, in_numpy, point_of, started
@@ -19,7 +19,7 @@ from support.query_block import Layer
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-KERNELS = [Softmax(), Softmax(0.5), Gaussian(), Gaussian(0.7)]
+KERNELS = [Softmax(0.5), Gaussian(0.7), Softmax(scaling=Power(1.5)), Gaussian(scaling=NoScaling())]
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 FAST = functools.partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})
 BASE = dataclasses.replace(SMALL, trained=("query",))
@@ -86,7 +86,7 @@ def test_orthonormal_tokens_attain_the_bound():
     """With X X^T = I the product is block diagonal, one block a token."""
     objective, params = started(problem(Softmax()))
     tokens = jnp.linalg.qr(objective.inputs.reshape(6, 8).T)[0].T
-    objective = dataclasses.replace(objective, inputs=tokens.reshape(2, 3, 8))
+    objective = objective.on(objective.examples._replace(inputs=tokens.reshape(2, 3, 8)))
     sigma, gamma = token_bound(objective, params)
     jacobian = objective.jacobian(params)
     assert sigma == pytest.approx(1.0)

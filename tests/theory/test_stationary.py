@@ -13,7 +13,8 @@ from jax.flatten_util import ravel_pytree
 from descentlab._describe import replace_at
 from descentlab._tree import split
 from descentlab.attention import Gaussian, Linear, NormalizedGaussian, Softmax
-from descentlab.objective import AbstractLossFunction, Objective
+from descentlab.losses import AbstractLossFunction
+from descentlab.objective import Examples, Objective
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.schedule import At
@@ -40,11 +41,8 @@ class Surface(eqx.Module):
 class AsItIs(AbstractLossFunction):
     """The mean output is the loss."""
 
-    def __call__(self, outputs, targets):
-        return outputs.mean()
-
-    def check(self, outputs, targets):
-        pass
+    def each(self, outputs, targets):
+        return outputs
 
 
 SURFACES = {
@@ -61,7 +59,7 @@ SURFACES = {
 @FAST
 def ending(name, at, start):
     (params, frozen), (start, _) = (split(Surface(place, name), ("at",)) for place in (at, start))
-    return classify(Objective(frozen, jnp.zeros((1, 1)), jnp.zeros((1, 1)), AsItIs()), params, start)
+    return classify(Objective(frozen, Examples(jnp.zeros((1, 1)), jnp.zeros((1, 1))), AsItIs()), params, start)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def test_flat_directions_are_those_along_which_no_output_changes(kernel, trained
 
     @FAST
     def found(objective, params):
-        met = dataclasses.replace(objective, targets=objective.outputs(params))
+        met = objective.on(objective.examples._replace(targets=objective.outputs(params)))
         projector = flat_projector(met, params)
         flat, unravel = ravel_pytree(params)
         hessian = jax.hessian(lambda vector: met.loss(unravel(vector)))(flat)

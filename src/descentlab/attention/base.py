@@ -1,12 +1,15 @@
 """The attention interface: one head, one example."""
 
 from abc import abstractmethod
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
 from descentlab._definition import Definition
-from descentlab._types import Array, Bool, Float
+from descentlab._types import Array, Bool, Float, Int
+from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
 KEPT = "rows"
 """Name of what has few numbers a query."""
@@ -32,7 +35,17 @@ class AbstractAttention(Definition):
     """An attention kernel with explicit weights.
 
     A new kernel is a subclass with one method, `weights`. Heads and examples are mapped over from outside.
+
+    Attributes:
+        sees_places: whether weights depend on where tokens are, besides on what they are.
+
+    Args:
+        scaling: what products of queries and keys are divided by, $r(d)$; it follows the width d of a head.
     """
+
+    sees_places: ClassVar[bool] = False
+
+    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True)
 
     @abstractmethod
     def weights(
@@ -42,6 +55,22 @@ class AbstractAttention(Definition):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
+
+    def init(self, heads: int) -> Any:
+        """What a model with so many heads holds: the kernel itself, unless heads have numbers of their own."""
+        del heads
+        return self
+
+    def at(self, first: Int[Array, ""]) -> Any:
+        """The kernel for queries of which the first is at a place: itself, unless places matter."""
+        del first
+        return self
+
+    def scores(
+        self, query: Float[Array, "time head"], key: Float[Array, "other head"], temperature: Array | float = 1.0
+    ) -> Float[Array, "time other"]:
+        r"""$q_k^\top k_j / (\tau r(d))$ for every pair."""
+        return products(query / (temperature * self.scaling.divisor(query.shape[-1])), key)
 
     def __call__(
         self,

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import KEPT, AbstractAttention
+from descentlab.attention.heads import Heads
 
 __all__ = ["in_chunks"]
 
 Attend = Callable[[Array, Array, Array, Array | None], Array]
 
 
-def in_chunks(attention: AbstractAttention, chunk: int | None) -> Attend:
+def in_chunks(attention: AbstractAttention | Heads, chunk: int | None) -> Attend:
     """The kernel's outputs, computed for `chunk` queries at a time.
 
     Equal to the kernel within rounding. Each row of an attention matrix depends on its own query alone, so that rows
@@ -29,7 +30,7 @@ def in_chunks(attention: AbstractAttention, chunk: int | None) -> Attend:
 
 
 def _attend(
-    attention: AbstractAttention,
+    attention: AbstractAttention | Heads,
     chunk: int,
     query: Float[Array, "time head"],
     key: Float[Array, "other head"],
@@ -45,7 +46,7 @@ def _attend(
         seen = jnp.pad(mask, ((0, rows - time), (0, 0))).reshape(-1, chunk, key.shape[0])
 
     @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
-    def some(part: tuple[Array, Array | None]) -> Array:
-        return attention(part[0], key, value, mask if part[1] is None else part[1])
+    def some(part: tuple[Array, Array | None, Array]) -> Array:
+        return attention.at(part[2])(part[0], key, value, mask if part[1] is None else part[1])
 
-    return jax.lax.map(some, (padded, seen)).reshape(rows, -1)[:time]
+    return jax.lax.map(some, (padded, seen, jnp.arange(0, rows, chunk))).reshape(rows, -1)[:time]

@@ -6,19 +6,34 @@ import jax.numpy as jnp
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention, products
+from descentlab.attention.scaling import InverseSqrt
 from descentlab.attention.softmax import masked_softmax
 
 
-def bandwidth(c: Array | float | None, head_dim: int) -> Array | float:
-    """The factor in the exponent: `c`, or 1/(2 sqrt(head_dim)) where `c` is `None`."""
-    return 0.5 / head_dim**0.5 if c is None else c
+def bandwidth(kernel: "Gaussian | NormalizedGaussian", head_dim: int) -> Array | float:
+    """The factor in the exponent: `c`, or $1 / (2 r(d))$ where that is `None`."""
+    return 0.5 / kernel.scaling.divisor(head_dim) if kernel.c is None else kernel.c
+
+
+def _check(kernel: "Gaussian | NormalizedGaussian") -> None:
+    """Raise unless one of factor and scaling says what the exponent is.
+
+    Raises:
+        ValueError: if the factor is not above 0, or both are given.
+    """
+    positive(kernel, "c")
+    if kernel.c is not None and not isinstance(kernel.scaling, InverseSqrt):
+        raise ValueError(
+            f"{type(kernel).__name__}.c is the whole factor, which {type(kernel.scaling).__name__} would not change; "
+            "give one of c and scaling"
+        )
 
 
 def exponents(
-    c: Array | float | None, query: Float[Array, "time head"], key: Float[Array, "other head"]
+    kernel: "Gaussian | NormalizedGaussian", query: Float[Array, "time head"], key: Float[Array, "other head"]
 ) -> Float[Array, "time other"]:
     """-c ||q_k - k_j||^2 for every pair, through the products, so that nothing of size time x other x head is made."""
-    factor = bandwidth(c, query.shape[-1])
+    factor = bandwidth(kernel, query.shape[-1])
     lengths = [factor * jnp.sum(vectors**2, axis=-1) for vectors in (query, key)]
     return products(2 * factor * query, key) - lengths[0][:, None] - lengths[1]
 
@@ -29,10 +44,12 @@ class Gaussian(AbstractAttention):
     Entries lie in (0, 1], row sums in (0, n]. The output therefore grows with the number of keys near a query.
 
     Args:
-        c: factor in the exponent; `None` stands for $1/(2\sqrt{d})$ with $d$ the head width.
+        c: factor in the exponent; `None` stands for $1 / (2 r(d))$, with which products of queries and keys are
+            divided by $r(d)$ as in softmax attention.
+        scaling: $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if `c` is not above 0.
+        ValueError: if `c` is not above 0, or a scaling is given besides.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -46,7 +63,7 @@ class Gaussian(AbstractAttention):
     c: float | None = eqx.field(default=None, converter=real)
 
     def __check_init__(self):
-        positive(self, "c")
+        _check(self)
 
     def weights(
         self,
@@ -55,7 +72,7 @@ class Gaussian(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        logits = exponents(self.c, query, key)
+        logits = exponents(self, query, key)
         return jnp.exp(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
 
 
@@ -66,10 +83,12 @@ class NormalizedGaussian(AbstractAttention):
     length of the keys.
 
     Args:
-        c: factor in the exponent; `None` stands for $1/(2\sqrt{d})$ with $d$ the head width.
+        c: factor in the exponent; `None` stands for $1 / (2 r(d))$, with which products of queries and keys are
+            divided by $r(d)$ as in softmax attention.
+        scaling: $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if `c` is not above 0.
+        ValueError: if `c` is not above 0, or a scaling is given besides.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -80,7 +99,7 @@ class NormalizedGaussian(AbstractAttention):
     c: float | None = eqx.field(default=None, converter=real)
 
     def __check_init__(self):
-        positive(self, "c")
+        _check(self)
 
     def weights(
         self,
@@ -89,4 +108,4 @@ class NormalizedGaussian(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        return masked_softmax(exponents(self.c, query, key), mask)
+        return masked_softmax(exponents(self, query, key), mask)

@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention, products
+from descentlab.attention.base import AbstractAttention
 
 
 class Linear(AbstractAttention):
-    r"""Linear attention, $S_{kj} = q_k^\top k_j / \sqrt d$.
+    r"""Linear attention, $S_{kj} = q_k^\top k_j / r(d)$.
+
+    Args:
+        scaling: the divisor $r(d)$; $\sqrt d$ by default.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -23,14 +26,17 @@ class Linear(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        weights = products(query / jnp.sqrt(1.0 * query.shape[-1]), key)
+        weights = self.scores(query, key)
         return weights if mask is None else jnp.where(mask, weights, 0.0)
 
 
 class ReLU(AbstractAttention):
-    r"""Rectified attention, $S_{kj} = \max(0, q_k^\top k_j / \sqrt d) / m_k$ with $m_k$ the unmasked keys of row k.
+    r"""Rectified attention, $S_{kj} = \max(0, q_k^\top k_j / r(d)) / m_k$ with $m_k$ the unmasked keys of row k.
 
     Differentiable except where a product is zero; there the derivative is taken as zero.
+
+    Args:
+        scaling: the divisor $r(d)$; $\sqrt d$ by default.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -48,7 +54,7 @@ class ReLU(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        weights = jax.nn.relu(products(query / jnp.sqrt(1.0 * query.shape[-1]), key))
+        weights = jax.nn.relu(self.scores(query, key))
         if mask is None:
             return weights / key.shape[0]
         count = jnp.maximum(1, mask.sum(axis=-1, keepdims=True)).astype(weights.dtype)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
-from descentlab.attention.base import AbstractAttention, kept, product, products
+from descentlab.attention.base import AbstractAttention, kept, product
 
 
 def masked_softmax(
@@ -34,10 +34,11 @@ def softmax_mean(
 
 
 class Softmax(AbstractAttention):
-    r"""Scaled dot-product attention, $S_{kj} \propto \exp(q_k^\top k_j / (\tau \sqrt d))$ with rows that sum to one.
+    r"""Scaled dot-product attention, $S_{kj} \propto \exp(q_k^\top k_j / (\tau\, r(d)))$ with rows that sum to one.
 
     Args:
         temperature: $\tau$; a low one makes attention look at few tokens, a high one at all alike.
+        scaling: the divisor $r(d)$; $\sqrt d$ by default.
 
     Raises:
         ValueError: if `temperature` is not above 0.
@@ -63,7 +64,7 @@ class Softmax(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time other"]:
         """The attention matrix S; masked entries (`mask` false) are exactly zero."""
-        return masked_softmax(self._logits(query, key), mask)
+        return masked_softmax(self.scores(query, key, self.temperature), mask)
 
     def __call__(
         self,
@@ -73,7 +74,4 @@ class Softmax(AbstractAttention):
         mask: Bool[Array, "#time other"] | None = None,
     ) -> Float[Array, "time out"]:
         """S V: the weighted sums of the values."""
-        return softmax_mean(self._logits(query, key), value, mask)
-
-    def _logits(self, query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Float[Array, "time other"]:
-        return products(query / (self.temperature * jnp.sqrt(1.0 * query.shape[-1])), key)
+        return softmax_mean(self.scores(query, key, self.temperature), value, mask)

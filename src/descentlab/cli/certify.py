@@ -27,7 +27,10 @@ from descentlab.theory.certificates import rounded_up
 
 __all__ = ["main"]
 
-_BLOCKS = ("query", "key", "value", "output")
+_WIDTHS = {"query": "head_dim", "key": "head_dim", "value": "value_dim", "output": "value_dim"}
+"""The blocks, each with the field that is the width of a head in it."""
+
+_BLOCKS = tuple(_WIDTHS)
 
 _ABOUT = (
     "Will gradient descent train this? Which certificates apply to the given arrays, text or sizes, which assumption "
@@ -147,9 +150,12 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[Instance, int]:
     for name in blocks:
         shape = arrays[name].shape
         if len(shape) != 3:
-            wanted = "(heads, head_dim, outputs)" if name == "output" else "(heads, dim, head_dim)"
+            sides = f"{_WIDTHS[name]}, outputs" if name == "output" else f"dim, {_WIDTHS[name]}"
+            wanted = f"(heads, {sides})"
             raise UsageError(f"the block {name} must have shape {wanted}, got {shape}")
-        sizes |= {"heads": shape[0], "head_dim": shape[1] if name == "output" else shape[2]}
+        sizes |= {"heads": shape[0], _WIDTHS[name]: shape[1] if name == "output" else shape[2]}
+    if "value_dim" in sizes:
+        sizes = {"head_dim": sizes["value_dim"]} | sizes
     if not blocks and inputs.shape[2] % AttentionLayer().heads:
         sizes["heads"] = 1
     return Instance(task=task, model=AttentionLayer(**sizes, **blocks)), inputs.shape[0]

@@ -62,7 +62,7 @@ class Attention(Part):
     Attributes:
         width: of a token.
         heads: of queries.
-        head: width of a head.
+        head: width of a head's queries and keys.
         groups: key and value heads, each for heads / groups query heads.
         out: width of the result.
         source_width: of the tokens that keys and values are made of.
@@ -76,6 +76,7 @@ class Attention(Part):
         norm_kind: *layer* or *rms*.
         extra: parameters besides, such as sinks or vectors of relative positions.
         value_width: of the tokens that values are made of, where it is not that of keys.
+        value_head: width of a head's values, where it is not that of keys.
     """
 
     width: Sizes
@@ -94,6 +95,7 @@ class Attention(Part):
     norm_kind: str = "rms"
     extra: Sizes = 0
     value_width: Sizes = None
+    value_head: Sizes = None
 
     @property
     def valued(self) -> Sizes:
@@ -101,11 +103,17 @@ class Attention(Part):
         return self.source_width if self.value_width is None else self.value_width
 
     @property
+    def mixed(self) -> Sizes:
+        """Width of a head's values."""
+        return self.head if self.value_head is None else self.value_head
+
+    @property
     def parameters(self) -> dict[str, Sizes]:
         """Four matrices, biases, normalisations."""
         inner, keys = self.heads * self.head, self.groups * self.head
-        matrices = inner * (self.width + self.out) + keys * (self.source_width + self.valued)
-        biases = self.bias * (inner + keys + self.key_bias * keys) + self.out_bias * self.out
+        mixed, values = self.heads * self.mixed, self.groups * self.mixed
+        matrices = inner * self.width + mixed * self.out + keys * self.source_width + values * self.valued
+        biases = self.bias * (inner + values + self.key_bias * keys) + self.out_bias * self.out
         vectors = {"none": 0, "head": 2 * self.head, "all": inner + keys}[self.norm]
         return {"weights": matrices, "plain": biases + vectors + self.extra}
 
@@ -113,11 +121,11 @@ class Attention(Part):
         """Keys and values of the tokens that are still seen; those of the encoder are not the context's."""
         if self.cross or self.kernel.separable:
             return 0
-        return 2 * self.groups * self.head * self.seen(context)
+        return self.groups * (self.head + self.mixed) * self.seen(context)
 
     def crossed(self, source: Sizes) -> Sizes:
         """Keys and values of the encoder's tokens."""
-        return 2 * self.groups * self.head * source if self.cross else 0
+        return self.groups * (self.head + self.mixed) * source if self.cross else 0
 
     def seen(self, context: Sizes) -> Sizes:
         """Keys that a query sees."""
@@ -130,21 +138,23 @@ class Attention(Part):
         found = self._projections(work) + self._norms(work)
         if self.kernel.separable:
             return found + self._separable(work, 1 if work.generates else context)
-        head = self.head
-        appended = 0 if self.cross or not work.generates else 2 * head
+        appended = 0 if self.cross or not work.generates else self.head + self.mixed
         unseen = 0 if work.generates else whole - context
-        shape = Products(self.groups, self.heads // self.groups, head, head, appended=appended, unseen=unseen)
+        shape = Products(
+            self.groups, self.heads // self.groups, self.head, self.mixed, appended=appended, unseen=unseen
+        )
         return found + products(shape, self.kernel, context, work)
 
     def _projections(self, work: Work) -> list[Operator]:
         """Queries, keys, values and the output; in a generation keys and values of the encoder are there already."""
         inner, keys, ones, columns = self.heads * self.head, self.groups * self.head, work.ones, work.columns
+        mixed, values = self.heads * self.mixed, self.groups * self.mixed
         sourced = work.batch * work.source if self.cross else columns
         # Queries, keys and values have one input, which the first of them keeps.
         sizes = {
             "query": (inner, self.width, columns, self.bias, self.width * columns),
             "key": (keys, self.source_width, sourced, self.bias and self.key_bias, 0),
-            "value": (keys, self.valued, sourced, self.bias, 0),
+            "value": (values, self.valued, sourced, self.bias, 0),
         }
         if self.cross and work.generates:
             del sizes["key"], sizes["value"]
@@ -153,8 +163,8 @@ class Attention(Part):
             for name, (rows, inputs, n, bias, kept) in sizes.items()
         ]
         out = Matmul(
-            "output", "projections", self.out, inner, columns, count=ones, bias=self.out_bias, wide=True,
-            kept=inner * columns,
+            "output", "projections", self.out, mixed, columns, count=ones, bias=self.out_bias, wide=True,
+            kept=mixed * columns,
         )  # fmt: skip
         return [*found, out]
 
@@ -172,13 +182,14 @@ class Attention(Part):
         ]  # fmt: skip
 
     def _separable(self, work: Work, keys: Sizes) -> list[Operator]:
-        """Keys with values first: a matrix of head by head, which one more token adds its own product to."""
-        count, head, single = work.ones * work.batch * self.groups, self.head, work.generates
+        """Keys with values first: a matrix of key by value, which one more token adds its own product to."""
+        count, single = work.ones * work.batch * self.groups, work.generates
+        head, value = self.head, self.mixed
         columns = work.queries * (self.heads // self.groups)
-        state = Matmul("keys x values", "attention", head, keys, head, count=count, full=True, left="activations",
-                       extra=head**2 if single else 0, kept=2 * head * keys)  # fmt: skip
-        mixed = Matmul("mixing", "attention", head, head, columns, count=count, full=single, left="activations",
-                       kept=head * (head + columns))  # fmt: skip
+        state = Matmul("keys x values", "attention", head, keys, value, count=count, full=True, left="activations",
+                       extra=head * value if single else 0, kept=(head + value) * keys)  # fmt: skip
+        mixed = Matmul("mixing", "attention", value, head, columns, count=count, full=single, left="activations",
+                       kept=head * (value + columns))  # fmt: skip
         scale = Elementwise(self.kernel.name, "other", head * columns, self.kernel.flops, count=count)
         return [state, mixed, scale]
 

@@ -28,6 +28,7 @@ class Transformer:
         ffn: width of the feed-forward part; 0 where there is none.
         kv_heads: key and value heads, each for heads / kv_heads query heads; `None` for as many as heads.
         head_dim: width of a head; `None` for width / heads.
+        value_dim: width of a head's values; `None` for that of its queries and keys.
         out: width of an attention layer's result; `None` for the token width.
         gated: whether the feed-forward part has a second input projection that gates the first.
         bias: whether projections add a bias.
@@ -47,6 +48,7 @@ class Transformer:
     ffn: Sizes
     kv_heads: Sizes = None
     head_dim: Sizes = None
+    value_dim: Sizes = None
     out: Sizes = None
     gated: bool = False
     bias: bool = True
@@ -57,7 +59,7 @@ class Transformer:
     vocabulary: int = 0
 
     def __post_init__(self):
-        for name in ("width", "heads", "kv_heads", "head_dim", "out"):
+        for name in ("width", "heads", "kv_heads", "head_dim", "value_dim", "out"):
             _above(self, name, 1)
         for name in ("layers", "ffn", "vocabulary"):
             _above(self, name, 0 if isinstance(getattr(self, name), np.ndarray) or name != "layers" else 1)
@@ -81,10 +83,15 @@ class Transformer:
         return self.width // self.heads if self.head_dim is None else self.head_dim
 
     @property
+    def value_head(self) -> Sizes:
+        """Width of a head's values."""
+        return self.head if self.value_dim is None else self.value_dim
+
+    @property
     def parameters(self) -> Sizes:
         """Entries of the weight matrices of all layers; biases, norms and embeddings are not counted."""
-        inner = self.heads * self.head
-        attention = self.width * (inner + 2 * self.groups * self.head) + inner * self._out
+        inner, keys, values = self.heads * self.head, self.groups * self.head, self.groups * self.value_head
+        attention = self.width * (inner + keys + values) + self.heads * self.value_head * self._out
         return self.layers * (attention + (2 + self.gated) * self.width * self.ffn)
 
     @property
@@ -96,7 +103,7 @@ class Transformer:
 
     def _parts(self) -> tuple[Part, ...]:
         attention = Attention(
-            self.width, self.heads, self.head, self.groups, self._out, self.width,
+            self.width, self.heads, self.head, self.groups, self._out, self.width, value_head=self.value_dim,
             bias=self.bias, out_bias=self.bias, kernel=self.kernel,
         )  # fmt: skip
         found: list[Part] = [attention, *self._closing("attention", self._out)]

@@ -14,6 +14,7 @@ from descentlab._types import Array, Float, PyTree
 from descentlab.curvature.lanczos import extreme_pairs
 from descentlab.curvature.operators import MEMORY, Product
 from descentlab.estimate import Estimate
+from descentlab.losses import SquaredError
 from descentlab.objective import Objective
 
 __all__ = [
@@ -44,8 +45,8 @@ class GramExtremes(NamedTuple):
 class Gram(eqx.Module):
     r"""The Gram matrix (neural tangent kernel) of the outputs, $K = J J^\top$.
 
-    Here $J = N^{-1/2}\, \partial F / \partial\theta$, for least squares the Jacobian of the residual. Rows are outputs,
-    samples outermost.
+    Here $J = N^{-1/2}\, \partial F / \partial\theta$, for least squares the Jacobian of the residual, weights included.
+    Rows are outputs, samples outermost.
 
     Args:
         objective: whose model and examples.
@@ -73,8 +74,8 @@ class Gram(eqx.Module):
         """The map v -> K v, one backward and one forward pass a product."""
         outputs, push = jax.linearize(self.objective.outputs, self.params)
         pull = jax.linear_transpose(push, self.params)
-        count = self.objective.inputs.shape[0]
-        return lambda vector: push(pull(vector.reshape(outputs.shape))[0]).ravel() / count
+        scaled = self.objective.scaled
+        return lambda vector: scaled(push(pull(scaled(vector.reshape(outputs.shape)))[0])).ravel()
 
     def dense(self, *, memory: int = MEMORY) -> np.ndarray:
         """The matrix, from the Jacobians of a few samples at a time, as many as the memory holds.
@@ -87,7 +88,7 @@ class Gram(eqx.Module):
         Raises:
             ValueError: if the matrix and the Jacobians of two samples would take more.
         """
-        rows, count = self.shape[0], self.objective.inputs.shape[0]
+        rows, count = self.shape[0], self.objective.examples.rows
         width = np.dtype(self.dtype).itemsize
         outputs, size = rows // count, sum(leaf.size for leaf in jax.tree.leaves(self.params))
         # Two Jacobians are held at once, and making one takes as much again.
@@ -182,9 +183,10 @@ def _factored(matrix: np.ndarray) -> GramExtremes | None:
 @eqx.filter_jit
 def _jacobian(gram: Gram, first: Array | int, some: int) -> Array:
     """The rows of J that belong to some samples."""
-    objective, count = gram.objective, gram.objective.inputs.shape[0]
+    objective, count = gram.objective, gram.objective.examples.rows
     part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, some), objective.examples)
-    return objective.on(part).jacobian(gram.params) * (some / count) ** 0.5
+    share = objective.share(part) if isinstance(objective.loss_function, SquaredError) else some / count
+    return objective.on(part).jacobian(gram.params) * share**0.5
 
 
 def _product(one: Array, other: Array) -> np.ndarray:

@@ -106,7 +106,7 @@ class AbstractCurvature(eqx.Module):
         return lambda vector: ravel_pytree(product(restore(vector)))[0]
 
     def _in_batches(self, batch: int) -> TreeProduct:
-        count = self.objective.inputs.shape[0]
+        count = self.objective.examples.rows
         whole = count // batch * batch
         examples = self.objective.examples
         parts = jax.tree.map(lambda a: a[:whole].reshape(-1, batch, *a.shape[1:]), examples)
@@ -124,7 +124,7 @@ class AbstractCurvature(eqx.Module):
 
     def _with(self, total: PyTree, part: Examples, direction: PyTree) -> PyTree:
         """A sum of products over examples, with those of a part added by their share of all."""
-        share = part.inputs.shape[0] / self.objective.inputs.shape[0]
+        share = self.objective.share(part)
         found = self.of(self.objective.on(part))(direction)
         return jax.tree.map(lambda a, b: a + share * b, total, found)
 
@@ -244,6 +244,8 @@ class Functional(AbstractCurvature):
 class EmpiricalFisher(AbstractCurvature):
     r"""The mean of $\nabla f_i \nabla f_i^\top$ over examples, $f_i$ the loss of one. It is not the Fisher matrix.
 
+    Each example counts by its share of the weights.
+
     Args:
         objective: whose loss.
         params: where.
@@ -260,13 +262,16 @@ class EmpiricalFisher(AbstractCurvature):
     def of(self, objective: Objective) -> TreeProduct:
         """The product on the examples of one batch."""
 
-        def each(params: PyTree) -> Array:
-            one = jax.vmap(lambda example: objective.on(jax.tree.map(lambda a: a[None], example)).loss(params))
-            return one(objective.examples)
+        def each(params: PyTree) -> tuple[Array, Array | float]:
+            def one(example: Examples) -> tuple[Array, Array | float]:
+                alone = jax.tree.map(lambda a: a[None], example)
+                return objective.on(alone).loss(params), objective.share(alone)
 
-        _, push = jax.linearize(each, self.params)
+            return jax.vmap(one)(objective.examples)
+
+        _, push, shares = jax.linearize(each, self.params, has_aux=True)
         pull = jax.linear_transpose(push, self.params)
-        return lambda direction: pull(push(direction) / objective.inputs.shape[0])[0]
+        return lambda direction: pull(shares * push(direction))[0]
 
 
 class Block(eqx.Module):

@@ -136,7 +136,7 @@ def _download(names: Sequence[str], source: Source) -> Path:
         host = source.url.split("/")[2]
         reason = f"no connection to {host}" if isinstance(error, NoConnection) else " ".join(str(error).split())
         raise DataError(
-            f"{' or '.join(names)} {where} and cannot be downloaded: {reason}. Two ways to get it: connect to "
+            f"{' or '.join(names[:2])} {where} and cannot be downloaded: {reason}. Two ways to get it: connect to "
             f"the internet and run this again; or download {source.url} elsewhere, put it into a folder, and name "
             f"that folder by --data DIR or {VARIABLE}"
         ) from error

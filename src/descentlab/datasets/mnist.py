@@ -7,7 +7,7 @@ import numpy as np
 from descentlab._check import not_negative
 from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.folder import Source, fetch, find
-from descentlab.datasets.parts import divided
+from descentlab.datasets.parts import divided, shuffled
 from descentlab.formats import read_bytes, read_idx
 from descentlab.objective import Examples, Splits
 
@@ -36,8 +36,10 @@ class MNIST(AbstractDataset):
     """Handwritten digits: a token is a square patch of pixels, with numbers from 0 (black) to 1.
 
     Token k of an example is patch k, left to right and top to bottom; its entries are its pixels in the same order.
-    The data folder holds the four idx files, packed (`.gz`) or not, itself or in a folder `mnist`. Either half will do:
-    with `parts` only one of them is read, and the test is cut from it like the development part.
+    The data folder holds the four idx files, packed (`.gz`) or not, itself or in a folder `mnist`, `MNIST` or
+    `MNIST/raw`, under their names with `-idx` or `.idx`. Either half will do: with `parts` only one of them is read,
+    and the test is cut from it like the development part. Each half is shuffled before it is cut, always in the same
+    way: the digits of the first half of the test are easier than those of the second.
 
     Args:
         patch: pixels on a side of a patch: 1, 2, 4, 7, 14 or 28.
@@ -95,7 +97,8 @@ class MNIST(AbstractDataset):
         across = _SIDE // self.patch
         cut = images.reshape(len(images), across, self.patch, across, self.patch).swapaxes(2, 3)
         tokens = cut.reshape(len(images), across**2, self.patch**2).astype(np.float32) / 255
-        return Examples(tokens, labels.astype(np.int32))
+        order = shuffled(len(labels))
+        return Examples(tokens[order], labels[order].astype(np.int32))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,17 +118,23 @@ def _file(part: str, kind: str) -> tuple[np.ndarray, Path]:
         DataError: if it is missing or damaged.
     """
     source = SOURCES[part, kind]
-    plain = source.name.removesuffix(".gz")
-    names = [source.name, plain, f"mnist/{source.name}", f"mnist/{plain}"]
     try:
-        path = fetch(names, source)
+        path = fetch(_names(source), source)
     except DataError as error:
         other = "test" if part == "train" else "train"
-        name = SOURCES[other, kind].name
-        if find([name, name.removesuffix(".gz"), f"mnist/{name}", f"mnist/{name.removesuffix('.gz')}"]) is None:
+        if find(_names(SOURCES[other, kind])) is None:
             raise
         raise DataError(f"{error}; or do with the half that is there: parts=('{other}',)") from error
+    # Some archives unpack to a folder for each file, of the same name.
+    path = path / path.name if path.is_dir() else path
     return _array(path, kind), path
+
+
+def _names(source: Source) -> list[str]:
+    """What its file may be called in the data folder; unpackers write a dot before `idx`."""
+    plain = source.name.removesuffix(".gz")
+    names = [name + packed for name in (plain, plain.replace("-idx", ".idx")) for packed in (".gz", "")]
+    return [place + name for place in ("", "mnist/", "MNIST/", "MNIST/raw/", "raw/") for name in names]
 
 
 def _array(path: Path, kind: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A user's own labelled text: a folder with one subfolder a class, or a CSV file."""
+"""A user's own labelled text: a folder with one subfolder a class, or a file of rows (CSV, TSV, JSON lines)."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.documents import Documents, byte_examples, documents
 from descentlab.datasets.folder import cached
 from descentlab.datasets.parts import divided
-from descentlab.formats import is_tar, read_bytes, read_csv, read_files, read_tar, unpacked
+from descentlab.formats import is_tar, read_bytes, read_files, read_json_lines, read_table, read_tar, unpacked
 from descentlab.given import Given
 from descentlab.objective import Splits
 
@@ -38,7 +38,7 @@ def own_text(path: str | Path) -> Given:
 
     Args:
         path: a folder with one subfolder a class (in folders `train` and `test`, if these parts are given), a tar
-            archive of one, or a CSV file.
+            archive of one, a table (CSV or TSV), or a file of JSON lines; packed with gzip or not.
 
     Returns:
         Its bytes; a folder becomes an archive that depends on names and contents alone.
@@ -49,7 +49,9 @@ def own_text(path: str | Path) -> Given:
     path = Path(path)
     content = _packed(path) if os.path.isdir(path) else read_bytes(path, "a folder or a file of labelled texts")
     if not content:
-        raise DataError(f"{path} is empty; a folder with one subfolder a class was wanted, or a CSV file")
+        raise DataError(
+            f"{path} is empty; a folder with one subfolder a class was wanted, or a CSV, TSV or JSON lines file"
+        )
     return Given(path.name, np.frombuffer(content, dtype=np.uint8))
 
 
@@ -77,8 +79,8 @@ class OwnText(AbstractDataset):
         length: tokens of an example; longer texts are cut, shorter ones padded.
         development: texts held out from the training part; `None` takes a tenth.
         test: texts held out for the test, where no test part is given; `None` takes a tenth.
-        text_column: of a CSV file, the column of the texts.
-        label_column: of a CSV file, the column of the classes.
+        text_column: of a file of rows, the column or field of the texts.
+        label_column: of a file of rows, the column or field of the classes.
 
     Raises:
         ValueError: if a number is out of its range, or the content is no row of bytes.
@@ -136,7 +138,7 @@ class OwnText(AbstractDataset):
         return 256
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        identity = f"text 2 {self.content.sha256} {self.text_column!r} {self.label_column!r}"
+        identity = f"text 3 {self.content.sha256} {self.text_column!r} {self.label_column!r}"
         return cached("text", identity, self._read)
 
     def _read(self) -> dict[str, np.ndarray]:
@@ -147,7 +149,7 @@ class OwnText(AbstractDataset):
         """
         name, content = self.content.name, self.content.value.tobytes()
         content = unpacked(content, name)
-        texts = list(_of_archive(name, content) if is_tar(content) else self._of_table(name, content))
+        texts = list(_of_archive(name, content) if is_tar(content) else self._of_rows(name, content))
         trained = sorted({one.label for one in texts if one.part != "test"})
         if len(trained) < 2:
             raise DataError(f"{name} must have two or more classes to train on, got {', '.join(trained) or 'none'}")
@@ -163,16 +165,24 @@ class OwnText(AbstractDataset):
             arrays |= {f"{part} {field}": value for field, value in found._asdict().items()}
         return arrays
 
-    def _of_table(self, name: str, content: bytes) -> Iterator[_Labelled]:
-        """The rows of a CSV file.
+    def _of_rows(self, name: str, content: bytes) -> Iterator[_Labelled]:
+        """The rows of a table, or the lines of JSON.
 
         Raises:
-            DataError: if it is none, or lacks a column or a label.
+            DataError: if it is neither, or lacks a column or a label.
         """
-        for row, (text, label) in read_csv(content, name, (self.text_column, self.label_column)):
+        read, row = (read_json_lines, "line") if _is_json(name, content) else (read_table, "row")
+        for number, (text, label) in read(content, name, (self.text_column, self.label_column)):
             if not label.strip():
-                raise DataError(f"{name}, row {row}: it has no label; fill it in or remove the row")
-            yield _Labelled(None, label.strip(), f"{name}, row {row}", text.encode())
+                raise DataError(f"{name}, {row} {number}: it has no label; fill it in or remove the {row}")
+            yield _Labelled(None, label.strip(), f"{name}, {row} {number}", text.encode())
+
+
+def _is_json(name: str, content: bytes) -> bool:
+    """Whether rows are lines of JSON, by the name of their file or, where it says nothing, by their first character."""
+    ending = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    begins = content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+    return ending in (".json", ".jsonl", ".ndjson") or (begins and ending not in (".csv", ".tsv"))
 
 
 def _visible(name: str) -> bool:

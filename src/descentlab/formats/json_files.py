@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from descentlab._check import nearest
 from descentlab.formats.base import DataError, decoding, read_bytes
 
-__all__ = ["DEPTH", "MOST_BYTES", "json_object", "read_json"]
+__all__ = ["DEPTH", "MOST_BYTES", "json_object", "read_json", "read_json_lines"]
 
 MOST_BYTES = 16 * 2**20
 """The largest JSON file that is read; descriptions of models and runs have some thousand bytes."""
@@ -47,6 +49,44 @@ def json_object(content: bytes, name: str, wanted: str = "a JSON file") -> dict[
     if _deeper(data, DEPTH):
         raise DataError(f"wanted {wanted}, but {name} nests objects and lists deeper than {DEPTH}")
     return data
+
+
+def read_json_lines(content: bytes, name: str, fields: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Some fields of the objects in a file of JSON lines, one object a line, with the number of the line.
+
+    Whole numbers and truth values are given as JSON writes them. Empty lines are left out.
+
+    Args:
+        content: the bytes, in UTF-8.
+        name: their file, for messages.
+        fields: names of those that are wanted.
+
+    Raises:
+        DataError: if a line is no object, or lacks a field, or a field is neither a text nor a whole number.
+    """
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if line.strip():
+            place = f"{name}, line {number}"
+            data = json_object(line, place, "JSON lines: on each an object")
+            yield number, tuple(_text(data, field, place) for field in fields)
+
+
+def _text(data: dict[str, Any], field: str, place: str) -> str:
+    """One field in words.
+
+    Raises:
+        DataError: if it is missing or holds something else.
+    """
+    if field not in data:
+        known = nearest(field, list(data)) if data else "it has none"
+        raise DataError(f"{place} has no field {field!r}; {known}; name the fields by text_column and label_column")
+    value = data[field]
+    if not isinstance(value, str | int):
+        raise DataError(f"{place}: {field!r} must be a text or a whole number, got {_kind(value)}; mend it")
+    with decoding(f"{place}: {field!r}", "text that UTF-8 can hold", "mend the line"):
+        found = value if isinstance(value, str) else json.dumps(value)
+        found.encode()
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,21 +1,25 @@
-"""Columns of text from tables with commas between their fields."""
+"""Columns of text from tables with commas (CSV) or tabs (TSV) between their fields."""
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 
 from descentlab._check import nearest
 from descentlab.formats.base import DataError, decoding
 
-__all__ = ["read_csv"]
+__all__ = ["read_table"]
 
-_OTHERS = {"\t": "tabs", ";": "semicolons", "|": "bars"}
+_OTHERS = {";": "semicolons", "|": "bars"}
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
-def read_csv(content: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Some columns of a CSV file in UTF-8 whose first row names them, row by row with its number.
+def read_table(content: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Some columns of a table in UTF-8 whose first row names them, row by row with its number.
 
-    Empty rows are left out; the row of names is number 1.
+    Tabs separate the fields where they do so in the row of names, else commas. With commas, fields that contain commas,
+    quotes or line ends stand in quotes. With tabs a row is a line; a field may stand in quotes, those in it doubled,
+    and any other quote is a character. Empty rows are left out; the row of names is number 1.
 
     Args:
         content: the bytes.
@@ -25,18 +29,18 @@ def read_csv(content: bytes, name: str, columns: Sequence[str]) -> Iterator[tupl
     Raises:
         DataError: if they are not text, no such table, or a column is missing.
     """
-    reader = csv.reader(io.StringIO(_text(content, name), newline=""), strict=True)
-    csv.field_size_limit(
-        max(csv.field_size_limit(), len(content))
-    )  # a text may be longer than the 128 KiB of the default
-    rows = enumerate(_decoded(reader, name), start=1)
+    text = _text(content, name)
+    tabs = set(columns) <= set(next(_of_lines(text), []))
+    rows = enumerate(_of_lines(text) if tabs else _of_commas(text, name), start=1)
+    remedy = "put texts that contain commas, quotes or line ends into quotes"
+    if tabs:
+        remedy = "take tabs and line ends out of its texts, or save it as CSV"
     _, head = next(rows, (1, []))
     places = [_place(head, column, name) for column in columns]
     for number, row in rows:
         if row and len(row) != len(head):
             raise DataError(
-                f"{name}, row {number}: it has {len(row)} fields, the row of names has {len(head)}; put texts that "
-                "contain commas, quotes or line ends into quotes"
+                f"{name}, row {number}: it has {len(row)} fields, the row of names has {len(head)}; {remedy}"
             )
         if row:
             yield number, tuple(row[place] for place in places)
@@ -58,7 +62,22 @@ def _text(content: bytes, name: str) -> str:
         ) from error
 
 
-def _decoded(reader: Iterator[list[str]], name: str) -> Iterator[list[str]]:
+def _of_lines(text: str) -> Iterator[list[str]]:
+    """Fields between tabs."""
+    for line in io.StringIO(text, newline=None):
+        fields = line.rstrip("\n").split("\t")
+        yield [] if fields == [""] else [_without_quotes(field) for field in fields]
+
+
+def _without_quotes(field: str) -> str:
+    whole = _QUOTED.fullmatch(field)
+    return field if whole is None else whole[1].replace('""', '"')
+
+
+def _of_commas(text: str, name: str) -> Iterator[list[str]]:
+    # A text may be longer than the 128 KiB of the default.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         with decoding(name, "a table with commas between its fields (CSV)", "mend its quotes"):
             row = next(reader, None)
@@ -80,8 +99,8 @@ def _place(head: list[str], column: str, name: str) -> int:
     for separator, words in _OTHERS.items():
         if column in (part.strip('" ') for part in ",".join(head).split(separator)):
             raise DataError(
-                f"the fields of {name} are separated by {words}, commas were wanted; save it as CSV, with texts that "
-                "contain commas in quotes"
+                f"the fields of {name} are separated by {words}, commas or tabs were wanted; save it as CSV, with "
+                "texts that contain commas in quotes"
             )
     known = nearest(column, head) if head else "it has none"
     raise DataError(f"{name} has no column {column!r}; {known}; name the columns by text_column and label_column")

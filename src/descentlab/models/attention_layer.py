@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from descentlab._check import positive
 from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
-from descentlab.attention import AbstractAttention, Softmax
+from descentlab.attention import AbstractAttention, Heads, Softmax, over_heads
 from descentlab.cost import Transformer
-from descentlab.cost.attention import kernel
 from descentlab.cost.model import Model
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, Normal
+from descentlab.models.kernel_cost import kernel_cost
 
-__all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken"]
+__all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken", "SumPool"]
 
 
 class AbstractReadout(Definition):
@@ -44,6 +44,14 @@ class MeanPool(AbstractReadout):
         return jnp.mean(sequence, axis=0)
 
 
+class SumPool(AbstractReadout):
+    """One target a sample, read off the sum over its tokens."""
+
+    def __call__(self, sequence: Float[Array, "time width"]) -> Float[Array, " width"]:
+        """The sum over the tokens."""
+        return jnp.sum(sequence, axis=0)
+
+
 class MultiHeadAttention(eqx.Module):
     r"""The trainable layer, $F = \sum_h S_h X W^V_h W^O_h$ (plus $X$ with a residual connection).
 
@@ -53,15 +61,15 @@ class MultiHeadAttention(eqx.Module):
         value: $W^V$.
         output: $W^O$, the rows of head h as matrix h.
         attention: the kernel that makes $S_h$ from $X W^Q_h$ and $X W^K_h$.
-        readout: all tokens, or their mean.
+        readout: all tokens, their mean or their sum.
         residual: whether the input is added to the output.
     """
 
     query: Float[Array, "heads dim head"]
     key: Float[Array, "heads dim head"]
-    value: Float[Array, "heads dim head"]
-    output: Float[Array, "heads head out"]
-    attention: AbstractAttention
+    value: Float[Array, "heads dim value"]
+    output: Float[Array, "heads value out"]
+    attention: AbstractAttention | Heads
     readout: AbstractReadout
     residual: bool = eqx.field(static=True)
 
@@ -70,7 +78,7 @@ class MultiHeadAttention(eqx.Module):
     ) -> Float[Array, "heads time time"]:
         """The attention matrix $S_h$ of every head."""
         queries, keys = self._projected(inputs, self.query), self._projected(inputs, self.key)
-        return jax.vmap(lambda q, k: self.attention.weights(q, k, mask), in_axes=1)(queries, keys)
+        return over_heads(self.attention, lambda kernel, q, k: kernel.weights(q, k, mask), queries, keys)
 
     def contributions(self, inputs: Float[Array, "time dim"]) -> Float[Array, "heads time out"]:
         """What a unit of attention on each token adds to an output, $X W^V_h W^O_h$ of every head."""
@@ -105,15 +113,17 @@ class MultiHeadAttention(eqx.Module):
 class AttentionLayer(AbstractArchitecture):
     r"""Multi-head attention with a linear read-out: $F(X) = \sum_h S_h(X)\, X W^V_h W^O_h$, no bias.
 
-    Blocks are `query key value` of shape (heads, dim, head_dim) and `output` of shape (heads, head_dim, output_dim).
+    Blocks are `query key` of shape (heads, dim, head_dim), `value` of shape (heads, dim, value_dim) and `output` of
+    shape (heads, value_dim, output_dim).
 
     Args:
         attention: the kernel.
         heads: number of heads, $H$.
-        head_dim: width $d$ of a head; `None` divides the token width evenly among the heads.
+        head_dim: width $d$ of a head's queries and keys; `None` divides the token width evenly among the heads.
+        value_dim: width of a head's values; `None` takes that of its queries and keys.
         output_dim: outputs $d_o$ a token.
         query: start of the query block, and so on for `key`, `value`, `output`.
-        readout: a target for every token, or one for the mean over tokens.
+        readout: a target for every token, or one for the mean or the sum over tokens.
         residual: whether the input is added to the output (then `output_dim` must be the token width).
 
     Raises:
@@ -128,6 +138,7 @@ class AttentionLayer(AbstractArchitecture):
     attention: AbstractAttention = Softmax()
     heads: int = 2
     head_dim: int | None = None
+    value_dim: int | None = None
     output_dim: int = 1
     query: AbstractInit = Normal(1.0)
     key: AbstractInit = Normal(1.0)
@@ -137,7 +148,7 @@ class AttentionLayer(AbstractArchitecture):
     residual: bool = False
 
     def __check_init__(self):
-        for name in ("heads", "head_dim", "output_dim"):
+        for name in ("heads", "head_dim", "value_dim", "output_dim"):
             positive(self, name)
 
     def cost_model(self, width: int | None) -> Model:
@@ -150,8 +161,8 @@ class AttentionLayer(AbstractArchitecture):
             raise ValueError("the task does not say the width of a token; give an experiment whose task has a `width`")
         return Transformer(
             1, width, self.heads, 0,
-            head_dim=self.head_dim, out=self.output_dim, bias=False, norm="none", residual=self.residual,
-            kernel=kernel(type(self.attention).__name__),
+            head_dim=self.head_dim, value_dim=self.value_dim, out=self.output_dim, bias=False, norm="none",
+            residual=self.residual, kernel=kernel_cost(self.attention),
         ).model  # fmt: skip
 
     def init(self, example: Float[Array, "time dim"], *, key: PRNGKeyArray) -> MultiHeadAttention:
@@ -167,13 +178,14 @@ class AttentionLayer(AbstractArchitecture):
                 f"a residual connection needs output_dim equal to the token width {dim}, got {self.output_dim}"
             )
         width = dim // self.heads if self.head_dim is None else self.head_dim
+        value_width = width if self.value_dim is None else self.value_dim
         keys = jax.random.split(key, 4)
         return MultiHeadAttention(
             query=self.query((self.heads, dim, width), key=keys[0]),
             key=self.key((self.heads, dim, width), key=keys[1]),
-            value=self.value((self.heads, dim, width), key=keys[2]),
-            output=self.output((self.heads, width, self.output_dim), key=keys[3]),
-            attention=self.attention,
+            value=self.value((self.heads, dim, value_width), key=keys[2]),
+            output=self.output((self.heads, value_width, self.output_dim), key=keys[3]),
+            attention=self.attention.init(self.heads),
             readout=self.readout,
             residual=self.residual,
         )

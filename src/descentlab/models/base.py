@@ -1,7 +1,7 @@
 """The architecture interface."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
@@ -31,6 +31,14 @@ class AbstractArchitecture(Definition):
             key: random key of the initial weights.
         """
 
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise where the model has no place for all token numbers below `tokens`; compiled programs would clamp them.
+
+        Raises:
+            ValueError: if it has not.
+        """
+        del tokens
+
     def cost_model(self, width: int | None) -> Model:
         """What it computes, for `descentlab cost`.
 
@@ -44,3 +52,14 @@ class AbstractArchitecture(Definition):
         raise ValueError(
             f"the cost of the architecture {type(self).__name__} is not known; give the class a method cost_model"
         )
+
+
+def at_least_tokens(model: Any, tokens: int) -> None:
+    """Raise unless the field `vocabulary` is at least so large.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if model.vocabulary < tokens:
+        name = type(model).__name__
+        raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")

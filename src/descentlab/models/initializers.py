@@ -11,7 +11,7 @@ from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.given import Given
 
-__all__ = ["AbstractInit", "FanIn", "Fixed", "Normal", "Orthogonal", "Zero"]
+__all__ = ["AbstractInit", "FanIn", "FanInUniform", "Fixed", "Normal", "Orthogonal", "Signs", "Uniform", "Zero"]
 
 
 class AbstractInit(Definition):
@@ -62,6 +62,48 @@ class FanIn(AbstractInit):
         return self.scale * jax.random.normal(key, shape) / jnp.sqrt(1.0 * shape[-2])
 
 
+class Uniform(AbstractInit):
+    """Independent entries, uniform between -`bound` and `bound`.
+
+    Args:
+        bound: the largest absolute value of an entry; the standard deviation is `bound` / sqrt(3).
+
+    Raises:
+        ValueError: if `bound` is below 0.
+    """
+
+    bound: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        not_negative(self, "bound")
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """One draw."""
+        return self.bound * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+
+
+class FanInUniform(AbstractInit):
+    """Independent entries, uniform between -`scale` / sqrt(rows) and `scale` / sqrt(rows).
+
+    At scale 1 it is how PyTorch starts the weights of a linear layer.
+
+    Args:
+        scale: 1 makes the mean square of a vector a third of what it was; sqrt(3) keeps it.
+
+    Raises:
+        ValueError: if `scale` is below 0.
+    """
+
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        not_negative(self, "scale")
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """One draw."""
+        return self.scale * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0) / jnp.sqrt(1.0 * shape[-2])
+
+
 class Orthogonal(AbstractInit):
     """Matrices with orthonormal columns (or rows, where there are fewer), times `scale`.
 
@@ -90,6 +132,36 @@ class Zero(AbstractInit):
         """Zeros."""
         del key
         return jnp.zeros(shape)
+
+
+class Signs(AbstractInit):
+    r"""One number in each matrix, with + in the first half of its rows and - in the second: $\pm 2 s / \mathrm{rows}$.
+
+    As a fixed output block it takes the mean over the first half of a head's values less that over the second.
+
+    Args:
+        scale: s.
+
+    Raises:
+        ValueError: if `scale` is below 0, or rows cannot be halved.
+
+    References:
+        The output layer of Li et al. (2024), arXiv:2410.04870.
+    """
+
+    scale: float = eqx.field(default=1.0, converter=real)
+
+    def __check_init__(self):
+        not_negative(self, "scale")
+
+    def __call__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Array:
+        """The matrices."""
+        del key
+        rows, columns = shape[-2:]
+        if rows % 2:
+            raise ValueError(f"Signs needs an even number of rows to halve, got a block of shape {shape}")
+        half = jnp.full((*shape[:-2], rows // 2, columns), 2.0 / rows)
+        return self.scale * jnp.concatenate([half, -half], axis=-2)
 
 
 class Fixed(AbstractInit):

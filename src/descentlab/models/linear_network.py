@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from descentlab._check import UNROLLED, at_most, positive
 from descentlab._types import Array, Float, PRNGKeyArray
-from descentlab.models.base import AbstractArchitecture
+from descentlab.models.base import AbstractArchitecture, at_least_tokens
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
 from descentlab.models.output_layer import taken
 
@@ -65,6 +65,10 @@ class LinearNetwork(AbstractArchitecture):
         for name in ("depth", "width", "outputs", "vocabulary"):
             positive(self, name)
         at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise unless `vocabulary` is at least `tokens`."""
+        at_least_tokens(self, tokens)
 
     def init(self, example: Array, *, key: PRNGKeyArray) -> Matrices:
         """The network at its start; see the base class."""

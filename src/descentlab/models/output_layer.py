@@ -1,6 +1,7 @@
 """What a Transformer's last tokens are turned into."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,11 +12,17 @@ from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray, PyTree
 from descentlab.models.initializers import AbstractInit, FanIn
 
-__all__ = ["AbstractOutputLayer", "Classify", "EachToken"]
+__all__ = ["AbstractOutputLayer", "ClassToken", "Classify", "EachToken"]
 
 
 class AbstractOutputLayer(Definition):
-    """Hyperparameters of a read-out. `init` draws it: a map from the tokens and their mask to outputs."""
+    """Hyperparameters of a read-out. `init` draws it: a map from the tokens and their mask to outputs.
+
+    Attributes:
+        class_token: whether a trained vector is put before the tokens for it.
+    """
+
+    class_token: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, width: int, *, key: PRNGKeyArray) -> PyTree:
@@ -109,3 +116,42 @@ class EachToken(AbstractOutputLayer):
     def init(self, width: int, *, key: PRNGKeyArray) -> PyTree:
         """The read-out at its start."""
         return _Unembedding(self.start((width, self.outputs), key=key), jnp.zeros(self.outputs), self.places)
+
+
+class _FromFirst(eqx.Module):
+    unembed: Float[Array, "width outputs"]
+    unembed_bias: Float[Array, " outputs"]
+
+    def __call__(
+        self, tokens: Float[Array, "time width"], mask: Bool[Array, " time"] | None
+    ) -> Float[Array, " outputs"]:
+        """One vector of outputs."""
+        del mask
+        return tokens[0] @ self.unembed + self.unembed_bias
+
+
+class ClassToken(AbstractOutputLayer):
+    """One vector a sequence, read off a trained token that comes before the others.
+
+    Args:
+        outputs: its length, such as one number a class.
+        start: of the matrix; the bias starts at zero.
+
+    Raises:
+        ValueError: if `outputs` is not above 0.
+
+    References:
+        Devlin et al. (2019), arXiv:1810.04805; for images Dosovitskiy et al. (2021), arXiv:2010.11929, equation 4.
+    """
+
+    class_token: ClassVar[bool] = True
+
+    outputs: int = 2
+    start: AbstractInit = FanIn()
+
+    def __check_init__(self):
+        positive(self, "outputs")
+
+    def init(self, width: int, *, key: PRNGKeyArray) -> PyTree:
+        """The read-out at its start."""
+        return _FromFirst(self.start((width, self.outputs), key=key), jnp.zeros(self.outputs))

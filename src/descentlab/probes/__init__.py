@@ -8,6 +8,7 @@ from descentlab.probes.gradient import Distance as Distance
 from descentlab.probes.gradient import GradientNorm as GradientNorm
 from descentlab.probes.gradient import PLRatio as PLRatio
 from descentlab.probes.held_out import HeldOut as HeldOut
+from descentlab.probes.held_out import PopulationLoss as PopulationLoss
 from descentlab.probes.loss import Loss as Loss
 from descentlab.probes.loss import StepSize as StepSize
 from descentlab.probes.parameters import Parameters as Parameters

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
 from descentlab.axis import Axis
+from descentlab.models import AttentionMatrices, offering
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
@@ -34,7 +35,8 @@ class AttentionShape(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """Entropy and row sum."""
-        weights = jax.vmap(point.objective.model(point.params).weights)(point.objective.inputs)
+        model = offering(point.objective.model(point.params), AttentionMatrices, "the probe AttentionShape")
+        weights = jax.vmap(model.weights)(point.objective.inputs)
         return jnp.stack([_entropies(weights).mean(), weights.sum(axis=-1).mean()])
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
@@ -44,7 +46,7 @@ class AttentionShape(AbstractProbe):
 
 
 class LayerAttention(AbstractProbe):
-    r"""Mean entropy of the attention rows and mean row sum in each layer of a Transformer.
+    r"""Mean entropy of the attention rows and mean row sum in each layer.
 
     The mean is over examples, heads and real tokens. Entropy, in nats, and row sum are those of `AttentionShape`.
 
@@ -64,11 +66,13 @@ class LayerAttention(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """Entropy and row sum of each layer."""
-        model = point.objective.model(point.params)
+        model = offering(point.objective.model(point.params), AttentionMatrices, "the probe LayerAttention")
 
         def of(example: Array) -> Array:
             weights = model.weights(example)
-            real = example > 0 if jnp.issubdtype(example.dtype, jnp.integer) else jnp.ones(weights.shape[-1], bool)
+            weights = weights.reshape(-1, *weights.shape[-3:])
+            real = example > 0 if jnp.issubdtype(example.dtype, jnp.integer) else jnp.ones(example.shape[0], bool)
+            real = jnp.pad(real, (weights.shape[-1] - real.shape[0], 0), constant_values=True)  # a class token
             numbers = jnp.stack([_entropies(weights), weights.sum(axis=-1)], axis=-1).mean(axis=1)
             return jnp.sum(jnp.where(real[None, :, None], numbers, 0), axis=1) / real.sum()
 

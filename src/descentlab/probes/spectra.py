@@ -14,6 +14,7 @@ from descentlab._types import Array, Float, Int, PyTree
 from descentlab.axis import Axis
 from descentlab.curvature import dense_extremes, lanczos_extremes
 from descentlab.curvature.gram import DENSE_ROWS
+from descentlab.models import AttentionFeatures, offering
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -93,10 +94,13 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
 
     The outputs of a layer are $\sqrt N \sum_h B_h W^V_h W^O_h$, so that training the value block reaches every target
     if and only if B has full row rank (and each output matrix full column rank).
+
+    Raises:
+        ValueError: if the model has no features.
     """
-    model = objective.model(params)
+    model = offering(objective.model(params), AttentionFeatures, "the feature matrix B")
     rows = jax.vmap(model.features)(objective.inputs)
-    return rows.reshape(-1, rows.shape[-1]) / jnp.sqrt(objective.inputs.shape[0])
+    return objective.scaled(rows).reshape(-1, rows.shape[-1])
 
 
 class GramSpectrum(AbstractProbe):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from descentlab._check import UNROLLED, at_most, positive
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
-from descentlab.objective import AbstractLossFunction, CrossEntropy, SquaredError
+from descentlab.losses import AbstractLossFunction, CrossEntropy, SquaredError
+from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
 __all__ = ["AbstractAnswer", "Addition", "NextDigits", "SamePlaces"]
@@ -113,8 +114,13 @@ class Addition(AbstractTask):
         """The places whose outputs are compared, from equals to the last token but one, as bounds of a slice."""
         return -(self.digits + 2), -1
 
-    def inputs(self, count: int, *, key: PRNGKeyArray) -> Int[Array, "batch time"]:
-        """The token sequences of `count` examples."""
+    def sample(self, count: int, world: PyTree, *, key: PRNGKeyArray) -> Examples:
+        """Token sequences with what is wanted at the places of the answer."""
+        del world
+        symbols = self._symbols(count, key)
+        return Examples(symbols + 1, self.answer(symbols, slice(*self.answered)))
+
+    def _symbols(self, count: int, key: PRNGKeyArray) -> Int[Array, "batch time"]:
         first, second = self._operands(count, key)
         columns, carry = [], jnp.zeros(count, jnp.int32)
         for column in reversed(range(self.digits)):
@@ -123,7 +129,7 @@ class Addition(AbstractTask):
             carry = total // 10
         plus, equals = (jnp.full((count, 1), symbol, jnp.int32) for symbol in (PLUS, EQUALS))
         total = jnp.stack([carry, *reversed(columns)], axis=1)
-        return jnp.concatenate([first, plus, second, equals, total], axis=1) + 1
+        return jnp.concatenate([first, plus, second, equals, total], axis=1)
 
     def _operands(self, count: int, key: PRNGKeyArray) -> Int[Array, "two batch digits"]:
         keys = jax.random.split(key, 4)
@@ -133,10 +139,3 @@ class Addition(AbstractTask):
         chosen = jax.random.permutation(keys[2], jnp.arange(size) < int(NINES * size)).reshape(count, self.digits)
         nines = jnp.where(chosen & jax.random.bernoulli(keys[3], NINES), 9 - drawn[1 - which], drawn[which])
         return drawn.at[which].set(nines)
-
-    def targets(
-        self, inputs: Int[Array, "batch time"], model: PyTree, *, key: PRNGKeyArray
-    ) -> Float[Array, "batch ..."] | Int[Array, "batch ..."]:
-        """What the model should return for each sequence."""
-        del model, key
-        return self.answer(inputs - 1, slice(*self.answered))

@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab._types import PRNGKeyArray, PyTree
 from descentlab.formats import finite
 from descentlab.given import Given
+from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
 
@@ -42,19 +43,22 @@ class Arrays(AbstractTask):
         """Numbers a token."""
         return self.given_inputs.value.shape[-1]
 
-    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
-        """The first `count` given examples."""
-        del key
-        given = self.given_inputs.value
-        if count > given.shape[0]:
-            raise ValueError(f"the given arrays hold {given.shape[0]} samples, {count} were asked for; ask for fewer")
-        return jnp.asarray(given[:count], dtype=jnp.result_type(float))
+    @property
+    def distinct(self) -> int:
+        """How many examples there are."""
+        return self.given_inputs.value.shape[0]
 
-    def targets(
-        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
-    ) -> Float[Array, "batch ..."]:
-        """Their targets."""
-        del model, key
-        targets = jnp.asarray(self.given_targets.value[: inputs.shape[0]], dtype=jnp.result_type(float))
-        per_token = targets.ndim == 2 and targets.shape[1] == inputs.shape[1]
-        return targets[..., None] if per_token else targets
+    def sample(self, count: int, world: PyTree, *, key: PRNGKeyArray) -> Examples:
+        """The first `count` given examples.
+
+        Raises:
+            ValueError: if there are not so many.
+        """
+        del world, key
+        inputs, targets = self.given_inputs.value, self.given_targets.value
+        if count > self.distinct:
+            raise ValueError(f"the given arrays hold {self.distinct} samples, {count} were asked for; ask for fewer")
+        if targets.ndim == 2 and targets.shape[1] == inputs.shape[1]:
+            targets = targets[..., None]
+        dtype = jnp.result_type(float)
+        return Examples(jnp.asarray(inputs[:count], dtype), jnp.asarray(targets[:count], dtype))

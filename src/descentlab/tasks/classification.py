@@ -1,11 +1,15 @@
 """Classification of the examples of a data set."""
 
-from descentlab._definition import Definition
+import jax
+
+from descentlab._types import PRNGKeyArray
 from descentlab.datasets import AbstractDataset
-from descentlab.objective import CrossEntropy, Splits
+from descentlab.losses import CrossEntropy
+from descentlab.objective import Examples, Splits
+from descentlab.tasks.base import AbstractTask
 
 
-class Classification(Definition):
+class Classification(AbstractTask):
     """One class for every sequence of a data set, compared by cross-entropy.
 
     The examples are read from disk once and shared by all lanes of a program; they are no part of the definition.
@@ -27,11 +31,6 @@ class Classification(Definition):
         return self.dataset.vocabulary
 
     @property
-    def width(self) -> int | None:
-        """Numbers a token; `None`, since only the files of a data set say it."""
-        return None
-
-    @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.dataset.classes)
@@ -43,3 +42,22 @@ class Classification(Definition):
             DataError: if files are missing or damaged.
         """
         return self.dataset.load()
+
+    def sample(self, count: int, world: Examples, *, key: PRNGKeyArray) -> Examples:
+        """Examples of a part of the data set, at distinct random places.
+
+        Raises:
+            ValueError: if there are not so many.
+        """
+        return distinct_rows(world, count, key=key)
+
+
+def distinct_rows(examples: Examples, count: int, *, key: PRNGKeyArray) -> Examples:
+    """Some of the examples, at distinct random places.
+
+    Raises:
+        ValueError: if there are not so many.
+    """
+    if count > examples.rows:
+        raise ValueError(f"the data set has {examples.rows} training examples, {count} were asked for; ask for fewer")
+    return examples.at(jax.random.choice(key, examples.rows, (count,), replace=False))

@@ -12,6 +12,7 @@ from descentlab._check import bytes_in_a_row, not_negative, positive, real
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.given import Given
+from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
 __all__ = ["AbstractByteTarget", "LetterClass", "TextWindows", "Vowel", "bundled_text"]
@@ -93,6 +94,11 @@ class TextWindows(AbstractTask):
         """Numbers a token."""
         return self.dim
 
+    @property
+    def distinct(self) -> int:
+        """How many windows there are."""
+        return self._places(1)
+
     def _places(self, count: int) -> int:
         """Number of places where a window and the byte after it fit; raises where they are fewer than `count`."""
         length = self.text.value.shape[0]
@@ -109,16 +115,11 @@ class TextWindows(AbstractTask):
         text = jnp.asarray(self.text.value)
         return text[starts[:, None] + jnp.arange(self.window + 1)].astype(jnp.int32)
 
-    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
-        """The embedded windows of `count` distinct places."""
+    def sample(self, count: int, world: PyTree, *, key: PRNGKeyArray) -> Examples:
+        """The embedded windows of distinct places, with the targets of every token."""
+        del world
+        read = self._bytes(count, key)
         table = jax.random.normal(jax.random.key(0), (256, self.dim)) / jnp.sqrt(1.0 * self.dim)
         positions = jax.random.normal(jax.random.key(1), (self.window, self.dim)) / jnp.sqrt(1.0 * self.dim)
-        tokens = table[self._bytes(count, key)[:, :-1]]
-        return (tokens + self.position_scale * positions) / jnp.sqrt(1 + self.position_scale**2)
-
-    def targets(
-        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
-    ) -> Float[Array, "batch ..."]:
-        """The targets of every token of the same windows."""
-        del model
-        return self.target(self._bytes(inputs.shape[0], key)[:, 1:])
+        tokens = (table[read[:, :-1]] + self.position_scale * positions) / jnp.sqrt(1 + self.position_scale**2)
+        return Examples(tokens, self.target(read[:, 1:]))

@@ -11,6 +11,8 @@ from descentlab._definition import Definition
 from descentlab._tree import split
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.models.base import AbstractArchitecture
+from descentlab.models.capabilities import HeadContributions, offering
+from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
 __all__ = [
@@ -64,13 +66,23 @@ class AbstractTarget(Definition):
     """What the outputs should be."""
 
     @abstractmethod
-    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+    def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """What the targets of all examples of a lane have in common.
+
+        Args:
+            model: the model at its start.
+            example: an input; only its shape is used.
+            key: random key.
+        """
+
+    @abstractmethod
+    def __call__(self, inputs: Array, world: PyTree, *, key: PRNGKeyArray) -> Array:
         """Targets of the shape of the model's outputs.
 
         Args:
-            inputs: all examples.
-            model: the model at its start.
-            key: random key.
+            inputs: some examples.
+            world: what they have in common with all others.
+            key: of this draw.
         """
 
 
@@ -86,10 +98,14 @@ class Noise(AbstractTarget):
     def __check_init__(self):
         positive(self, "scale")
 
-    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+    def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """An output of zeros, whose shape targets have."""
+        del key
+        return jnp.zeros(eqx.filter_eval_shape(model, example).shape)
+
+    def __call__(self, inputs: Array, world: PyTree, *, key: PRNGKeyArray) -> Array:
         """Targets of the shape of the model's outputs."""
-        shape = eqx.filter_eval_shape(jax.vmap(model), inputs).shape
-        return self.scale * jax.random.normal(key, shape)
+        return self.scale * jax.random.normal(key, (inputs.shape[0], *world.shape))
 
 
 class Teacher(AbstractTarget):
@@ -101,10 +117,15 @@ class Teacher(AbstractTarget):
 
     architecture: AbstractArchitecture
 
-    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
-        """Targets of the shape of the teacher's outputs."""
+    def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """The teacher."""
         del model
-        return jax.vmap(self.architecture.init(inputs[0], key=key))(inputs)
+        return self.architecture.init(example, key=key)
+
+    def __call__(self, inputs: Array, world: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the teacher's outputs."""
+        del key
+        return jax.vmap(world)(inputs)
 
 
 class InRange(AbstractTarget):
@@ -121,13 +142,19 @@ class InRange(AbstractTarget):
     def __check_init__(self):
         not_negative(self, "scale")
 
-    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
-        """Targets of the shape of the model's outputs."""
+    def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """The model after its blocks were moved."""
+        del example
         moved, fixed = split(model, self.blocks)
         leaves, tree = jax.tree.flatten(moved)
         keys = jax.random.split(key, len(leaves))
         leaves = [x + self.scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-        return jax.vmap(eqx.combine(jax.tree.unflatten(tree, leaves), fixed))(inputs)
+        return eqx.combine(jax.tree.unflatten(tree, leaves), fixed)
+
+    def __call__(self, inputs: Array, world: PyTree, *, key: PRNGKeyArray) -> Array:
+        """Targets of the shape of the model's outputs."""
+        del key
+        return jax.vmap(world)(inputs)
 
 
 class SoftmaxHull(AbstractTarget):
@@ -151,17 +178,26 @@ class SoftmaxHull(AbstractTarget):
         if isinstance(self.lower, float) and isinstance(self.upper, float) and not self.lower <= self.upper:
             raise ValueError(f"SoftmaxHull.upper must be at least lower={self.lower}, got {self.upper}")
 
-    def __call__(self, inputs: Array, model: PyTree, *, key: PRNGKeyArray) -> Array:
+    def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
+        """The model at its start."""
+        del example, key
+        return model
+
+    def __call__(self, inputs: Array, world: PyTree, *, key: PRNGKeyArray) -> Array:
         """Targets of the shape of the model's outputs."""
-        least, most = self.interval(inputs, model)
+        least, most = self.interval(inputs, world)
         shape = (*inputs.shape[:2], least.shape[-1])
         places = jax.random.uniform(key, shape, minval=self.lower, maxval=self.upper)
         return least[:, None] + places * (most - least)[:, None]
 
     @staticmethod
     def interval(inputs: Array, model: PyTree) -> tuple[Array, Array]:
-        """The two ends for every sample and output."""
-        values = jax.vmap(model.contributions)(inputs)
+        """The two ends for every sample and output.
+
+        Raises:
+            ValueError: if the model is not a sum over tokens.
+        """
+        values = jax.vmap(offering(model, HeadContributions, "SoftmaxHull").contributions)(inputs)
         return values.min(axis=2).sum(axis=1), values.max(axis=2).sum(axis=1)
 
 
@@ -198,14 +234,17 @@ class TokenRegression(AbstractTask):
         """Numbers a token."""
         return self.dim
 
-    def inputs(self, count: int, *, key: PRNGKeyArray) -> Float[Array, "batch time dim"]:
-        """The inputs of `count` examples."""
+    def example(self) -> Float[Array, "time dim"]:
+        """An input of zeros."""
+        return jnp.zeros((self.tokens, self.dim))
+
+    def world(self, model: PyTree, *, key: PRNGKeyArray) -> PyTree:
+        """What the targets of a lane have in common."""
+        return self.target.world(model, self.example(), key=jax.random.fold_in(key, 1))
+
+    def sample(self, count: int, world: PyTree, *, key: PRNGKeyArray) -> Examples:
+        """Random tokens with their targets."""
         drawn = self.distribution((count, self.tokens, self.dim), key=jax.random.fold_in(key, 0))
         first = jnp.broadcast_to(drawn[:, :1], (count, self.duplicates, self.dim))
-        return drawn.at[:, 1 : 1 + self.duplicates].set(first)
-
-    def targets(
-        self, inputs: Float[Array, "batch time dim"], model: PyTree, *, key: PRNGKeyArray
-    ) -> Float[Array, "batch ..."]:
-        """What the model should return for each input."""
-        return self.target(inputs, model, key=jax.random.fold_in(key, 1))
+        inputs = drawn.at[:, 1 : 1 + self.duplicates].set(first)
+        return Examples(inputs, self.target(inputs, world, key=jax.random.fold_in(key, 1)))

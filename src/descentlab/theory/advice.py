@@ -58,7 +58,7 @@ def advise(facts: Facts, tolerance: float) -> list[Advice]:
         facts: what was measured at the start.
         tolerance: the loss, relative to the start, to which steps are predicted.
     """
-    if facts.loss == 0:
+    if facts.loss == 0 or facts.head_dim is None:  # the changes below are of a layer of attention
         return []
     first = _ranked(facts) if facts.rank < facts.rows else _other_scale(facts)
     steps = [(facts, first)]

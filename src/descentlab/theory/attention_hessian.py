@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from descentlab._types import Array, Float
-from descentlab.attention import AbstractAttention
+from descentlab.attention import AbstractAttention, AbstractScaling, InverseSqrt
 from descentlab.theory.attention_moments import Link, Scores, link, scores
 
 __all__ = ["BLOCKS", "Blocks", "Head", "Parts", "attention_hessian", "joined", "merged"]
@@ -29,6 +29,9 @@ BLOCKS = ("query", "key", "value")
 
 Blocks = dict[tuple[str, str], Array]
 """A matrix by the names of the blocks of its rows and of its columns."""
+
+
+_SCALING = InverseSqrt()
 
 
 class Head(NamedTuple):
@@ -74,20 +77,25 @@ class Parts(NamedTuple):
 
 
 def merged(
-    inputs: Float[Array, "time dim"], query_key: Float[Array, "dim dim"], value: Float[Array, "dim out"]
+    inputs: Float[Array, "time dim"],
+    query_key: Float[Array, "dim dim"],
+    value: Float[Array, "dim out"],
+    *,
+    scaling: AbstractScaling = _SCALING,
 ) -> Head:
     r"""The head with one matrix in the place of $W^Q W^{K\top}$: the query block is $W^{QK}$, the key block fixed.
 
-    With the key block $\sqrt{D} I$ the scores of a product are $T = X W^{QK} X^\top$ over the temperature. A distance
-    has no such form: its keys are then the tokens times $\sqrt D$.
+    With the key block $r(D) I$ the scores of a product are $T = X W^{QK} X^\top$ over the temperature. A distance has
+    no such form: its keys are then the tokens times $r(D)$.
 
     Args:
         inputs: the tokens X.
         query_key: $W^{QK}$.
         value: $W^V$.
+        scaling: of the kernel that the head is for, with divisor r.
     """
     dim = inputs.shape[-1]
-    return Head(inputs, query_key, jnp.sqrt(1.0 * dim) * jnp.eye(dim, dtype=inputs.dtype), value)
+    return Head(inputs, query_key, scaling.divisor(dim) * jnp.eye(dim, dtype=inputs.dtype), value)
 
 
 def attention_hessian(attention: AbstractAttention, head: Head, targets: Float[Array, "time out"]) -> Parts:

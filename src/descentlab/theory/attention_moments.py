@@ -4,8 +4,8 @@ Every kernel here is a link of scores, row by row: $S_{i\cdot} = \varphi(T_{i\cd
 query and its key.
 
     kernel               T_ij                     phi
-    softmax              q_i k_j / (tau sqrt(d))  softmax of the row
-    linear               q_i k_j / sqrt(d)        identity
+    softmax              q_i k_j / (tau r(d))     softmax of the row
+    linear               q_i k_j / r(d)           identity
     Gaussian             -c ||q_i - k_j||^2       exp, entry by entry
     normalised Gaussian  -c ||q_i - k_j||^2       softmax of the row
 
@@ -80,7 +80,7 @@ def scores(attention: AbstractAttention, query: Float[Array, "time head"], key: 
 @scores.register
 def _(attention: Softmax | Linear, query: Float[Array, "time head"], key: Float[Array, "other head"]) -> Scores:
     temperature = attention.temperature if isinstance(attention, Softmax) else 1.0
-    slope = 1 / (temperature * jnp.sqrt(1.0 * key.shape[-1]))
+    slope = 1 / (temperature * attention.scaling.divisor(key.shape[-1]))
     pairs = (query.shape[0], *key.shape)
     return Scores(slope * jnp.broadcast_to(key, pairs), slope * jnp.broadcast_to(query[:, None], pairs), (0, slope, 0))
 
@@ -89,7 +89,7 @@ def _(attention: Softmax | Linear, query: Float[Array, "time head"], key: Float[
 def _(
     attention: Gaussian | NormalizedGaussian, query: Float[Array, "time head"], key: Float[Array, "other head"]
 ) -> Scores:
-    twice = 2 * bandwidth(attention.c, key.shape[-1])
+    twice = 2 * bandwidth(attention, key.shape[-1])
     apart = twice * (query[:, None] - key)
     return Scores(-apart, apart, (-twice, twice, -twice))
 

@@ -7,8 +7,10 @@ that are shown.
 
 import dataclasses
 import decimal
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,18 +19,31 @@ import numpy as np
 
 from descentlab._arithmetic import arithmetic
 from descentlab._describe import value_at
+from descentlab._tree import blocks
 from descentlab._types import Array, PyTree
 from descentlab.attention import AbstractAttention
 from descentlab.experiment import Experiment
 from descentlab.experiment import start as begin
-from descentlab.models import PerToken
+from descentlab.models import AbstractArchitecture, AttentionLayer, MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.probes.precision import double
 from descentlab.probes.spectra import RANK_TOLERANCE, distinct_tokens, jacobian_modes, rank_tolerance, singular_error
 from descentlab.theory import query_block, theorem_b, theorem_c
 from descentlab.theory.theorem_a import least_squares_floor, steps_to
 
-__all__ = ["BLOCKS", "Facts", "Row", "best", "certificates", "measure", "rounded_down", "rounded_up"]
+__all__ = [
+    "BLOCKS",
+    "Facts",
+    "Row",
+    "Theorem",
+    "best",
+    "certificates",
+    "largest_rank",
+    "measure",
+    "rounded_down",
+    "rounded_up",
+    "theorems",
+]
 
 BLOCKS = ("query", "key", "value", "output")
 
@@ -80,6 +95,38 @@ class Row:
     detail: str = ""
 
 
+class Theorem(NamedTuple):
+    """One theorem for `certify`.
+
+    Attributes:
+        name: of its constants in `Facts`.
+        constants: found from objective, trained blocks and the singular values of J; `None` where it needs none.
+        row: its answer from the facts and the tolerance; `None` where it does not speak of the trained blocks.
+    """
+
+    name: str
+    constants: Callable[[Objective, PyTree, Array], NamedTuple | None]
+    row: Callable[["Facts", float], Row | None]
+
+
+@functools.singledispatch
+def theorems(model: AbstractArchitecture) -> tuple[Theorem, ...]:
+    """The theorems that speak of an architecture, none unless they are registered with `theorems.register`."""
+    del model
+    return ()
+
+
+@theorems.register
+def _(model: AttentionLayer) -> tuple[Theorem, ...]:
+    del model
+    return (
+        Theorem("a", lambda *_: None, _row_a),
+        Theorem("query", query_block.query_block, _row_query),
+        Theorem("b", theorem_b.theorem_b, _row_b),
+        Theorem("c", lambda objective, params, _: theorem_c.theorem_c(objective, params), _row_c),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What was measured at a start.
@@ -94,8 +141,8 @@ class Facts:
         possible: a rank that J cannot exceed whatever the weights are.
         repeated: how many tokens equal another one of their sample.
         zero: names of the blocks of which every entry is zero.
-        head_dim: width of a head.
-        constants: of Theorem B (`b`), Theorem C (`c`) and the query block (`query`), by name.
+        head_dim: width of a head; `None` for a model that is not a layer of attention.
+        constants: of every theorem that speaks of the model, by its name and theirs.
     """
 
     experiment: Experiment
@@ -107,7 +154,7 @@ class Facts:
     possible: int
     repeated: int
     zero: tuple[str, ...]
-    head_dim: int
+    head_dim: int | None
     constants: dict[str, dict[str, float]]
 
     @property
@@ -170,7 +217,7 @@ class Facts:
 
 
 def measure(experiment: Experiment, seed: int) -> Facts:
-    """The facts at the start of an experiment with one layer of attention.
+    """The facts at the start of an experiment.
 
     Raises:
         ValueError: if the experiment does not fit together, has more targets than a dense spectrum is found for, or
@@ -189,6 +236,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32)))
     if not math.isfinite(found["loss"]):
         raise ValueError(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
+    kinds, model = theorems(experiment.model), objective.model(params)
     return Facts(
         experiment=experiment,
         seed=seed,
@@ -196,21 +244,38 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         singular=found["singular"],
         components=found["components"],
         columns=sum(leaf.size for leaf in jax.tree.leaves(params)),
-        possible=_possible(objective, params, int(found["repeated"])) if found["singular"][0] > 0 else 0,
+        possible=largest_rank(model, objective, params, int(found["repeated"])) if found["singular"][0] > 0 else 0,
         repeated=int(found["repeated"]),
-        zero=tuple(name for name in BLOCKS if not found["largest"][name] > 0),
-        head_dim=objective.model(params).query.shape[2],
-        constants={name: {k: float(v) for k, v in found[name]._asdict().items()} for name in ("b", "c", "query")},
+        zero=tuple(name for name, largest in found["largest"].items() if not largest > 0),
+        head_dim=model.query.shape[2] if isinstance(model, MultiHeadAttention) else None,
+        constants={
+            kind.name: {} if values is None else {name: float(one) for name, one in values._asdict().items()}
+            for kind, values in zip(kinds, found["constants"], strict=True)
+        },
     )
 
 
-def _possible(objective: Objective, params: PyTree, repeated: int) -> int:
-    """A rank that J cannot exceed, from the sizes of the blocks and the number of repeated tokens.
+@functools.singledispatch
+def largest_rank(model: PyTree, objective: Objective, params: PyTree, repeated: int) -> int:
+    """A rank that J cannot exceed, whatever the weights are; register that of another model.
+
+    Args:
+        model: the whole model.
+        objective: what is minimised.
+        params: the trained blocks.
+        repeated: how many tokens equal another one of their sample.
+    """
+    del model, repeated
+    return min(objective.targets.size, sum(leaf.size for leaf in jax.tree.leaves(params)))
+
+
+@largest_rank.register
+def _(model: MultiHeadAttention, objective: Objective, params: PyTree, repeated: int) -> int:
+    """From the sizes of the blocks and the number of repeated tokens.
 
     A head's value block acts through $W^V_h W^O_h$ alone, which has D min(d, d_o) dimensions; rows of tokens that are
     equal are equal.
     """
-    model = objective.model(params)
     sizes = {name: getattr(model, name).size for name in BLOCKS if getattr(params, name) is not None}
     if "value" in sizes and "output" not in sizes:
         sizes["value"] = sizes["value"] // model.value.shape[2] * min(model.output.shape[1:])
@@ -223,24 +288,24 @@ def _possible(objective: Objective, params: PyTree, repeated: int) -> int:
 # One evaluation a structure: compiled unoptimised, which is much faster.
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
 def _measured(floats: PyTree, rest: PyTree, seed: Array) -> dict[str, PyTree]:
-    objective, params = begin(eqx.combine(floats, rest), key=jax.random.key(seed))
+    experiment = eqx.combine(floats, rest)
+    objective, params = begin(experiment, key=jax.random.key(seed))
     with jax.enable_x64(True):
-        return _constants(*double((objective, params)))
+        return _constants(theorems(experiment.model), *double((objective, params)))
 
 
-def _constants(objective: Objective, params: PyTree) -> dict[str, PyTree]:
+def _constants(kinds: Sequence[Theorem], objective: Objective, params: PyTree) -> dict[str, PyTree]:
     model = objective.model(params)
     singular, components = jacobian_modes(objective, params)
     count = objective.inputs.shape[0] * objective.inputs.shape[1]
+    arrays = {name: jnp.stack([jnp.abs(one).max() for one in found]).max() for name, found in blocks(model).items()}
     return {
         "loss": objective.loss(params),
         "singular": singular,
         "components": components,
         "repeated": count - distinct_tokens(objective.inputs),
-        "largest": {name: jnp.abs(getattr(model, name)).max() for name in BLOCKS},
-        "b": theorem_b.theorem_b(objective, params, singular),
-        "c": theorem_c.theorem_c(objective, params),
-        "query": query_block.query_block(objective, params, singular),
+        "largest": arrays,
+        "constants": [kind.constants(objective, params, singular) for kind in kinds],
     }
 
 
@@ -256,10 +321,8 @@ def certificates(facts: Facts, tolerance: float) -> list[Row]:
         facts: what was measured at the start.
         tolerance: the loss, relative to the start, to which steps are predicted.
     """
-    rows = [_row_a(facts, tolerance)] if facts.linear else []
-    rows += [_row_query(facts, tolerance)] if facts.trained == ("query",) else []
-    row_b = Row("Theorem B", "docs/theory/theorem_b.md", False)
-    return [*rows, _by_jacobian(facts, tolerance, row_b, "b"), _row_c(facts, tolerance)]
+    rows = [kind.row(facts, tolerance) for kind in theorems(facts.experiment.model)]
+    return [row for row in rows if row is not None]
 
 
 def _admitted(row: Row, step: float, decay: Callable[[float], float], tolerance: float) -> Row:
@@ -278,7 +341,9 @@ def _geometric(decay: float, tolerance: float) -> float:
     return float(math.ceil(math.log(tolerance) / math.log1p(-decay))) if decay > 0 else math.inf
 
 
-def _row_a(facts: Facts, tolerance: float) -> Row:
+def _row_a(facts: Facts, tolerance: float) -> Row | None:
+    if not facts.linear:
+        return None
     block = facts.trained[0]
     name, page = ("Theorem A", "theorem_a.md") if block == "value" else ("Theorem A'", "theorem_a_prime.md")
     row = Row(name, f"docs/theory/{page}", False)
@@ -316,7 +381,13 @@ def _below(facts: Facts) -> str:
     )
 
 
-def _row_query(facts: Facts, tolerance: float) -> Row:
+def _row_b(facts: Facts, tolerance: float) -> Row:
+    return _by_jacobian(facts, tolerance, Row("Theorem B", "docs/theory/theorem_b.md", False), "b")
+
+
+def _row_query(facts: Facts, tolerance: float) -> Row | None:
+    if facts.trained != ("query",):
+        return None
     row, constants = Row("Query block", "docs/theory/query_block.md", False), facts.constants["query"]
     if math.isnan(constants["tokens"]):
         kernel = type(facts.attention).__name__
@@ -361,7 +432,7 @@ def _row_c(facts: Facts, tolerance: float) -> Row:
     elif constants["lambda_b"] == 0:
         obstacle = f"B has not full row rank to the rank tolerance, {RANK_TOLERANCE:g} of its largest singular value"
     elif constants["omega"] == 0:
-        obstacle = "an output matrix has not full column rank (head_dim >= output_dim is needed)"
+        obstacle = "an output matrix has not full column rank (value_dim >= output_dim is needed)"
     elif math.isnan(constants["step"]):
         obstacle = f"no bound of the first derivative is known for {type(facts.attention).__name__}"
     if obstacle:

@@ -8,13 +8,12 @@ from descentlab._check import counted
 from descentlab._describe import replace_at
 from descentlab.data import FullBatch
 from descentlab.experiment import MOST_STEPS, Experiment
-from descentlab.models import AttentionLayer
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.schedule import At
 from descentlab.theory.advice import advise
-from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up
+from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up, theorems
 from descentlab.theory.endings import classify_ends, in_words
 from descentlab.train import MOST_SEED, train
 
@@ -104,7 +103,7 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
         The conclusion in a sentence, one row a certificate, and what to change.
 
     Raises:
-        ValueError: if the tolerance is not in (0, 1), the model is not a layer of multi-head attention, the experiment
+        ValueError: if the tolerance is not in (0, 1), no theorem speaks of the model, the experiment
             is not on the full batch or starts from the end of another, it has more targets than a dense spectrum is
             found for, or its loss at the start is not a finite number.
     """
@@ -112,7 +111,7 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
         raise ValueError(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
     counted("steps", steps, MOST_STEPS)
     counted("seed", seed, MOST_SEED)
-    if not isinstance(experiment.model, AttentionLayer):
+    if not theorems(experiment.model):
         raise ValueError(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
     if not isinstance(experiment.data, FullBatch):
         raise ValueError(f"certificates are for a FullBatch, got {type(experiment.data).__name__}")

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from descentlab._tree import block_names
 from descentlab._types import Array, Bool, Float, PyTree
 from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
+from descentlab.losses import SquaredError
 from descentlab.models import MultiHeadAttention, PerToken
-from descentlab.objective import Objective, SquaredError
+from descentlab.objective import Objective
 from descentlab.theory.flat import flat_projector, unmoved_tokens
 
 __all__ = ["Tests", "counted_loss", "fitted_tokens", "second_order_tests"]

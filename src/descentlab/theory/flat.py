@@ -161,18 +161,22 @@ def _tangents(model: MultiHeadAttention, params: PyTree, trained: tuple[str, ...
 
     Where queries and keys meet in their distance, A is orthogonal.
     """
-    width = model.query.shape[-1]
-    units = np.eye(width * width).reshape(-1, width, width)
-    skew = np.asarray([u - u.T for u in units if np.triu(u, 1).any()]).reshape(-1, width, width)
+    units = _units(model.query.shape[-1])
+    skew = np.asarray([u - u.T for u in units if np.triu(u, 1).any()]).reshape(-1, *units.shape[1:])
     moves = []
     if {"query", "key"} <= set(trained) and isinstance(model.attention, Softmax | Linear | ReLU | Gaussian):
         chosen = skew if isinstance(model.attention, Gaussian) else units
         moves += [({"query": model.query @ a, "key": -model.key @ a.T}) for a in chosen]
     if {"value", "output"} <= set(trained):
-        moves += [{"value": model.value @ a, "output": -a @ model.output} for a in units]
+        moves += [{"value": model.value @ a, "output": -a @ model.output} for a in _units(model.value.shape[-1])]
     heads = range(model.query.shape[0])
     columns = [_column(params, trained, move, head) for move in moves for head in heads]
     return jnp.stack(columns, axis=1) if columns else None
+
+
+def _units(width: int) -> np.ndarray:
+    """The square matrices with a single one."""
+    return np.eye(width * width).reshape(-1, width, width)
 
 
 def _column(params: PyTree, trained: tuple[str, ...], move: dict[str, Array], head: int) -> Array:

@@ -16,12 +16,20 @@ import jax.numpy as jnp
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
-from descentlab.attention import AbstractAttention, Gaussian, Linear, Softmax
+from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Softmax
 from descentlab.attention.gaussian import bandwidth
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 
-__all__ = ["Geometry", "KernelBounds", "geometry", "jacobian_lipschitz", "kernel_bounds", "largest_radius"]
+__all__ = [
+    "Geometry",
+    "KernelBounds",
+    "attention_lipschitz",
+    "geometry",
+    "jacobian_lipschitz",
+    "kernel_bounds",
+    "largest_radius",
+]
 
 SOFTMAX_CURVATURE = (2 / 27) ** 0.5
 """Largest norm of the second derivative of softmax along unit directions."""
@@ -85,8 +93,10 @@ def geometry(objective: Objective, params: PyTree) -> Geometry:
     """The norms at the given weights.
 
     Raises:
-        ValueError: if the model is not a layer of multi-head attention.
+        ValueError: if the model is not a layer of multi-head attention, or examples have weights.
     """
+    if objective.examples.weights is not None:
+        raise ValueError("these bounds are for examples that all count the same, got weights; leave the weights out")
     model = objective.model(params)
     if not isinstance(model, MultiHeadAttention):
         raise ValueError(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")
@@ -129,7 +139,7 @@ def kernel_bounds(attention: AbstractAttention, where: Geometry, radius: Array) 
 def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
     r"""$C_1 = \sqrt{2cmn/e}\,(\sum x_i^4)^{1/2}$ and $C_2 = 2cm\sqrt n\,(\sum t_i^2 x_i^4)^{1/2}$, for every radius."""
     del radius
-    c, m, n = bandwidth(attention.c, where.head_dim), where.moving, where.tokens
+    c, m, n = bandwidth(attention, where.head_dim), where.moving, where.tokens
     first = jnp.sqrt(2 * c * m * n / jnp.e) * where.power_sum(where.spectral**2)
     second = 2 * c * m * jnp.sqrt(1.0 * n) * where.power_sum(where.longest * where.spectral**2)
     return KernelBounds(first, second)
@@ -137,8 +147,8 @@ def _(attention: Gaussian, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{2\tau\sqrt d}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
-    kappa, root = where.scores(radius), attention.temperature * jnp.sqrt(1.0 * where.head_dim)
+    r"""$C_1 = \frac{\kappa}{2\tau\,r(d)}(\sum x_i^6)^{1/2}$ and a $C_2$ with a term in $\kappa^2$; both grow."""
+    kappa, root = where.scores(radius), attention.temperature * attention.scaling.divisor(where.head_dim)
     first = kappa / (2 * root) * where.power_sum(where.spectral**3)
     bilinear = where.spectral**3 / (2 * root) if where.moving == 2 else 0.0
     second = where.power_sum(SOFTMAX_CURVATURE * where.longest * where.spectral**4 * (kappa / root) ** 2 + bilinear)
@@ -147,14 +157,13 @@ def _(attention: Softmax, where: Geometry, radius: Array) -> KernelBounds:
 
 @kernel_bounds.register
 def _(attention: Linear, where: Geometry, radius: Array) -> KernelBounds:
-    r"""$C_1 = \frac{\kappa}{\sqrt d}(\sum x_i^6)^{1/2}$; $C_2$ is the same without $\kappa$ where both blocks move."""
-    del attention
-    cubes = where.power_sum(where.spectral**3) / jnp.sqrt(1.0 * where.head_dim)
+    r"""$C_1 = \frac{\kappa}{r(d)}(\sum x_i^6)^{1/2}$; $C_2$ is the same without $\kappa$ where both blocks move."""
+    cubes = where.power_sum(where.spectral**3) / attention.scaling.divisor(where.head_dim)
     return KernelBounds(where.scores(radius) * cubes, cubes * float(where.moving == 2))
 
 
-def jacobian_lipschitz(attention: AbstractAttention, where: Geometry, radius: Array) -> Float[Array, ""] | None:
-    r"""Upper bound $\beta(\rho)$ of the Lipschitz constant of J on the ball; `None` where the kernel has none.
+def attention_lipschitz(attention: AbstractAttention, where: Geometry, radius: Array) -> Float[Array, ""] | None:
+    r"""Upper bound $\beta(\rho)$ of the Lipschitz constant of a layer's J; `None` where the kernel has none.
 
     It is the spectral norm of the symmetric matrix over (query-key, value, output)
 
@@ -178,7 +187,7 @@ def jacobian_lipschitz(attention: AbstractAttention, where: Geometry, radius: Ar
 
 
 def assembled(bounds: KernelBounds, norms: tuple[Array, Array, Array], trained: tuple[str, ...]) -> Float[Array, ""]:
-    """The spectral norm of the matrix in `jacobian_lipschitz`, from the norms of value, output and features."""
+    """The spectral norm of the matrix in `attention_lipschitz`, from the norms of value, output and features."""
     value, output, features = norms
     zero = jnp.zeros_like(features)
     matrix = jnp.stack(
@@ -191,6 +200,33 @@ def assembled(bounds: KernelBounds, norms: tuple[Array, Array, Array], trained: 
     moves = [bool({"query", "key"} & set(trained)), "value" in trained, "output" in trained]
     moving = jnp.asarray(moves, dtype=matrix.dtype)
     return jnp.abs(jnp.linalg.eigvalsh(matrix * moving[:, None] * moving)).max()
+
+
+@functools.singledispatch
+def jacobian_lipschitz(model: PyTree, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
+    r"""Upper bound $\beta$ of the Lipschitz constant of J on a ball, as an increasing function of its radius.
+
+    Register another model with `jacobian_lipschitz.register`, and Theorem B speaks of it.
+
+    Args:
+        model: the whole model at the centre.
+        objective: what is minimised.
+        params: its trained blocks at the centre.
+
+    Returns:
+        The function, in the Frobenius norm of all trained blocks; `None` for a model without a known bound.
+    """
+    del model, objective, params
+    return None
+
+
+@jacobian_lipschitz.register
+def _(model: MultiHeadAttention, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
+    """That of `attention_lipschitz`."""
+    where = geometry(objective, params)
+    if isinstance(model.attention, Heads) or kernel_bounds(model.attention, where, jnp.zeros(())) is None:
+        return None
+    return functools.partial(attention_lipschitz, model.attention, where)  # pyright: ignore[reportReturnType]
 
 
 def largest_radius(slope: Callable, half: Array) -> Float[Array, ""]:

@@ -96,10 +96,10 @@ def query_gradients(attention: AbstractAttention, head: Head) -> Float[Array, "t
 
 @query_gradients.register
 def _(attention: Softmax, head: Head) -> Float[Array, "time out head"]:
-    r"""$g_{ko} = \frac{1}{\tau\sqrt d} \sum_j s_{kj} (u_{jo} - \bar u_{ko}) k_j$, the mean taken with the weights."""
+    r"""$g_{ko} = \frac{1}{\tau\,r(d)} \sum_j s_{kj} (u_{jo} - \bar u_{ko}) k_j$, the mean taken with the weights."""
     weights = attention.weights(head.query, head.key)
     apart = head.value[None] - (weights @ head.value)[:, None]
-    root = attention.temperature * jnp.sqrt(1.0 * head.key.shape[-1])
+    root = attention.temperature * attention.scaling.divisor(head.key.shape[-1])
     return jnp.einsum("kj,kjo,jd->kod", weights, apart, head.key) / root
 
 
@@ -108,7 +108,7 @@ def _(attention: Gaussian, head: Head) -> Float[Array, "time out head"]:
     r"""$g_{ko} = -2c \sum_j S_{kj} u_{jo} (q_k - k_j)$."""
     weights = attention.weights(head.query, head.key)
     apart = head.query[:, None] - head.key[None]
-    return -2 * bandwidth(attention.c, head.key.shape[-1]) * jnp.einsum("kj,jo,kjd->kod", weights, head.value, apart)
+    return -2 * bandwidth(attention, head.key.shape[-1]) * jnp.einsum("kj,jo,kjd->kod", weights, head.value, apart)
 
 
 @functools.singledispatch
@@ -120,16 +120,16 @@ def curvature_bound(attention: AbstractAttention, head: Head) -> Float[Array, " 
 
 @curvature_bound.register
 def _(attention: Softmax, head: Head) -> Float[Array, " out"]:
-    r"""$\frac{1}{4\tau^2 d} (\max_j u_{jo} - \min_j u_{jo}) \max_{jl} \|k_j - k_l\|^2$."""
+    r"""$\frac{1}{4\tau^2 r(d)^2} (\max_j u_{jo} - \min_j u_{jo}) \max_{jl} \|k_j - k_l\|^2$."""
     widest = jnp.sum((head.key[:, None] - head.key[None]) ** 2, axis=-1).max()
     spread = head.value.max(axis=0) - head.value.min(axis=0)
-    return spread * widest / (4 * attention.temperature**2 * head.key.shape[-1])
+    return spread * widest / (4 * (attention.temperature * attention.scaling.divisor(head.key.shape[-1])) ** 2)
 
 
 @curvature_bound.register
 def _(attention: Gaussian, head: Head) -> Float[Array, " out"]:
     r"""$2c \sum_j |u_{jo}|$."""
-    return 2 * bandwidth(attention.c, head.key.shape[-1]) * jnp.abs(head.value).sum(axis=0)
+    return 2 * bandwidth(attention, head.key.shape[-1]) * jnp.abs(head.value).sum(axis=0)
 
 
 def _heads(model: MultiHeadAttention, inputs: Array) -> Head:

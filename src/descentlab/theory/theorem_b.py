@@ -23,7 +23,7 @@ from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import in_float64
 from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular_error
 from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.lipschitz import geometry, jacobian_lipschitz, largest_radius
+from descentlab.theory.lipschitz import jacobian_lipschitz, largest_radius
 
 __all__ = ["LipschitzSearch", "TheoremB", "TheoremBConstants", "extreme_singular", "theorem_b"]
 
@@ -67,23 +67,16 @@ def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row
     """The constants, in the precision of what is given.
 
     Args:
-        objective: a layer of multi-head attention.
+        objective: of any model; what is known of it decides `beta`.
         params: its trained blocks at the start.
         singular: the singular values of J there, of `jacobian_modes`.
     """
     smallest, largest = extreme_singular(singular, params)
     residual = jnp.sqrt(2 * objective.loss(params))
-    where = geometry(objective, params)
-    attention = objective.model(params).attention
+    slope = jacobian_lipschitz(objective.model(params), objective, params)
     unknown = jnp.full_like(smallest, jnp.nan)
-
-    def slope(radius: Array) -> Array:
-        bound = jacobian_lipschitz(attention, where, radius)
-        return unknown if bound is None else bound
-
-    known = jacobian_lipschitz(attention, where, smallest) is not None
-    radius = largest_radius(slope, smallest / 2) if known else unknown
-    beta, reach = slope(radius), 4 * residual / smallest
+    radius = unknown if slope is None else largest_radius(slope, smallest / 2)
+    beta, reach = unknown if slope is None else slope(radius), 4 * residual / smallest
     ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
     # The two sides of the equivalence agree, except where the radius was cut off at the end of its range.
     ratio = jnp.where(reach > radius, jnp.maximum(ratio, reach / radius), ratio)
@@ -94,8 +87,8 @@ def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row
 class TheoremB(AbstractProbe):
     """The constants of Theorem B at a point; certified where `ratio` is at most 1.
 
-    NaN in `beta` says that no Lipschitz bound is known for the kernel, an infinite `ratio` that J has not full row
-    rank.
+    NaN in `beta` says that no Lipschitz bound is known for the model or its kernel, an infinite `ratio` that J has not
+    full row rank.
 
     Args:
         when: the steps at which they are recorded.

@@ -13,14 +13,16 @@ from descentlab._describe import replace_at
 from descentlab._tree import named, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
+from descentlab.attention.gaussian import bandwidth
 from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
 from descentlab.cost.transformer import Transformer, encoder
 from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment, stored
+from descentlab.losses import CrossEntropy
 from descentlab.models import Transformer as Model
-from descentlab.objective import CrossEntropy, Examples, Splits
+from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.study import Run, Runs, Section, Size
@@ -64,8 +66,7 @@ class Trained:
         kernel = self.definition.attention
         if not isinstance(kernel, Gaussian):
             return None
-        head = self.arrays["query.0"].shape[-1]
-        return 0.5 / head**0.5 if kernel.c is None else float(kernel.c)
+        return float(bandwidth(kernel, self.arrays["query.0"].shape[-1]))
 
     def right(self, arrays: Arrays) -> np.ndarray:
         """Which test examples are classified rightly with other blocks."""
@@ -86,7 +87,7 @@ def _squares(model: PyTree, examples: Examples) -> tuple[PyTree, PyTree]:
     def loss(params: PyTree, inputs: Array, target: Array) -> Array:
         return CrossEntropy()(eqx.combine(params, rest)(inputs)[None], target[None])
 
-    each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(params, *examples)
+    each = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(params, examples.inputs, examples.targets)
     return jax.tree.map(lambda g: g.mean(axis=0), each), jax.tree.map(lambda g: (g**2).mean(axis=0), each)
 
 
@@ -127,7 +128,7 @@ def measured(one: Trained) -> Measured:
     plan = calibrate(one.arrays, one.splits.development.inputs, depth=depth, bandwidth=one.bandwidth)
     whole = np.asarray(classify(plan, jnp.asarray(test.inputs, jnp.int32))).argmax(axis=1) == test.targets
     model = with_named(one.model, one.arrays)
-    found = _squares(model, Examples(*map(jnp.asarray, one.splits.development)))
+    found = _squares(model, jax.tree.map(jnp.asarray, one.splits.development))
     gradient, fisher = ({name: np.asarray(array) for name, array in named(tree).items()} for tree in found)
     chosen = [name for name in one.arrays if name.partition(".")[0] in MATRICES]
     scores = {

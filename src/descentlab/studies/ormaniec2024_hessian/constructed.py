@@ -13,7 +13,7 @@ from descentlab._types import Array, Float
 from descentlab.attention import Gaussian, Linear, Softmax
 from descentlab.curvature import AbstractCurvature, GaussNewton, Hessian
 from descentlab.models import LinearNetwork
-from descentlab.objective import Objective
+from descentlab.objective import Examples, Objective
 from descentlab.studies.ormaniec2024_hessian.heads import (
     KERNELS,
     PAIRS,
@@ -163,7 +163,7 @@ def _stack(layers: int) -> np.ndarray:
     each = [head, *(other for other, _ in others)]
     model = _Stack(*(tuple(getattr(one, name) for one in each) for name in BLOCKS))
     params, frozen = eqx.partition(model, eqx.is_array)
-    return _diagonal(GaussNewton(Objective(frozen, head.inputs[None], targets[None]), params))
+    return _diagonal(GaussNewton(Objective(frozen, Examples(head.inputs[None], targets[None])), params))
 
 
 def _network(depth: int) -> np.ndarray:
@@ -171,14 +171,14 @@ def _network(depth: int) -> np.ndarray:
     head, targets = drawn(0)
     model = LinearNetwork(depth, WIDTH, WIDTH).init(head.inputs, key=jax.random.key(0))
     params, frozen = split(model, ("weight",))
-    return _diagonal(Hessian(Objective(frozen, head.inputs[None], targets[None]), params))
+    return _diagonal(Hessian(Objective(frozen, Examples(head.inputs[None], targets[None])), params))
 
 
 # As in `descentlab.train`: equinox passes further arguments on to `jax.jit`.
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
 def _dense(operator: AbstractCurvature, scale: Array) -> Array:
     """The matrix, the tokens multiplied by a scale."""
-    return eqx.tree_at(lambda one: one.objective.inputs, operator, scale * operator.objective.inputs).dense()
+    return eqx.tree_at(lambda one: one.objective.examples.inputs, operator, scale * operator.objective.inputs).dense()
 
 
 def _diagonal(operator: AbstractCurvature) -> np.ndarray:

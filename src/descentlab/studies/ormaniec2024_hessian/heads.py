@@ -16,7 +16,7 @@ import numpy as np
 from descentlab._types import Array, Float
 from descentlab.attention import AbstractAttention, Gaussian, Linear, NormalizedGaussian, Softmax
 from descentlab.curvature import Functional, GaussNewton, Hessian
-from descentlab.objective import Objective
+from descentlab.objective import Examples, Objective
 from descentlab.theory.attention_hessian import BLOCKS, Head, attention_hessian, joined
 from descentlab.theory.attention_moments import moments
 
@@ -108,7 +108,7 @@ class _OneHead(eqx.Module):
 def _automatic(attention: AbstractAttention, head: Head, targets: Array) -> dict[str, Array]:
     model = _OneHead(head.query, head.key, head.value, attention)
     params, frozen = eqx.partition(model, lambda leaf: isinstance(leaf, Array) and leaf.ndim == 2)
-    objective = Objective(frozen, head.inputs[None], targets[None])
+    objective = Objective(frozen, Examples(head.inputs[None], targets[None]))
     return {
         "outer": GaussNewton(objective, params).dense(),
         "functional": Functional(objective, params).dense(),

@@ -135,7 +135,7 @@ def _adapted(base: Experiment, plan: Plan, kind: str, setting: tuple[float, floa
         "steps": plan.steps,
         "probes": {
             "loss": Loss(Every(10)),
-            "development": HeldOut(Every(plan.looks), "development", plan.held[0]),
+            "development": HeldOut(Every(plan.looks), "held_out", plan.held[0]),
             "test": HeldOut(last, "test", plan.held[1]),
             "attention": LayerAttention(LogSpaced(4)),
         },
