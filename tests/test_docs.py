@@ -64,7 +64,7 @@ from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
 from descentlab.objective import Examples, Splits
 from descentlab.optim import AbstractOptimizer, Update
-from descentlab.probes import AbstractProbe, Loss
+from descentlab.probes import AbstractProbe, Axis, Loss
 from descentlab.schedule import AbstractSchedule, LogSpaced
 from descentlab.tasks import AbstractTask
 
@@ -75,12 +75,14 @@ for code in re.findall(r"^```python\\n(.*?)^```", open(sys.argv[1]).read(), re.M
 parity = Parity().load()
 assert all(part.inputs.shape == (32, 8) and set(part.targets) == {0, 1} for part in parity)
 layer = AttentionLayer(Uniform(), value=Ones())
-probes = {"loss": Loss(), "entry": LargestEntry(), "late": Loss(Last())}
+probes = {"loss": Loss(), "entry": LargestEntry(), "late": Loss(Last()), "range": ResidualRange()}
 for model, trained in ((layer, ("query", "value")), (OneMatrix(), ("weight",))):
     run = train(Experiment(Copy(), FullBatch(2), model, Sign(), trained, probes, steps=20))
     loss = run["loss"].values[0]
     assert loss[-1] < loss[0] and run["late"].values[0] == loss[-1], loss
     assert run["entry"].values.shape == loss[None].shape
+    ends = [run["range"].sel(example=1, quantity=one).values for one in ("smallest", "largest")]
+    assert np.all(ends[0] <= ends[1]) and np.all(np.abs(ends) <= run["entry"].values + 1e-12)
 """
 
 

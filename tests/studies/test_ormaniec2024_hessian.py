@@ -16,6 +16,7 @@ from descentlab.attention import Gaussian, Linear, NormalizedGaussian, Softmax
 from descentlab.curvature import Functional, GaussNewton, Hessian
 from descentlab.experiment import Experiment, start
 from descentlab.models import LinearNetwork, Normal, PreNorm
+from descentlab.probes import Axis
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, published, study
@@ -193,10 +194,10 @@ def recorded(experiment: Experiment, seeds: tuple[int, ...], law: Law) -> Run:
     model = experiment.model
     blocks = ("weight",) if isinstance(model, LinearNetwork) else ("query", "value")
     arrays = [f"{block}.{layer}" if model.depth > 1 else block for layer in range(model.depth) for block in blocks]
-    labels = tuple(f"{part} {array} {at}" for part in PARTS for array in arrays for at in range(len(x)))
-    row = np.concatenate([law(experiment, part, array, x) for part in PARTS for array in arrays])
-    values = row * (1 + 1e-3 * np.asarray(seeds, dtype=float)[:, None, None])
-    series = {"growth": Series(np.zeros(1, dtype=int), values, labels)}
+    axes = Axis("part", PARTS), Axis("array", tuple(arrays)), Axis("scale")
+    one = np.stack([[law(experiment, part, array, x) for array in arrays] for part in PARTS])
+    values = one * (1 + 1e-3 * np.asarray(seeds, dtype=float).reshape(-1, 1, 1, 1, 1))
+    series = {"growth": Series(np.zeros(1, dtype=int), values, axes)}
     count = len(seeds)
     return Run(experiment, Trajectory(seeds, series, {}, (Status.FINISHED,) * count, (-1,) * count))
 

@@ -10,7 +10,7 @@ from descentlab.estimate import Estimate, mean_interval
 from descentlab.study import Run
 from descentlab.theory.claim import About, Claim, close
 
-__all__ = ["labels", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
+__all__ = ["arrays_of", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
 
 
 def scales(run: Run) -> np.ndarray:
@@ -18,17 +18,15 @@ def scales(run: Run) -> np.ndarray:
     return np.asarray(value_at(run.experiment, "probes.growth.scales"))
 
 
-def labels(run: Run, block: str) -> list[str]:
-    """The arrays of a block, first layer to last."""
-    found = [one.split()[1] for one in run.trajectory["growth"].labels if one.startswith("outer ")]
-    return [name for name in dict.fromkeys(found) if name.partition(".")[0] == block]
+def arrays_of(run: Run, block: str) -> list[str]:
+    """The names of the arrays of a block, first layer to last."""
+    names = (str(name) for name in run.trajectory["growth"].entries("array"))
+    return [name for name in names if name.partition(".")[0] == block]
 
 
 def norms(run: Run, part: str, array: str) -> np.ndarray:
-    """Norms of one part of one block, axes seed and scale."""
-    record = run.trajectory["growth"]
-    first = record.labels.index(f"{part} {array} 0")
-    return record.values[:, 0, first : first + len(scales(run))]
+    """Norms of one part of one block at the start, axes seed and scale."""
+    return run.trajectory["growth"].sel(part=part, array=array).at(0)
 
 
 def small(run: Run) -> np.ndarray:
@@ -63,5 +61,4 @@ def slope_claim(about: About, found: Sequence[Estimate], expected: ArrayLike, to
 
 def norms_at(run: Run, part: str, array: str) -> np.ndarray:
     """Norms of one part of one block at the first scale, axes seed and look."""
-    record = run.trajectory["growth"]
-    return record.values[:, :, record.labels.index(f"{part} {array} 0")]
+    return run.trajectory["growth"].sel(part=part, array=array, scale=0).values
