@@ -7,6 +7,7 @@ from descentlab._definition import DefinitionError
 from descentlab._tree import array_names, block_names, blocks, is_meant, named
 from descentlab._types import Array, PyTree
 from descentlab.axis import Axis
+from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.probes.precision import in_float64
@@ -66,16 +67,18 @@ class Rank(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """Rank and stable rank of every matrix."""
-        return in_float64(
-            lambda _, params: jnp.stack([_ranks(name, a) for name, a in self._meant(params).items()]), point
-        )
+        meant = self._meant
+
+        def ranks(_: Objective, params: PyTree) -> Array:
+            return jnp.stack([_ranks(name, array) for name, array in meant(params).items()])
+
+        return in_float64(ranks, point)
 
     def _meant(self, params: PyTree) -> dict[str, Array]:
         found = {name: jnp.asarray(array) for name, array in named(params).items() if is_meant(name, self.of)}
         if not found:
-            raise DefinitionError(
-                f"Rank.of means no trained parameter, got {self.of!r}; there are {', '.join(named(params))}"
-            )
+            known = ", ".join(array_names(params))
+            raise DefinitionError(f"Rank.of means no trained parameter, got {self.of!r}; there are {known}")
         return found
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:

@@ -53,7 +53,7 @@ class PLRatio(AbstractProbe):
 
 
 class RelativeDistance(AbstractProbe):
-    r"""The Frobenius distance of each trained block from its start over the norm of the start, $\|W_t - W_0\| / \|W_0\|$.
+    r"""The Frobenius distance of each trained block from its start in units of the start, $\|W_t - W_0\| / \|W_0\|$.
 
     It is infinite for a block that started at zero and has moved, and NaN before.
 

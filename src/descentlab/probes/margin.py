@@ -34,9 +34,8 @@ class Margin(AbstractProbe):
         counted = measure.counted(targets, weights)
         if counted is None:
             return jnp.stack([margins.min(), margins.mean()])
-        counts = jnp.broadcast_to(
-            (counted > 0).reshape(*counted.shape, *(1,) * (margins.ndim - counted.ndim)), margins.shape
-        )
+        spread = (counted > 0).reshape(*counted.shape, *(1,) * (margins.ndim - counted.ndim))
+        counts = jnp.broadcast_to(spread, margins.shape)
         smallest = jnp.min(jnp.where(counts, margins, jnp.inf))
         return jnp.stack([smallest, jnp.sum(jnp.where(counts, margins, 0)) / counts.sum()])
 
