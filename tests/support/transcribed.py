@@ -64,9 +64,11 @@ def looped(blocks: Blocks, prompts: np.ndarray, targets: np.ndarray, loops: int)
             inner, outer = mask @ z.T @ q @ z, p @ z
             dp -= adjoint @ inner.T @ z.T / examples
             dq -= z @ mask @ outer.T @ adjoint @ z.T / examples
-            adjoint = adjoint - (
-                p.T @ adjoint @ inner.T + q @ z @ adjoint.T @ outer @ mask + q.T @ z @ mask @ outer.T @ adjoint
-            ) / examples
+            adjoint = (
+                adjoint
+                - (p.T @ adjoint @ inner.T + q @ z @ adjoint.T @ outer @ mask + q.T @ z @ mask @ outer.T @ adjoint)
+                / examples
+            )
     return loss, {"A": dq[:dim, :dim], "u": dp[-1, :dim]}
 
 
