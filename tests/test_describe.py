@@ -1,6 +1,7 @@
 """Definitions as plain data and back, over structures that are put together at random."""
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descentlab import attention, models, optim, probes, schedule, tasks
-from descentlab._definition import DefinitionError
+from descentlab import _classes, _describe, attention, models, optim, probes, schedule, tasks
+from descentlab._definition import LATER, Definition, DefinitionError
 from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure, value_at
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
@@ -217,6 +218,41 @@ def test_a_class_with_other_fields_is_another_version():
         restore(data | {"rate": 1.0}, {})
     with pytest.raises(DefinitionError, match="GD has the field 'lr' only here"):
         restore({"class": data["class"]}, {})
+
+
+class Grown(Definition):
+    """A definition that got its last two fields after some were stored."""
+
+    size: int = 2
+    rate: float = eqx.field(default=0.5, metadata=LATER)
+    start: models.AbstractInit = eqx.field(default_factory=models.Zero, metadata=LATER)
+
+
+def test_a_field_that_came_later_counts_only_where_it_is_not_what_it_was():
+    before = {"class": describe(Grown())["class"], "size": 3}
+    back = restore(before, {})
+    assert back == Grown(3, 0.5, models.Zero())
+    assert describe(back)["start"] == {"class": "descentlab.models:Zero"}
+    shown = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:32]
+    assert digest(back) == shown
+    assert len({digest(one) for one in (back, Grown(3, 0.25), Grown(3, start=models.Normal(0.5)), Grown(2))}) == 4
+    assert structure(back) == structure(Grown(3, 0.25))
+    assert structure(back) != structure(Grown(3, start=models.Normal(0.5)))
+    later = {"class": before["class"], "size": 3, "rate": 0.25}
+    assert digest(restore(later, {})) == digest(Grown(3, 0.25))
+
+
+def test_a_definition_is_shown_by_public_names_and_identified_wherever_its_class_lies(monkeypatch):
+    one, moved = models.Transformer(), models.Transformer()
+    data, before = describe(one), digest(one)
+    assert data["class"] == "descentlab.models:Transformer"
+    assert describe(SMALL)["class"] == "descentlab:Experiment"
+    for name in ("descentlab.models.transformer:Transformer", "descentlab.models.gone:Transformer"):
+        assert restore(data | {"class": name}, {}) == one
+    monkeypatch.setattr(models.Transformer, "__module__", "descentlab.optim.transformer")
+    monkeypatch.setattr(_describe, "public_name", _classes.public_name.__wrapped__)
+    assert describe(moved)["class"] == "descentlab.optim.transformer:Transformer"
+    assert digest(moved) == before
 
 
 def test_probes_may_have_the_names_of_a_description():

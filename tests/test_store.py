@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from descentlab import Experiment, FullBatch, Given, checkpoint, parts, train
 from descentlab import _files as files
-from descentlab._definition import DefinitionError
+from descentlab._definition import Definition, DefinitionError
+from descentlab._describe import digest
 from descentlab.models import AttentionLayer, Fixed
 from descentlab.parts import State
 from descentlab.probes import AbstractProbe, Axis, FeatureSpectrum, GradientNorm, Loss, Parameters
@@ -441,8 +442,10 @@ def test_runs_of_another_version_are_not_taken_and_not_lost_and_the_reason_is_sa
     (entry,) = store.entries()
     assert (entry.digest, entry.seeds) == (one.digest, ())
     assert entry.reasons == (f"superseded: {said}",)
+    assert store.experiment(one.digest).digest == one.digest
+    same(store.read(one.digest), trained(one))
     with pytest.raises(StoreError, match=said):
-        store.experiment(one.digest)
+        store.get(one, (0,))
     store.put(one, trained(one), wall_time=1.0)
     assert store.has(one) == {0}
     names = sorted(path.name for path in (store.root / one.digest).iterdir())
@@ -490,6 +493,34 @@ def test_a_run_whose_definition_is_another_one_today_says_so(store):
         store.experiment(one.digest)
 
 
+# --- what is no experiment ---------------------------------------------------------------------------------
+
+
+class Elsewhere(Definition):
+    """Something that was trained by another program."""
+
+    program: str = "somebody's"
+    rate: float = 0.5
+    weights: Given | None = None
+
+
+def test_the_subject_of_a_run_need_not_be_an_experiment(store):
+    one = Elsewhere(weights=Given("weights", np.arange(3.0)))
+    lanes = trained(experiment(), 2)
+    store.put(one, lanes, wall_time=1.0)
+    name = digest(one)
+    assert store.seeds(name) == {0, 1}
+    assert digest(store.subject(name)) == name
+    assert store.subject(name).weights.value.tolist() == [0.0, 1.0, 2.0]
+    (entry,) = store.entries()
+    assert (entry.digest, entry.seeds, entry.definition["rate"]) == (name, (0, 1), 0.5)
+    assert store.obstacle(entry) == ""
+    losses = store.table().filter(digest=name, probe="loss").sort("seed", "step")["value"].to_numpy()
+    assert losses.tobytes() == lanes["loss"].values.ravel().tobytes()
+    with pytest.raises(StoreError, match="is of the class Elsewhere, which is no experiment"):
+        store.experiment(name)
+
+
 # --- given arrays ----------------------------------------------------------------------------------------
 
 
@@ -511,7 +542,7 @@ def test_a_damaged_given_array_is_named_and_written_anew(store, damage):
     else:
         path.write_bytes(flipped(content, -1) if damage == "bit" else b"")
     fresh = Store(store.root)
-    with pytest.raises(StoreError, match=f"a given array of run {one.digest} cannot be used .*{folder.name}"):
+    with pytest.raises(StoreError, match=f"run {one.digest}: a given array cannot be used .*{folder.name}"):
         fresh.experiment(one.digest)
     assert sorted(states(fresh)) == (["whole"] * 2 if damage == "gone" else ["damaged", "whole", "whole"])
     assert len(fresh.mend([one])) == (damage != "gone")
@@ -605,10 +636,17 @@ def test_the_table_holds_every_recorded_number(store):
     for one in (first, second):
         store.put(one, runs[one.digest], wall_time=1.0)
     table = store.table()
+<<<<<<< HEAD
     assert table.columns == ["digest", "seed", "step", "probe", "block", "quantity", "value"]
     for digest, found in runs.items():
         for seed in (0, 1):
             rows = table.filter(digest=digest, seed=seed, probe="gradient", block="value").sort("step")
+=======
+    assert table.columns == ["digest", "seed", "step", "probe", "index", "value"]
+    for name, found in runs.items():
+        for seed in (0, 1):
+            rows = table.filter(digest=name, seed=seed, probe="gradient", index="value").sort("step")
+>>>>>>> main
             assert rows["step"].to_list() == found["gradient"].steps.tolist()
             assert np.array_equal(rows["value"], found["gradient"].sel(block="value").values[seed])
 

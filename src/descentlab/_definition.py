@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-__all__ = ["Definition", "DefinitionError", "Untraced", "check_fields", "final", "fits", "in_words"]
+__all__ = ["LATER", "Definition", "DefinitionError", "Untraced", "check_fields", "final", "fits", "in_words"]
 
 _PLAIN = {
     bool: "True or False",
@@ -33,6 +33,12 @@ INDEX = 2**63 - 1
 """The largest whole number that can be the index or the size of anything."""
 
 _NUMBERS = {bool: (bool,), int: (int,), float: (int, float)}
+
+LATER: Mapping[str, Any] = types.MappingProxyType({"later": True})
+"""Metadata of a field that its class got after definitions of it were stored; its default is what was done before.
+
+While it holds its default the field does not count in a digest, and a stored definition without it is given it.
+"""
 
 
 class DefinitionError(ValueError):

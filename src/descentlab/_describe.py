@@ -6,6 +6,7 @@ stored. Nothing else describes an experiment.
 """
 
 import dataclasses
+import enum
 import hashlib
 import json
 import math
@@ -16,8 +17,9 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from descentlab._classes import class_at
-from descentlab._definition import DefinitionError, Untraced
+from descentlab._classes import class_at, public_name, without_place
+from descentlab._definition import LATER, DefinitionError, Untraced
+from descentlab._moved import VALUES
 from descentlab.given import Given
 
 __all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
@@ -28,7 +30,7 @@ _GIVEN = {"given", "sha256", "shape", "dtype"}
 
 
 def describe(definition: Any) -> Any:
-    """The definition as JSON-compatible data: class paths, every field, defaults included.
+    """The definition as JSON-compatible data: public names of classes, every field, defaults included.
 
     Args:
         definition: an equinox module, or what may stand in one of its fields.
@@ -40,37 +42,62 @@ def describe(definition: Any) -> Any:
         TypeError: if something in it is neither a definition nor plain data.
         ValueError: if a number is not finite.
     """
-    return _described(definition, outline=False)
+    return _described(definition, _Purpose.SHOWN)
 
 
-def _described(definition: Any, *, outline: bool) -> Any:
-    """The description; in outline with a word in the place of every float that may be traced."""
+class _Purpose(enum.Enum):
+    """What a description is for.
+
+    One that is hashed leaves out what may change while the definition stays: names of given arrays, and in which file
+    or package of descentlab a class lies. An identity also leaves out later fields at their defaults, an outline has a
+    word in the place of every float that may be traced.
+    """
+
+    SHOWN = enum.auto()
+    IDENTITY = enum.auto()
+    OUTLINE = enum.auto()
+
+
+def _described(definition: Any, purpose: _Purpose) -> Any:
     if isinstance(definition, Given):
         value = definition.value
-        return {
-            "given": definition.name,
-            "sha256": definition.sha256,
-            "shape": list(value.shape),
-            "dtype": str(value.dtype),
-        }
+        named = {"given": definition.name} if purpose == _Purpose.SHOWN else {}
+        return named | {"sha256": definition.sha256, "shape": list(value.shape), "dtype": str(value.dtype)}
     if isinstance(definition, eqx.Module):
         kind = type(definition)
-        data = {"class": f"{kind.__module__}:{kind.__qualname__}"}
+        name = public_name(kind)
+        data = {"class": name if purpose == _Purpose.SHOWN else without_place(name)}
         for field in dataclasses.fields(kind):
-            traced = not (isinstance(definition, Untraced) or field.metadata.get("static", False))
-            data[field.name] = _described(getattr(definition, field.name), outline=outline and traced)
+            value = getattr(definition, field.name)
+            if not (purpose == _Purpose.IDENTITY and _is_later(field) and _is_default(value, field)):
+                data[field.name] = _described(value, _purpose_in(definition, field, purpose))
         return data
     if isinstance(definition, Mapping):
-        return {str(name): _described(value, outline=outline) for name, value in definition.items()}
+        return {str(name): _described(value, purpose) for name, value in definition.items()}
     if isinstance(definition, list | tuple):
-        return [_described(value, outline=outline) for value in definition]
+        return [_described(value, purpose) for value in definition]
     if isinstance(definition, float) and not math.isfinite(definition):
         raise ValueError(f"a definition holds finite numbers only, got {definition}")
     if definition is None or isinstance(definition, bool | int | float | str):
-        return "float" if outline and isinstance(definition, float) else definition
+        return "float" if purpose == _Purpose.OUTLINE and isinstance(definition, float) else definition
     raise TypeError(
         f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}"
     )
+
+
+def _purpose_in(definition: Any, field: dataclasses.Field, purpose: _Purpose) -> _Purpose:
+    """That of a field's description; floats that are never traced stay in an outline."""
+    untraced = isinstance(definition, Untraced) or field.metadata.get("static", False)
+    return _Purpose.IDENTITY if purpose == _Purpose.OUTLINE and untraced else purpose
+
+
+def _is_later(field: dataclasses.Field) -> bool:
+    return LATER.items() <= field.metadata.items()
+
+
+def _is_default(value: Any, field: dataclasses.Field) -> bool:
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return _described(value, _Purpose.IDENTITY) == _described(default, _Purpose.IDENTITY)
 
 
 def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | Path] = ()) -> Any:
@@ -83,7 +110,8 @@ def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | P
             imported already; a file is run under the name of the module that it stands for. Nothing else is imported.
 
     Returns:
-        An equal definition; lists come back as tuples.
+        An equal definition; lists come back as tuples. Fields that came `LATER` and are not in the data have their
+        defaults.
 
     Raises:
         KeyError: if a given array is missing from `arrays`.
@@ -91,20 +119,47 @@ def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | P
     """
     if _is_given(data):
         return Given(data["given"], arrays[data["sha256"]])
-    if isinstance(data, dict) and isinstance(data.get("class"), str):
-        kind = class_at(data["class"], files)
-        here = {field.name for field in dataclasses.fields(kind)}
-        if others := here.symmetric_difference(data.keys() - {"class"}):
-            side = "here" if others & here else "in the kept definition"
-            raise DefinitionError(
-                f"{kind.__name__} has the field {min(others)!r} only {side}, which is of another version of the class"
-            )
-        return kind(**{name: restore(value, arrays, files) for name, value in data.items() if name != "class"})
+    if _is_class(data):
+        kind = _kind(data, files)
+        fields = {name: _of_today(kind, name, value) for name, value in data.items() if name != "class"}
+        return kind(**{name: restore(value, arrays, files) for name, value in fields.items()})
     if isinstance(data, dict):
         return {name: restore(value, arrays, files) for name, value in data.items()}
     if isinstance(data, list):
         return tuple(restore(value, arrays, files) for value in data)
     return data
+
+
+def _of_today(kind: type[eqx.Module], field: str, value: Any) -> Any:
+    """The data of a field, in the form that its class wants today."""
+    forms = VALUES.get((public_name(kind), field), {})
+    return forms.get(value, value) if isinstance(value, bool | int | float | str | None) else value
+
+
+def _is_class(data: Any) -> bool:
+    """Whether this describes a definition, and no dictionary with such a name."""
+    return isinstance(data, dict) and isinstance(data.get("class"), str)
+
+
+def _kind(data: Mapping[str, Any], files: Sequence[str | Path]) -> type[eqx.Module]:
+    """The class of a description, which has the same fields but for those that came later.
+
+    Raises:
+        DefinitionError: if it is missing, or its fields are others.
+    """
+    kind = class_at(data["class"], files)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if gone := data.keys() - {"class"} - fields.keys():
+        raise DefinitionError(
+            f"{kind.__name__} has the field {min(gone)!r} only in the kept definition, which is of another version of "
+            "the class"
+        )
+    if new := [name for name, field in fields.items() if name not in data and not _is_later(field)]:
+        raise DefinitionError(
+            f"{kind.__name__} has the field {new[0]!r} only here, and not in the kept definition, which is of another "
+            "version of the class"
+        )
+    return kind
 
 
 def _hash(data: Any) -> str:
@@ -116,18 +171,13 @@ def _is_given(data: Any) -> bool:
     return isinstance(data, dict) and data.keys() == _GIVEN and isinstance(data["given"], str)
 
 
-def _nameless(data: Any) -> Any:
-    """The description without the names of given arrays."""
-    if _is_given(data):
-        return {name: value for name, value in data.items() if name != "given"}
-    if isinstance(data, dict):
-        return {name: _nameless(value) for name, value in data.items()}
-    return [_nameless(value) for value in data] if isinstance(data, list) else data
-
-
 def digest(definition: Any) -> str:
-    """32 hexadecimal digits that identify a definition; names of given arrays do not count, their content does."""
-    return _hash(_nameless(describe(definition)))
+    """32 hexadecimal digits that identify a definition.
+
+    Given arrays count by their content and not by their names, classes of the package by their own names and not by
+    where they lie, and a field that came `LATER` only where it does not hold its default.
+    """
+    return _hash(_described(definition, _Purpose.IDENTITY))
 
 
 def structure(definition: Any) -> str:
@@ -135,7 +185,7 @@ def structure(definition: Any) -> str:
 
     Floats of a data set, of a schedule and of what else is `Untraced` stay, and so do those of static fields.
     """
-    return _hash(_nameless(_described(definition, outline=True)))
+    return _hash(_described(definition, _Purpose.OUTLINE))
 
 
 def given_arrays(definition: Any) -> dict[str, Given]:

@@ -10,10 +10,11 @@ without weights all count the same. The loss of nothing, where all weights are 0
 
 from abc import abstractmethod
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._definition import Definition
+from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Float
 
 __all__ = ["AbstractLossFunction", "CrossEntropy", "Logistic", "SquaredError", "scaled", "total", "weighted_mean"]
@@ -94,7 +95,7 @@ class CrossEntropy(AbstractLossFunction):
             other target that is no class is NaN.
     """
 
-    ignored: int | None = None
+    ignored: int | None = eqx.field(default=None, metadata=LATER)
 
     def each(self, outputs: Array, targets: Array) -> Float[Array, "batch ..."]:
         """Minus the log-probability of every target's class; 0 where it is ignored."""

@@ -25,8 +25,13 @@ from safetensors.numpy import load, save
 
 from descentlab import __version__
 from descentlab import _files as files
+<<<<<<< HEAD
 from descentlab._describe import describe
 from descentlab.axis import TAKEN, Axis
+=======
+from descentlab._definition import Definition
+from descentlab._describe import describe, digest
+>>>>>>> main
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -34,7 +39,16 @@ from descentlab.trajectory import Series, Trajectory
 __all__ = ["NUMERICS", "Part", "State", "encode", "header_of", "load_lanes", "look", "seen", "tables", "versions"]
 
 NUMERICS = 3
+<<<<<<< HEAD
 """Raised when a change of the package changes results; runs of another number are not reused."""
+=======
+"""Raised when a change of the package changes results; runs of another number are read, and not reused.
+
+3: held-out examples are drawn with the lane, parameters are called by their paths, products of queries and keys are
+divided by a definition of their own, the halves of MNIST are shuffled before they are cut, and definitions have public
+names, so that their digests are others.
+"""
+>>>>>>> main
 
 HEADER, SERIES, ARRAYS = "experiment.json", "series.parquet", "arrays.safetensors"
 
@@ -92,7 +106,7 @@ class Part:
         return self.state in (State.WHOLE, State.UNVERIFIED)
 
 
-def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
+def encode(subject: Definition, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
     """The files of a folder of finished lanes, by name."""
     table, arrays = _split(trajectory)
     buffer = io.BytesIO()
@@ -101,8 +115,8 @@ def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> 
     header = {
         "sha256": files.BLANK,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
-        "definition": describe(experiment),
-        "digest": experiment.digest,
+        "definition": describe(subject),
+        "digest": digest(subject),
         "versions": versions(),
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "wall_time": wall_time,

@@ -13,6 +13,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ import numpy as np
 import polars as pl
 
 from descentlab import _files
-from descentlab._definition import DefinitionError
+from descentlab._definition import Definition, DefinitionError
+from descentlab._describe import digest as digest_of
 from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
-from descentlab.parts import NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
+from descentlab.parts import HEADER, NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
 from descentlab.trajectory import Trajectory, joined
 
 __all__ = ["NUMERICS", "Entry", "Store", "StoreError", "versions"]
@@ -155,36 +157,37 @@ class Store:
                 if path.name.startswith(".writable-"):  # of earlier versions
                     _files.remove(path)
 
-    def put(self, experiment: Experiment, trajectory: Trajectory, *, wall_time: float) -> None:
+    def put(self, subject: Definition, trajectory: Trajectory, *, wall_time: float) -> None:
         """Keep the lanes of a trajectory.
 
         Args:
-            experiment: its definition.
+            subject: what its numbers are of, which determines them together with the seeds: an experiment, or the
+                definition of something that was trained elsewhere.
             trajectory: finished lanes.
             wall_time: seconds that their program ran, all its lanes together.
 
         Raises:
             StoreError: if it cannot be written.
         """
-        self.put_all([(experiment, trajectory)], wall_time=wall_time)
+        self.put_all([(subject, trajectory)], wall_time=wall_time)
 
-    def put_all(self, runs: Iterable[tuple[Experiment, Trajectory]], *, wall_time: float) -> None:
-        """Keep the lanes of many experiments, which takes little longer than keeping those of one.
+    def put_all(self, runs: Iterable[tuple[Definition, Trajectory]], *, wall_time: float) -> None:
+        """Keep the lanes of many subjects, which takes little longer than keeping those of one.
 
         Args:
-            runs: each experiment with finished lanes of it.
+            runs: each subject with finished lanes of it.
             wall_time: seconds that their program ran, all its lanes together.
 
         Raises:
             StoreError: if they cannot be written; some of them may be kept.
         """
-        together: dict[str, tuple[Experiment, list[Trajectory]]] = {}
-        for experiment, trajectory in runs:
-            together.setdefault(experiment.digest, (experiment, []))[1].append(trajectory)
-        everything = [(digest, one, joined(found)) for digest, (one, found) in together.items()]
+        together: dict[str, tuple[Definition, list[Trajectory]]] = {}
+        for subject, trajectory in runs:
+            together.setdefault(digest_of(subject), (subject, []))[1].append(trajectory)
+        everything = [(name, one, joined(found)) for name, (one, found) in together.items()]
         for some in (everything[i : i + WRITTEN_AT_ONCE] for i in range(0, len(everything), WRITTEN_AT_ONCE)):
             self._keep_arrays([one for _, one, _ in some])
-            places = [(self._place(digest, lanes.seeds), one, lanes) for digest, one, lanes in some]
+            places = [(self._place(name, lanes.seeds), one, lanes) for name, one, lanes in some]
             with self._scratch() as beside:
                 _files.write_folders(((path, encode(one, lanes, wall_time)) for path, one, lanes in places), beside)
 
@@ -203,13 +206,13 @@ class Store:
             name = f"seeds-{min(seeds)}-{max(seeds)}-{len(seeds)}-{number}"
         raise AssertionError("unreachable")
 
-    def _keep_arrays(self, experiments: Iterable[Experiment]) -> list[Part]:
+    def _keep_arrays(self, subjects: Iterable[Definition]) -> list[Part]:
         """Write the given arrays that are not kept, or no longer what they were; those are set aside.
 
         Returns:
             What was set aside, where it lies now.
         """
-        given = {sha256: one for experiment in experiments for sha256, one in given_arrays(experiment).items()}
+        given = {sha256: one for subject in subjects for sha256, one in given_arrays(subject).items()}
         bad = {sha256: part for sha256 in given if (part := self._array(sha256)).state != State.WHOLE}
         aside = [self._aside(part) for part in bad.values() if os.path.lexists(part.path)]
         if bad:
@@ -271,22 +274,56 @@ class Store:
         Raises:
             StoreError: if a seed is not kept, or its folder cannot be used (it is named).
         """
-        found, where, notes, lanes = [], {}, "", 0
+        notes = ""
+        chosen = []
         for part in self._wanted(experiment.digest):
-            if not part.usable:
+            if part.usable:
+                chosen.append(part)
+            else:
                 notes += f" ({part.path} is {part.state.value}: {part.reason})"
-            elif set(part.seeds) & (set(seeds) - set(where)):
+        found, kept = self._lanes(chosen, experiment, set(seeds))
+        missing = sorted(set(seeds) - set(kept))
+        if missing:
+            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
+            raise StoreError(f"{said}{notes}; run it first")
+        return joined(found).lanes(np.asarray([kept[seed] for seed in seeds]))
+
+    def read(self, digest: str, files: Sequence[str | Path] = ()) -> Trajectory:
+        """All lanes under a digest in the order of their seeds, those too that another version made and none reuses.
+
+        Args:
+            digest: its digest.
+            files: as of `experiment`.
+
+        Raises:
+            StoreError: if there is none, or a folder cannot be used.
+            DefinitionError: as `experiment` does.
+        """
+        experiment = self.experiment(digest, files)
+        parts = [part for part in self._wanted(digest) if part.seeds]
+        found, kept = self._lanes(parts, experiment, {seed for part in parts for seed in part.seeds})
+        return joined(found).lanes(np.asarray([kept[seed] for seed in sorted(kept)]))
+
+    def _lanes(
+        self, parts: Sequence[Part], experiment: Experiment, seeds: AbstractSet[int]
+    ) -> tuple[list[Trajectory], dict[int, int]]:
+        """The lanes of those folders that have wanted seeds which none before has, and where each seed is in them.
+
+        Raises:
+            StoreError: if a folder cannot be used.
+        """
+        found: list[Trajectory] = []
+        where: dict[int, int] = {}
+        lanes = 0
+        for part in parts:
+            if set(part.seeds) & (seeds - where.keys()):
                 try:
                     found.append(load_lanes(part.path, experiment))
                 except (_files.Damage, OSError) as error:
                     raise StoreError(f"{part.path} cannot be used: {error}; move it away and run again") from error
                 where = {seed: lanes + i for i, seed in enumerate(part.seeds)} | where
                 lanes += len(part.seeds)
-        missing = sorted(set(seeds) - set(where))
-        if missing:
-            said = f"seeds {missing} of experiment {experiment.digest} are not in {self.root}"
-            raise StoreError(f"{said}{notes}; run it first")
-        return joined(found).lanes(np.asarray([where[seed] for seed in seeds]))
+        return found, where
 
     def parts(self, experiments: Iterable[Experiment]) -> list[Part]:
         """The folders of some runs with their states, each file verified once a process."""
@@ -378,7 +415,7 @@ class Store:
         return [entry.digest for entry in self.entries() if entry.seeds]
 
     def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
-        """The definition kept under a digest.
+        """The experiment kept under a digest, also where its lanes are of another version and are not reused.
 
         Args:
             digest: its digest.
@@ -388,28 +425,59 @@ class Store:
             StoreError: if there is none, it cannot be made here, or a given array of it is missing or damaged.
             DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
+        found = self.subject(digest, files)
+        if not isinstance(found, Experiment):
+            raise StoreError(f"run {digest} is of the class {type(found).__name__}, which is no experiment")
+        return found
+
+    def subject(self, digest: str, files: Sequence[str | Path] = ()) -> Definition:
+        """What was kept under a digest, which need not be an experiment; arguments and errors are those of that."""
         parts = self._parts(digest, seen)
-        usable = [part for part in parts if part.usable]
-        if not usable:
+        whole = [part for part in parts if part.usable] + [part for part in parts if part.state == State.SUPERSEDED]
+        if not whole:
             notes = "; ".join(f"{part.path} is {part.state.value}: {part.reason}" for part in parts)
             raise StoreError(f"there is no run {digest} in {self.root}{f' ({notes})' if notes else ''}")
         try:
-            found = restore(header_of(usable[0].path)["definition"], self._arrays, files)
-            same = isinstance(found, Experiment) and found.digest == digest
+            found = self._made(header_of(whole[0].path)["definition"], files)
+        except StoreError as error:
+            raise StoreError(f"run {digest}: {error}; its definition is in {whole[0].path / HEADER}") from error
+        if whole[0].usable and digest_of(found) != digest:
+            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+        return found
+
+    def _made(self, definition: Any, files: Sequence[str | Path]) -> Definition:
+        """What a kept definition describes.
+
+        Raises:
+            StoreError: if it cannot be made here, or a given array of it is missing or damaged.
+            DefinitionError: if a class of it is missing, or has other fields.
+        """
+        try:
+            found = restore(definition, self._arrays, files)
         except (_files.Damage, OSError) as error:
             raise StoreError(
-                f"a given array of run {digest} cannot be used ({error}); the study that made the run writes it anew"
+                f"a given array cannot be used ({error}); the study that made the run writes it anew"
             ) from error
         except DefinitionError:
             raise
         except Exception as error:  # whatever the classes that it names make of its fields
-            raise StoreError(
-                f"the definition of run {digest} cannot be made here ({error}); it can be read in "
-                f"{usable[0].path / 'experiment.json'}"
-            ) from error
-        if not same:
-            raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
+            raise StoreError(f"the definition cannot be made here ({error})") from error
+        if not isinstance(found, Definition):
+            raise StoreError("what is kept describes nothing that can be made")
         return found
+
+    def obstacle(self, entry: Entry, files: Sequence[str | Path] = ()) -> str:
+        """Why the definition of a run is but data here, which nothing can be made of; empty where it can be made.
+
+        Args:
+            entry: of the run.
+            files: as of `experiment`.
+        """
+        try:
+            self._made(entry.definition, files)
+        except (StoreError, DefinitionError) as error:
+            return str(error)
+        return ""
 
     def table(self) -> pl.DataFrame:
         """All recorded series of all runs that can be used: digest, seed, step, probe, index, value.

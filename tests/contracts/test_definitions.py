@@ -1,10 +1,14 @@
 """What holds for every definition of the package, and that each has an example."""
 
 import dataclasses
+import importlib
 import json
+from collections import Counter
 
 import pytest
 
+from descentlab._classes import class_at, public_name
+from descentlab._definition import LATER, Definition, Untraced
 from descentlab._describe import describe, digest, given_arrays, replace_at, restore, structure
 from support import members
 
@@ -18,6 +22,36 @@ def test_every_final_class_of_an_interface_has_an_example(interface):
     without = [kind.__name__ for kind in members.members(interface) if kind not in members.EXAMPLES]
     assert members.members(interface)
     assert not without, f"add an example of {', '.join(without)} to tests/support/members.py"
+
+
+FINAL = [
+    kind
+    for kind in members.members(Definition)
+    if kind not in (Definition, Untraced) and not kind.__module__.startswith("descentlab.cli.")
+]
+"""Classes that may be stored."""
+
+
+@pytest.mark.parametrize("kind", FINAL, ids=lambda kind: kind.__name__)
+def test_a_class_is_exported_by_its_package_and_found_by_its_public_name(kind):
+    name = public_name(kind)
+    place = name.partition(":")[0]
+    assert class_at(name) is kind
+    assert hasattr(importlib.import_module(place), "__path__") or place.count(".") == 1, f"export it beside {name}"
+    assert not any(part.startswith("_") for part in name.replace(":", ".").split("."))
+
+
+def test_no_two_classes_have_one_name():
+    """Their own names stand for them in digests, so that a class may be moved."""
+    counts = Counter(kind.__name__ for kind in FINAL)
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("kind", FINAL, ids=lambda kind: kind.__name__)
+def test_a_field_that_came_later_has_a_default(kind):
+    later = [field for field in dataclasses.fields(kind) if LATER.items() <= field.metadata.items()]
+    missing = dataclasses.MISSING
+    assert all(field.default is not missing or field.default_factory is not missing for field in later)
 
 
 @each

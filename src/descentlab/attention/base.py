@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-from descentlab._definition import Definition
+from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float, Int
 from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
@@ -45,7 +45,7 @@ class AbstractAttention(Definition):
 
     sees_places: ClassVar[bool] = False
 
-    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True)
+    scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True, metadata=LATER)
 
     @abstractmethod
     def weights(

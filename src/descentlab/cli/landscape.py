@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     store = stored.opened(options.store, options.classes)
     known = store.digests()
     if not options.runs:
-        console().print(stored.listing(store, known))
+        console().print(stored.listing(store, known, options.classes))
         return 0
     chosen = {
         digest: store.experiment(digest, options.classes)

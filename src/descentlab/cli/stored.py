@@ -72,7 +72,7 @@ def opened(place: Path, classes: Sequence[Path] = ()) -> Store:
     return store
 
 
-def listing(store: Store, known: Sequence[str]) -> Table:
+def listing(store: Store, known: Sequence[str], classes: Sequence[Path] = ()) -> Table:
     """What the store holds, also what cannot be used here, with the reason."""
     entries = store.entries()
     title = Text(f"{len(known)} runs in {store.root}")
@@ -80,12 +80,11 @@ def listing(store: Store, known: Sequence[str]) -> Table:
     table.add_column("run", no_wrap=True)  # it is typed again, so it is never cut
     for name in ("task", "kernel", "trained", "steps", "seeds", "path"):
         table.add_column(name, overflow="fold")
-    noted = any(entry.reasons for entry in entries)
-    if noted:
+    notes = ["; ".join(filter(None, (*entry.reasons, store.obstacle(entry, classes)))) for entry in entries]
+    if any(notes):
         table.add_column("note", overflow="fold")
-    for entry in entries:
-        cells = [entry.digest[:12], *_cells(entry)] + (["; ".join(entry.reasons)] if noted else [])
-        table.add_row(*map(Text, cells))
+    for entry, note in zip(entries, notes, strict=True):
+        table.add_row(*map(Text, [entry.digest[:12], *_cells(entry)] + ([note] if any(notes) else [])))
     return table
 
 
@@ -98,7 +97,8 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     kinds = [_class(probe) for probe in probes.values()] if isinstance(probes, Mapping) else []
     steps, seeds = str(definition.get("steps", "")), str(len(entry.seeds))
     path = "recorded" if "Parameters" in kinds else ""
-    return _class(definition.get("task")), _class(kernel).lower(), blocks, steps, seeds, path
+    task = _class(definition.get("task") or definition)  # what is no experiment is called by its own class
+    return task, _class(kernel).lower(), blocks, steps, seeds, path
 
 
 def _class(data: Any) -> str:
@@ -135,6 +135,8 @@ def check(arguments: Sequence[str]) -> int:
     noted = Counter((part.state.value, part.reason) for part in found if part not in bad and part.reason)
     for (state, reason), count in noted.items():
         say(f"{state}: {count} folder{'s' * (count > 1)}: {reason}")
+    for reason, count in Counter(filter(None, map(store.obstacle, store.entries()))).items():
+        say(f"shown as data: {count} run{'s' * (count > 1)}: {reason}")
     counts = Counter(part.state.value for part in found)
     said = ", ".join(f"{counts[state.value]} {state.value}" for state in State if counts[state.value])
     say(f"{len(found)} folders in {store.root}{f': {said}' if said else ''}")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._check import positive
-from descentlab._definition import Definition
+from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Heads, Softmax, over_heads
 from descentlab.cost import Transformer
@@ -138,7 +138,7 @@ class AttentionLayer(AbstractArchitecture):
     attention: AbstractAttention = Softmax()
     heads: int = 2
     head_dim: int | None = None
-    value_dim: int | None = None
+    value_dim: int | None = eqx.field(default=None, metadata=LATER)
     output_dim: int = 1
     query: AbstractInit = Normal(1.0)
     key: AbstractInit = Normal(1.0)

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._definition import Definition
+from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Float
 
 __all__ = ["AbstractNorm", "AbstractNormalization", "LayerNorm", "NoNorm", "PostNorm", "PreNorm", "RMSNorm"]
@@ -156,7 +156,7 @@ class PreNorm(AbstractNormalization):
         kind: what a token is normalised by.
     """
 
-    kind: AbstractNorm = LayerNorm()
+    kind: AbstractNorm = eqx.field(default=LayerNorm(), metadata=LATER)
 
     @property
     def cost(self) -> str:
@@ -189,7 +189,7 @@ class PostNorm(AbstractNormalization):
         kind: what a token is normalised by.
     """
 
-    kind: AbstractNorm = LayerNorm()
+    kind: AbstractNorm = eqx.field(default=LayerNorm(), metadata=LATER)
 
     @property
     def cost(self) -> str:

@@ -16,6 +16,7 @@ code.
 
 from descentlab.studies.kim2023_inference import accelerator, compressed, integers, mappings, tables
 from descentlab.studies.kim2023_inference.marked import BASES
+from descentlab.studies.kim2023_inference.marked import Marked as Marked
 from descentlab.study import Study
 
 study = Study(

@@ -1,0 +1,23 @@
+"""What was once called otherwise in definitions, so that what was stored then is read.
+
+The name of a class is public or that of a file. One that has only gone from a file of its package into another needs
+no line: it is looked for in the package too. Lines stay for good.
+"""
+
+from typing import Any
+
+__all__ = ["MOVED", "VALUES"]
+
+MOVED = {
+    "descentlab.objective:CrossEntropy": "descentlab.losses:CrossEntropy",
+    "descentlab.objective:SquaredError": "descentlab.losses:SquaredError",
+}
+"""The name of today by the name of then."""
+
+VALUES: dict[tuple[str, str], dict[Any, Any]] = {
+    ("descentlab.models:Transformer", "positions"): {
+        True: {"class": "descentlab.models:LearnedPositions"},
+        False: {"class": "descentlab.models:NoPositions"},
+    },
+}
+"""The data of today by the plain data of then, for fields by class and name."""
