@@ -636,17 +636,10 @@ def test_the_table_holds_every_recorded_number(store):
     for one in (first, second):
         store.put(one, runs[one.digest], wall_time=1.0)
     table = store.table()
-<<<<<<< HEAD
     assert table.columns == ["digest", "seed", "step", "probe", "block", "quantity", "value"]
-    for digest, found in runs.items():
-        for seed in (0, 1):
-            rows = table.filter(digest=digest, seed=seed, probe="gradient", block="value").sort("step")
-=======
-    assert table.columns == ["digest", "seed", "step", "probe", "index", "value"]
     for name, found in runs.items():
         for seed in (0, 1):
-            rows = table.filter(digest=name, seed=seed, probe="gradient", index="value").sort("step")
->>>>>>> main
+            rows = table.filter(digest=name, seed=seed, probe="gradient", block="value").sort("step")
             assert rows["step"].to_list() == found["gradient"].steps.tolist()
             assert np.array_equal(rows["value"], found["gradient"].sel(block="value").values[seed])
 

@@ -25,13 +25,9 @@ from safetensors.numpy import load, save
 
 from descentlab import __version__
 from descentlab import _files as files
-<<<<<<< HEAD
-from descentlab._describe import describe
-from descentlab.axis import TAKEN, Axis
-=======
 from descentlab._definition import Definition
 from descentlab._describe import describe, digest
->>>>>>> main
+from descentlab.axis import TAKEN, Axis
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -39,16 +35,12 @@ from descentlab.trajectory import Series, Trajectory
 __all__ = ["NUMERICS", "Part", "State", "encode", "header_of", "load_lanes", "look", "seen", "tables", "versions"]
 
 NUMERICS = 3
-<<<<<<< HEAD
-"""Raised when a change of the package changes results; runs of another number are not reused."""
-=======
 """Raised when a change of the package changes results; runs of another number are read, and not reused.
 
 3: held-out examples are drawn with the lane, parameters are called by their paths, products of queries and keys are
 divided by a definition of their own, the halves of MNIST are shuffled before they are cut, and definitions have public
-names, so that their digests are others.
+names, so that their digests are others; probes name the axes of what they record.
 """
->>>>>>> main
 
 HEADER, SERIES, ARRAYS = "experiment.json", "series.parquet", "arrays.safetensors"
 
