@@ -27,7 +27,7 @@ from descentlab import __version__
 from descentlab import _files as files
 from descentlab._definition import Definition
 from descentlab._describe import describe, digest
-from descentlab.axis import TAKEN, Axis
+from descentlab.axis import TAKEN, Axis, axes_data, axes_of
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -115,13 +115,7 @@ def encode(subject: Definition, trajectory: Trajectory, wall_time: float) -> dic
         "seeds": list(trajectory.seeds),
         "status": [status.name for status in trajectory.status],
         "ended": list(trajectory.ended),
-        "axes": {
-            name: [
-                [axis.name, list(axis.labels) or size]
-                for axis, size in zip(series.axes, series.values.shape[2:], strict=True)
-            ]
-            for name, series in trajectory.series.items()
-        },
+        "axes": {name: axes_data(series.axes, series.values.shape[2:]) for name, series in trajectory.series.items()},
         "blocks": list(trajectory.final),
         "dtypes": {name: str(series.values.dtype) for name, series in trajectory.series.items()},
     }
@@ -273,9 +267,7 @@ def _axes(header: Header, name: str, among: np.ndarray | None) -> tuple[tuple[Ax
         among: the values, where they lie among the arrays.
     """
     if "axes" in header:
-        known = header["axes"][name]
-        axes = tuple(Axis(axis, tuple(of) if isinstance(of, list) else ()) for axis, of in known)
-        return axes, tuple(len(of) if isinstance(of, list) else int(of) for _, of in known)
+        return axes_of(header["axes"][name])
     if among is not None:
         return tuple(Axis(f"entry_{i}") for i in range(among.ndim - 2)), among.shape[2:]
     labels = tuple(header["labels"][name])
