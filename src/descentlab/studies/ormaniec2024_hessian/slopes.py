@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab._describe import value_at
+from descentlab._tree import block_of
 from descentlab._types import ArrayLike
 from descentlab.estimate import Estimate, mean_interval
 from descentlab.study import Run
@@ -21,7 +22,7 @@ def scales(run: Run) -> np.ndarray:
 def arrays_of(run: Run, block: str) -> list[str]:
     """The names of the arrays of a block, first layer to last."""
     names = (str(name) for name in run.trajectory["growth"].entries("array"))
-    return [name for name in names if name.partition(".")[0] == block]
+    return [name for name in names if block_of(name) == block]
 
 
 def norms(run: Run, part: str, array: str) -> np.ndarray:
