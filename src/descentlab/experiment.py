@@ -146,6 +146,7 @@ def begin(
         ValueError: if shapes do not fit, there are too few examples, or a block to train does not exist.
     """
     data_key, model_key = jax.random.split(key)
+    stored = jax.tree.map(jnp.asarray, stored)
     example = experiment.task.example() if stored is None else _blank(stored.train.inputs)
     model = experiment.model.init(example, key=model_key)
     world = experiment.task.world(model, key=data_key) if stored is None else None

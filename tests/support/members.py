@@ -142,6 +142,7 @@ EXAMPLES = {
     probes.PLRatio: [probes.PLRatio()],
     probes.Loss: [probes.Loss()],
     probes.HeldOut: [probes.HeldOut(part="test", examples=3)],
+    probes.PopulationLoss: [probes.PopulationLoss()],
     probes.StepSize: [probes.StepSize()],
     probes.Parameters: [probes.Parameters()],
     probes.FeatureSpectrum: [probes.FeatureSpectrum()],
