@@ -118,8 +118,9 @@ def test_a_rule_that_answers_with_no_truth_value_is_refused():
 @pytest.mark.parametrize("cuts", [(), (3, 4, 20)], ids=["whole", "cut"])
 def test_lanes_of_a_batch_end_each_at_its_own_step(monkeypatch, free, together, cuts):
     rates = (0.1, 0.02, 1e200, 0.001)
-    monkeypatch.setattr(sys.modules["descentlab.train"], "_together", lambda lane_bytes, lanes: together)
     rule = between(free, 7)
+    alone = run([until(LossBelow(rule), 0.02)])[0]
+    monkeypatch.setattr(sys.modules["descentlab.train"], "_together", lambda lane_bytes, lanes: together)
     lanes = run([until(LossBelow(rule), lr) for lr in rates], cuts=cuts)
     quick, slow, lost, never = lanes
     assert [one.status[0] for one in lanes] == [Status.REACHED, Status.REACHED, Status.DIVERGED, Status.FINISHED]
@@ -130,7 +131,6 @@ def test_lanes_of_a_batch_end_each_at_its_own_step(monkeypatch, free, together, 
         np.testing.assert_array_equal(one.last("loss"), one["loss"].values[:, step])
         assert one["rare"].steps.tolist() == [0, 3]
     assert not np.isfinite(lost["end"].values[0, 0])
-    alone = run([until(LossBelow(rule), 0.02)])[0]
     assert alone.ended == slow.ended
     np.testing.assert_allclose(alone["moved"].values, slow["moved"].values, rtol=1e-9)
 
@@ -142,7 +142,7 @@ def test_floats_of_a_rule_differ_between_lanes_of_one_program(free):
 
 def test_the_last_segment_is_the_one_in_which_the_last_lane_ends(free):
     lanes = Lanes((until(LossBelow(between(free, 3))), until(LossBelow(between(free, 5)))), (0, 0))
-    constants, carry = prepare(dataclasses.replace(lanes))
+    constants, carry = prepare(lanes)
     found = list(segments(lanes, constants, carry, 0, seconds=0.0))
     assert [step for step, _ in found] == [STEPS + 1]
     assert np.isnan(np.asarray(found[0][1].records["loss"])[:, 8:16]).all()  # the segment has 16 steps, not all made

@@ -487,7 +487,7 @@ def _look_at_ends(varying: PyTree, shared: PyTree, carry: Carry) -> Carry:
         probes = {name: probe for name, probe in experiment.probes.items() if probe.when.at_end}
         return {name: probe.look(point, carry.memory[name])[0][None] for name, probe in probes.items()}
 
-    return dataclasses.replace(carry, records=carry.records | jax.lax.map(look, arrays))
+    return eqx.tree_at(lambda whole: whole.records, carry, carry.records | jax.lax.map(look, arrays))
 
 
 def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:

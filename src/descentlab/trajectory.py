@@ -89,10 +89,20 @@ class Trajectory:
         Raises:
             KeyError: if there is no such probe.
         """
-        series = self[probe]
+        places = self.made(probe).sum(axis=1) - 1  # -1, so the one at the end, where all come later
+        return self[probe].values[np.arange(len(self.seeds)), places]
+
+    def made(self, probe: str) -> np.ndarray:
+        """Which records of a probe were made, axes lane and record: all but those after the end of a lane.
+
+        Args:
+            probe: its name.
+
+        Raises:
+            KeyError: if there is no such probe.
+        """
         ended = np.asarray([np.inf if step < 0 else step for step in self.ended])
-        places = np.searchsorted(series.steps, ended, side="right") - 1  # -1, the one at the end, if all come later
-        return series.values[np.arange(len(self.seeds)), places]
+        return self[probe].steps <= ended[:, None]
 
     def ends(self) -> tuple[dict[str, np.ndarray], ...]:
         """The final blocks of each lane."""
