@@ -85,7 +85,7 @@ def test_a_model_of_another_shape_is_refused():
 
 def test_an_origin_that_does_not_fit_together_is_refused():
     wrong = dataclasses.replace(SECOND, origin=dataclasses.replace(FIRST, trained=("valu",), optimizer=Momentum()))
-    with pytest.raises(ValueError, match="there is no block 'valu' to train"):
+    with pytest.raises(ValueError, match="there is no parameter 'valu' here"):
         check(wrong)
 
 

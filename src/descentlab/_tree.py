@@ -1,114 +1,101 @@
-"""Parameter blocks: the named parts of a model that are trained, frozen, measured and drawn.
+"""Parameters and their names: the parts of a model that are trained, frozen, measured and drawn.
 
-A block is every array of a model whose path ends in the same field name, so `query` is one block of a layer and the
-query weights of all layers of a deeper model.
+A parameter is an inexact array of a model, a scalar too, that is not part of a definition: the floats of a kernel or a
+normalisation that a model keeps are hyperparameters. Its name is its path, `query` in a layer and `layers.0.query` in a
+deeper model. Parameters of one last name form a block: `query` is the block of the query weights of all layers.
+
+A selector means parameters by their name, by a prefix of it (`layers.0`), by the name of their block (`query`), or by a
+pattern in which `*` stands for anything, dots too, and `?` for one character (`layers.*.query_bias`).
 """
 
-from collections.abc import Mapping, Sequence
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import tree_flatten_with_path
+from jax.tree_util import DictKey, GetAttrKey, SequenceKey, tree_flatten_with_path, tree_map_with_path
 
 from descentlab._check import nearest
+from descentlab._definition import Definition
 from descentlab._types import Array, PyTree
 
-__all__ = ["array_names", "block_names", "blocks", "chosen", "named", "norm_squared", "of_block", "split", "with_named"]
+__all__ = [
+    "array_names",
+    "block_names",
+    "block_of",
+    "blocks",
+    "is_meant",
+    "named",
+    "norm_squared",
+    "select",
+    "with_named",
+]
 
 
-def _name(path: tuple) -> str:
-    return next((str(part.name) for part in reversed(path) if isinstance(part, jax.tree_util.GetAttrKey)), "")
+def _is_definition(part: PyTree) -> bool:
+    return isinstance(part, Definition)
 
 
 def _is_parameter(leaf: PyTree) -> bool:
-    """Whether a leaf is an array of parameters; a number without axes is a float of a definition in a lane."""
-    return eqx.is_inexact_array(leaf) and leaf.ndim > 0
+    return eqx.is_inexact_array(leaf)
 
 
-def blocks(tree: PyTree) -> dict[str, list[Array | np.ndarray]]:
-    """The inexact arrays of a model (or of a part of one, such as a gradient) by block name, in tree order."""
-    found: dict[str, list[Array | np.ndarray]] = {}
-    for path, leaf in tree_flatten_with_path(tree)[0]:
+def _name(path: tuple) -> str:
+    """A path as a name, its parts joined by dots."""
+    return ".".join(_part(key) for key in path)
+
+
+def _part(key: object) -> str:
+    match key:
+        case GetAttrKey(name):
+            return name
+        case DictKey(name):
+            return str(name)
+        case SequenceKey(place):
+            return str(place)
+        case _:
+            return str(getattr(key, "key", key))
+
+
+def _parameters(tree: PyTree) -> Iterator[tuple[str, Array | np.ndarray]]:
+    for path, leaf in tree_flatten_with_path(tree, is_leaf=_is_definition)[0]:
         if _is_parameter(leaf):
-            found.setdefault(_name(path), []).append(leaf)
-    return found
+            yield _name(path), leaf
 
 
 def named(tree: PyTree) -> dict[str, Array | np.ndarray]:
-    """The inexact arrays of a model by name; several arrays of one block are numbered `name.0`, `name.1`."""
-    found = {}
-    for name, arrays in blocks(tree).items():
-        numbered = {f"{name}.{i}": array for i, array in enumerate(arrays)}
-        found |= numbered if len(arrays) > 1 else {name: arrays[0]}
+    """The parameters of a model, or of a part of one such as a gradient, by name, in tree order.
+
+    Raises:
+        ValueError: if two have the same name, as those of `{"a.b": x}` and `{"a": {"b": y}}` have.
+    """
+    found: dict[str, Array | np.ndarray] = {}
+    for name, leaf in _parameters(tree):
+        if name in found:
+            raise ValueError(f"two parameters of the model have the path {name!r}; use names without dots")
+        found[name] = leaf
     return found
 
 
 def array_names(tree: PyTree) -> list[str]:
-    """The names that `named` gives, in tree order."""
-    counts = {name: len(arrays) for name, arrays in blocks(tree).items()}
-    seen = dict.fromkeys(counts, -1)
-    found = []
-    for path, leaf in tree_flatten_with_path(tree)[0]:
-        if _is_parameter(leaf):
-            name = _name(path)
-            seen[name] += 1
-            found.append(f"{name}.{seen[name]}" if counts[name] > 1 else name)
+    """The names of its parameters, in tree order."""
+    return list(named(tree))
+
+
+def block_of(name: str) -> str:
+    """The block that a parameter belongs to: the last part of its name that is no number."""
+    parts = name.split(".")
+    return next((part for part in reversed(parts) if not part.isdecimal()), name)
+
+
+def blocks(tree: PyTree) -> dict[str, list[Array | np.ndarray]]:
+    """The parameters by the name of their block, in tree order."""
+    found: dict[str, list[Array | np.ndarray]] = {}
+    for name, leaf in _parameters(tree):
+        found.setdefault(block_of(name), []).append(leaf)
     return found
-
-
-def of_block(array: str, name: str) -> bool:
-    """Whether an array is meant by a name: its own, or that of its block."""
-    return name in (array, array.partition(".")[0])
-
-
-def chosen(tree: PyTree, names: Sequence[str]) -> tuple[PyTree, PyTree]:
-    """Two trees of the same shape: the arrays meant by any of the names, and everything else.
-
-    Args:
-        tree: a model or a part of one.
-        names: of blocks, such as `query`, or of single arrays of one, such as `query.0`.
-
-    Raises:
-        ValueError: if nothing has one of the names.
-    """
-    every = array_names(tree)
-    known = list(dict.fromkeys([*(one.partition(".")[0] for one in every), *every]))
-    for name in names:
-        if name not in known:
-            raise ValueError(f"there is no block {name!r} here; {nearest(name, known)}")
-    arrays = iter(every)
-
-    def is_meant(leaf: PyTree) -> bool:
-        if not _is_parameter(leaf):
-            return False
-        array = next(arrays)
-        return any(of_block(array, name) for name in names)
-
-    return eqx.partition(tree, jax.tree.map(is_meant, tree))
-
-
-def with_named(model: PyTree, arrays: Mapping[str, Array | np.ndarray]) -> PyTree:
-    """The model with its inexact arrays replaced by those of the same name.
-
-    Raises:
-        ValueError: if a name or a shape is not the model's.
-    """
-    own = {name: array.shape for name, array in named(model).items()}
-    given = {name: array.shape for name, array in arrays.items()}
-    if own != given:
-        name = next(name for name in (own | given) if own.get(name) != given.get(name))
-        raise ValueError(
-            f"the model must have the blocks of the one it continues: {name!r} is {own.get(name, 'absent')} here and "
-            f"{given.get(name, 'absent')} there; change only what leaves shapes as they are, such as the kernel"
-        )
-    left = {block: [name for name in own if name.partition(".")[0] == block] for block in blocks(model)}
-
-    def replaced(path: tuple, leaf: PyTree) -> PyTree:
-        return jnp.asarray(arrays[left[_name(path)].pop(0)], leaf.dtype) if _is_parameter(leaf) else leaf
-
-    return jax.tree_util.tree_map_with_path(replaced, model)
 
 
 def block_names(tree: PyTree) -> tuple[str, ...]:
@@ -116,29 +103,65 @@ def block_names(tree: PyTree) -> tuple[str, ...]:
     return tuple(blocks(tree))
 
 
-def split(model: PyTree, trained: Sequence[str]) -> tuple[PyTree, PyTree]:
-    """Two trees of the model's shape: the trained blocks, and everything else.
+def is_meant(name: str, selector: str) -> bool:
+    """Whether a parameter is meant by a selector."""
+    return (
+        selector in (name, block_of(name))
+        or name.startswith(f"{selector}.")
+        or (any(sign in selector for sign in "*?[") and fnmatch.fnmatchcase(name, selector))
+    )
 
-    `eqx.combine` puts them together again. Only the first is differentiated, so a frozen block costs no gradient.
+
+def select(tree: PyTree, selectors: Sequence[str] | None) -> tuple[PyTree, PyTree]:
+    """Two trees of the same shape: the parameters that are meant, and everything else.
+
+    `eqx.combine` puts them together again. Where the first alone is differentiated, the rest costs no gradient.
 
     Args:
-        model: the initialised model.
-        trained: names of the blocks that are trained.
+        tree: a model or a part of one.
+        selectors: what is meant; `None` means all parameters.
 
     Raises:
-        ValueError: if no block is named, or one that the model does not have.
+        ValueError: if nothing is selected, or a selector means no parameter.
     """
-    names = [name for name in block_names(model)]
-    if not trained:
-        raise ValueError(f"at least one block must be trained, got none; the model has {', '.join(names)}")
-    for name in trained:
-        if name not in names:
-            raise ValueError(f"there is no block {name!r} to train; {nearest(name, names)}")
+    every = array_names(tree)
+    wanted = ["*"] if selectors is None else selectors
+    if not wanted or not every:
+        raise ValueError(f"at least one parameter must be selected, got none; there are {', '.join(_known(every))}")
+    for selector in wanted:
+        if not any(is_meant(name, selector) for name in every):
+            raise ValueError(f"there is no parameter {selector!r} here; {nearest(selector, _known(every))}")
 
-    def is_trained(path: tuple, leaf: PyTree) -> bool:
-        return _is_parameter(leaf) and _name(path) in trained
+    def is_selected(path: tuple, leaf: PyTree) -> bool:
+        return _is_parameter(leaf) and any(is_meant(_name(path), selector) for selector in wanted)
 
-    return eqx.partition(model, jax.tree_util.tree_map_with_path(is_trained, model))
+    return eqx.partition(tree, tree_map_with_path(is_selected, tree, is_leaf=_is_definition))
+
+
+def _known(every: Sequence[str]) -> list[str]:
+    """What a selector may be, blocks first."""
+    return list(dict.fromkeys([*map(block_of, every), *every]))
+
+
+def with_named(model: PyTree, arrays: Mapping[str, Array | np.ndarray]) -> PyTree:
+    """The model with its parameters replaced by those of the same name.
+
+    Raises:
+        ValueError: if a name or a shape is not the model's.
+    """
+    own = {name: array.shape for name, array in _parameters(model)}
+    given = {name: array.shape for name, array in arrays.items()}
+    if own != given:
+        name = next(name for name in (own | given) if own.get(name) != given.get(name))
+        raise ValueError(
+            f"the model must have the blocks of the one it continues: {name!r} is {own.get(name, 'absent')} here and "
+            f"{given.get(name, 'absent')} there; change only what leaves shapes as they are, such as the kernel"
+        )
+
+    def replaced(path: tuple, leaf: PyTree) -> PyTree:
+        return jnp.asarray(arrays[_name(path)], leaf.dtype) if _is_parameter(leaf) else leaf
+
+    return tree_map_with_path(replaced, model, is_leaf=_is_definition)
 
 
 def norm_squared(tree: PyTree) -> Array:

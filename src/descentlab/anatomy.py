@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from descentlab._arithmetic import arithmetic
-from descentlab._tree import array_names, block_names, chosen, of_block
+from descentlab._tree import array_names, block_names, is_meant, select
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.curvature import (
     Eigenpairs,
@@ -112,10 +112,10 @@ def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
     if plan.top + plan.bottom > size:
         raise ValueError(f"there are {size} parameters, got top={plan.top} and bottom={plan.bottom}; ask for fewer")
     if plan.blocks:
-        chosen(params, plan.blocks)
+        select(params, plan.blocks)
         return plan.blocks
     matrices = [name for name, leaf in arrays.items() if leaf.ndim > 1]
-    return tuple(block for block in block_names(params) if any(of_block(one, block) for one in matrices))
+    return tuple(block for block in block_names(params) if any(is_meant(one, block) for one in matrices))
 
 
 def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None) -> Anatomy:

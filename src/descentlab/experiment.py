@@ -13,7 +13,7 @@ from descentlab._check import at_most, not_negative
 from descentlab._definition import LATER, Definition, DefinitionError, final
 from descentlab._describe import digest, paths, replace_at, value_at
 from descentlab._memory import TooLarge, in_words, largest_product, machine, nbytes
-from descentlab._tree import block_names, named, split, with_named
+from descentlab._tree import array_names, named, select, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
@@ -46,7 +46,8 @@ class Experiment(Definition):
         data: how many examples, and which at a step.
         model: the architecture.
         optimizer: the rule that moves the trained blocks.
-        trained: names of the blocks that are trained, the others stay as they start; `None` trains all.
+        trained: what is trained, everything else stays as it starts: names of parameters (`layers.0.query`), prefixes
+            (`layers.0`), blocks (`query`, in all layers) or patterns (`layers.*.query_bias`); `None` trains all.
         probes: what is recorded, by name.
         steps: number of updates.
         precision: of all arithmetic.
@@ -65,7 +66,7 @@ class Experiment(Definition):
     data: AbstractData = FullBatch()
     model: AbstractArchitecture = AttentionLayer()
     optimizer: AbstractOptimizer = GD()
-    trained: tuple[str, ...] | None = eqx.field(default=("query", "key", "value", "output"), converter=_names)
+    trained: tuple[str, ...] | None = eqx.field(default=None, converter=_names)
     probes: dict[str, AbstractProbe] = eqx.field(default_factory=lambda: {"loss": Loss(), "gradient": GradientNorm()})
     steps: int = 1000
     precision: Literal["float32", "float64"] = "float64"
@@ -161,7 +162,7 @@ def begin(
     if experiment.origin is not None:
         before = experiment.origin.model.init(example, key=model_key)
         model = with_named(model, named(before) if end is None else end)
-    trained, frozen = split(model, block_names(model) if experiment.trained is None else experiment.trained)
+    trained, frozen = select(model, experiment.trained)
     objective = Objective(frozen, experiment.data.kept(examples), experiment.task.loss_function)
     return Lane(objective, trained, key, world, held_out)
 
@@ -231,11 +232,36 @@ def check(experiment: Experiment) -> None:
         check(experiment.origin)
     _readable(experiment.model, experiment.task)
     examples = stored(experiment)
+    with arithmetic(experiment.precision):
+        _apart(experiment.model, experiment.task.example() if examples is None else _blank(examples.train.inputs))
     needed, there = least_bytes(experiment, examples), machine()
     if needed > there:
         raise TooLarge(
             f"one lane of this experiment needs {in_words(needed)} or more for data, parameters and records, this "
             f"machine has {in_words(there)}; {_way_out(experiment, examples, there)}"
+        )
+
+
+def _apart(model: AbstractArchitecture, example: PyTree) -> None:
+    """Raise where a trained model keeps a float of its definition among its arrays: traced, it would be a parameter.
+
+    Raises:
+        DefinitionError: if it does; says what to do.
+    """
+    floats, rest = eqx.partition(model, lambda leaf: isinstance(leaf, float))
+
+    def names(floats: PyTree) -> list[str]:
+        found: list[str] = []
+        jax.eval_shape(
+            lambda: found.extend(array_names(eqx.combine(floats, rest).init(example, key=jax.random.key(0))))
+        )
+        return found
+
+    plain, traced = names(floats), names(jax.tree.map(jnp.asarray, floats))
+    if others := [name for name in traced if name not in plain]:
+        raise DefinitionError(
+            f"the model of {type(model).__name__} keeps {others[0]!r}, a number of its definition, in a field of its "
+            "own, where it would be trained; keep the definition in the model and read the number there"
         )
 
 

@@ -23,7 +23,8 @@ from safetensors.numpy import load, save
 
 from descentlab import __version__
 from descentlab import _files as files
-from descentlab._describe import describe
+from descentlab._definition import Definition
+from descentlab._describe import describe, digest
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -91,7 +92,7 @@ class Part:
         return self.state in (State.WHOLE, State.UNVERIFIED)
 
 
-def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
+def encode(subject: Definition, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
     """The files of a folder of finished lanes, by name."""
     table, arrays = _split(trajectory)
     buffer = io.BytesIO()
@@ -100,8 +101,8 @@ def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> 
     header = {
         "sha256": files.BLANK,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
-        "definition": describe(experiment),
-        "digest": experiment.digest,
+        "definition": describe(subject),
+        "digest": digest(subject),
         "versions": versions(),
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "wall_time": wall_time,

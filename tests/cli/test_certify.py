@@ -184,7 +184,7 @@ def test_files_that_are_no_npz_are_refused(asked, capsys):
         (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--steps", "-1"], "--steps must be at least 0, got -1"),
         (["--model.heads", "3"], "heads must divide the token width, got heads=3"),
-        (["--trained", "valu"], "there is no block 'valu' to train; did you mean value"),
+        (["--trained", "valu"], "there is no parameter 'valu' here; did you mean value"),
         (["--model.hads", "3"], "AttentionLayer has no field 'hads'"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_damaged_folder_is_named_and_computed_again(capsys):
         (["run", "song2024_convergense"], "there is no study 'song2024_convergense'"),
         (["run", "no/such/file.py"], "there is no file no/such/file.py"),
         (["check", TINY, "--probes.los.when.k", "3"], "no probe 'los'; did you mean loss"),
-        (["run", TINY, "--trained", "valu"], "there is no block 'valu' to train; did you mean value"),
+        (["run", TINY, "--trained", "valu"], "there is no parameter 'valu' here; did you mean value"),
         (["run", TINY, "--model.heads", "3"], "heads must divide the token width, got heads=3 and dim=4"),
         (["run", TINY, "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["run", TINY, "--steps", "-1"], "Experiment.steps must be a finite number, at least 0, got -1"),

@@ -95,7 +95,7 @@ def test_without_a_run_the_store_is_listed(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((PATH.digest, "--blocks", "querry"), "there is no block 'querry' here; did you mean query?"),
+        ((PATH.digest, "--blocks", "querry"), "there is no parameter 'querry' here; did you mean query?"),
         ((PATH.digest, "--top", "200"), "there are 52 parameters, got top=200 and bottom=1; ask for fewer"),
         ((PATH.digest, "--top", "0"), "top must be a finite number above 0, got 0"),
         ((PATH.digest, "--bottom", "-1"), "wanted --bottom 0 or more and --probes 2 or more, got -1 and 20"),

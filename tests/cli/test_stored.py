@@ -8,6 +8,8 @@ import pytest
 
 from descentlab import Experiment, FullBatch, cli, parts, train
 from descentlab import _files as files
+from descentlab._definition import Definition
+from descentlab._describe import digest
 from descentlab.store import Store
 from descentlab.tasks import TokenRegression
 from support.changed import flipped
@@ -133,6 +135,26 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     code, _, err = call(capsys, "landscape", first.name[:8], "--store", str(root))
     assert code == 2
     assert "somebody" in err
+
+
+class Elsewhere(Definition):
+    """Something that was trained by another program."""
+
+    steps: int = 3
+
+
+@pytest.mark.parametrize("command", ["landscape", "curvature"])
+def test_what_is_no_experiment_is_listed_and_refused(root, capsys, command):
+    lanes = Store(root).read(folders(root)[0].name)
+    Store(root).put(Elsewhere(), lanes, wall_time=1.0)
+    name = digest(Elsewhere())
+    code, out, err = call(capsys, command, "--store", str(root))
+    assert (code, err) == (0, "")
+    assert f"{name[:12]} Elsewhere" in out
+    code, _, err = call(capsys, command, name[:8], "--store", str(root))
+    assert code == 2
+    assert "is of the class Elsewhere, which is no experiment" in err
+    assert call(capsys, "check", "--store", str(root))[:2] == (0, f"3 folders in {root}: 3 whole")
 
 
 @pytest.mark.parametrize("definition", [{}, {"probes": [1], "trained": 3, "model": "x", "task": None, "steps": {}}])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab._tree import array_names, of_block
+from descentlab._tree import array_names, is_meant
 from descentlab.curvature import dense
 from descentlab.data import FullBatch
 from descentlab.models import EachToken, Transformer
@@ -47,21 +47,21 @@ def test_a_block_is_the_part_of_the_matrix_that_its_names_say(kind):
     names = np.repeat(list(matrix.blocks), list(matrix.blocks.values()))
 
     def rows(name):
-        return np.flatnonzero([of_block(one, name) for one in names])
+        return np.flatnonzero([is_meant(one, name) for one in names])
 
     for pair in [
         ("query", "value"),
-        ("value.1", "query.0"),
-        ("query.1", "query"),
+        ("layers.1.value", "layers.0.query"),
+        ("layers.1.query", "query"),
         ("up", "up"),
-        ("query.0", "query.0"),
+        ("layers.0.query", "layers.0.query"),
     ]:
         block = matrix[pair]
         expected = whole[np.ix_(rows(pair[0]), rows(pair[1]))]
         assert block.shape == expected.shape
         np.testing.assert_allclose(dense(block), expected, atol=1e-12 * np.abs(whole).max())
-    several = matrix.among(("query.1", "value.0"))
-    both = np.sort(np.concatenate([rows("query.1"), rows("value.0")]))
+    several = matrix.among(("layers.1.query", "layers.0.value"))
+    both = np.sort(np.concatenate([rows("layers.1.query"), rows("layers.0.value")]))
     np.testing.assert_allclose(several.dense(), whole[np.ix_(both, both)], atol=1e-12 * np.abs(whole).max())
 
 
@@ -81,9 +81,9 @@ def test_lanes_are_mapped(kind):
 @each
 def test_a_block_that_does_not_exist_and_a_matrix_too_large_are_refused(kind):
     matrix = kind(*started(DEEP))
-    with pytest.raises(ValueError, match=r"there is no block 'querry' here; did you mean query"):
+    with pytest.raises(ValueError, match=r"there is no parameter 'querry' here; did you mean query"):
         matrix["querry"]
-    with pytest.raises(ValueError, match=r"there is no block 'query\.2' here"):
-        matrix["value", "query.2"]
+    with pytest.raises(ValueError, match=r"there is no parameter 'layers\.2\.query' here"):
+        matrix["value", "layers.2.query"]
     with pytest.raises(ValueError, match=r"88 x 88 entries takes .* enough for 11 parameters; take fewer blocks"):
         matrix.dense(memory=1000)

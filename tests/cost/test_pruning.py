@@ -45,24 +45,27 @@ def test_so_many_of_the_lowest_scores_go_over_all_arrays(sparsity):
     assert np.array_equal(found["bias"], arrays["bias"])
 
 
+LAYERS = ("layers.0", "layers.1")
+
+
 def test_heads_go_whole_and_by_their_summed_score():
-    arrays = {f"{name}.{layer}": RNG.normal(size=(3, 4, 2)) for name in HEADED for layer in (0, 1)}
-    arrays["up.0"] = RNG.normal(size=(4, 8))
+    arrays = {f"{layer}.{name}": RNG.normal(size=(3, 4, 2)) for name in HEADED for layer in LAYERS}
+    arrays["layers.0.fed.up"] = RNG.normal(size=(4, 8))
     scores = {name: np.abs(array) for name, array in arrays.items()}
     summed = {
-        (layer, head): sum(scores[f"{name}.{layer}"][head].sum() for name in HEADED)
-        for layer in "01"
+        (layer, head): sum(scores[f"{layer}.{name}"][head].sum() for name in HEADED)
+        for layer in LAYERS
         for head in range(3)
     }
     assert heads(scores) == pytest.approx(summed)
     found, gone = pruned_heads(arrays, scores, 2)
     assert list(gone) == sorted(summed, key=summed.__getitem__)[:2]
     for name, array in found.items():
-        block, _, layer = name.partition(".")
+        layer, _, block = name.rpartition(".")
         for head in range(3):
             if block in HEADED:
                 assert np.any(array[head]) != ((layer, head) in gone)
-    assert np.array_equal(found["up.0"], arrays["up.0"])
+    assert np.array_equal(found["layers.0.fed.up"], arrays["layers.0.fed.up"])
 
 
 def test_impossible_shares_are_refused():

@@ -17,7 +17,7 @@ TOKENS = jnp.asarray([3, 1, 4, 1])
 def test_it_is_the_product_of_its_matrices_token_after_token(depth, places):
     model = LinearNetwork(depth, 5, 2, 6, places).init(TOKENS, key=jax.random.key(0))
     arrays = named(model)
-    matrices = [arrays["weight" if depth == 1 else f"weight.{layer}"] for layer in range(depth)]
+    matrices = [arrays[f"weight.{layer}"] for layer in range(depth)]
     assert [m.shape for m in matrices] == [(5, 5)] * (depth - 1) + [(5, 2)]
     rows = np.asarray(TOKENS)[slice(*(places or (None,)))]
     expected = np.linalg.multi_dot([np.asarray(arrays["embed"])[rows], *matrices])

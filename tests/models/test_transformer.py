@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab._tree import block_names, blocks, split
+from descentlab._tree import block_names, blocks, select
 from descentlab.attention import Gaussian, Softmax
 from descentlab.models import (
     Classify,
@@ -26,6 +26,7 @@ from descentlab.models import (
     SinusoidalPositions,
     Transformer,
 )
+from descentlab.models.encoder import Connections
 from support import naive
 from support.rounding import rounding
 
@@ -53,7 +54,7 @@ def made(architecture, example=TOKENS, seed=0):
     def moved(leaf):
         return leaf + 0.3 * random.normal(size=leaf.shape)
 
-    params, rest = split(model, block_names(model))
+    params, rest = select(model, block_names(model))
     return eqx.combine(jax.tree.map(moved, params), rest)
 
 
@@ -174,10 +175,10 @@ def test_chunks_change_neither_outputs_nor_gradients(kernel, causal, chunk):
     whole = dataclasses.replace(SMALL, attention=kernel, causal=causal)
     model = made(whole)
     parted = dataclasses.replace(model, chunk=chunk)
-    leaves = jax.tree.leaves(split(model, block_names(model))[0])
+    leaves = jax.tree.leaves(select(model, block_names(model))[0])
 
     def total(leaves, model):
-        params, rest = split(model, block_names(model))
+        params, rest = select(model, block_names(model))
         moved = eqx.combine(jax.tree.unflatten(jax.tree.structure(params), leaves), rest)
         return jnp.sum(jnp.sin(moved(jnp.asarray(TOKENS))))
 
@@ -205,7 +206,7 @@ def test_attention_matrices_are_those_of_the_forward_pass():
 
 def test_dropout_keeps_the_mean_and_is_off_without_a_key():
     still = made(dataclasses.replace(SMALL, norm=NoNorm(), hidden=None, depth=1, attention=Gaussian(1e-9)))
-    model = dataclasses.replace(still, dropout=0.25)
+    model = dataclasses.replace(still, connections=Connections(1.0, 0.25))
     tokens = jnp.asarray(TOKENS)
     np.testing.assert_array_equal(model(tokens), still(tokens))
     draws = jax.vmap(lambda key: model(tokens, key=key))(jax.random.split(jax.random.key(0), 4000))

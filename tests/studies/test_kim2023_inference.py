@@ -265,12 +265,12 @@ def test_sequences_have_the_class_that_counting_gives():
 def test_heads_that_are_left_out_cost_less(monkeypatch):
     one = compressed.Trained(
         None,
-        {"query.0": np.ones((4, 32, 8))},
+        {"layers.0.query": np.ones((4, 32, 8))},
         Marked(train=2, development=2, test=2).load(),
         study.base.model,
     )
     none, some, all_of_one = (
-        compressed._latency(one, gone) for gone in ([], [("0", 1)], [("0", head) for head in range(4)])
+        compressed._latency(one, gone) for gone in ([], [("layers.0", 1)], [("layers.0", head) for head in range(4)])
     )
     assert all_of_one < some < none
     assert preset("bert-base").heads == 12

@@ -50,7 +50,7 @@ def test_norms_are_those_of_dense_blocks():
             exact = np.sum(matrix[first:stop, first:stop] ** 2)
             found = squares[:, at, place]
             assert abs(found.mean() - exact) <= 4.5 * found.std(ddof=1) / np.sqrt(40) + 1e-13 * exact
-    assert list(whole.blocks) == ["query.0", "value.0", "query.1", "value.1"]
+    assert list(whole.blocks) == ["layers.0.query", "layers.0.value", "layers.1.query", "layers.1.value"]
     assert np.all(squares[:, 1, 3] == 0)
 
 
@@ -308,7 +308,7 @@ FAULTS = {
         f"deep-{block}-{part}-softmax": (DEPTH, times(steeper, kernel="softmax", part=part, block=block, where=is_deep))
         for block, part in depth.QUANTITIES
     },
-    "deep-gaussian": (DEPTH, times(steeper, kernel="gaussian", part="outer", block="query.1", where=is_deep)),
+    "deep-gaussian": (DEPTH, times(steeper, kernel="gaussian", part="outer", block="layers.1.query", where=is_deep)),
     **{
         f"linear-outer-{count}": (
             DEPTH,
@@ -319,7 +319,7 @@ FAULTS = {
     **{f"linear-functional-{count}": (DEPTH, nonzero()) for count in (1, 2, 3)},
     "linear-first-2": (
         DEPTH,
-        times(lambda x: x**0.3, kernel="linear", part="hessian", block="query.0", where=layers(2)),
+        times(lambda x: x**0.3, kernel="linear", part="hessian", block="layers.0.query", where=layers(2)),
     ),
     "network-slope": (DEPTH, times(lambda x: x**0.06, kernel="network", part="hessian", block="weight.1")),
     "network-values": (DEPTH, times(lambda x: 1.6, kernel="network", part="hessian", where=layers(5))),

@@ -111,6 +111,7 @@ EXAMPLES = {
         tasks.TokenRegression(tokens=3, dim=4, distribution=tasks.GaussianTokens(), duplicates=1),
     ],
     tasks.TextWindows: [tasks.TextWindows(TEXT, window=3, dim=4), tasks.TextWindows(TEXT, 3, 4, position_scale=0.0)],
+    tasks.Classification: [tasks.Classification(Counting())],
     tasks.Arrays: [
         tasks.Arrays(Given("inputs", np.arange(24.0).reshape(2, 3, 4) / 24), Given("targets", np.ones((2, 3))))
     ],
@@ -158,6 +159,8 @@ EXAMPLES = {
     datasets.IMDb: [datasets.IMDb(), datasets.IMDb(length=16, development=0)],
     data.FullBatch: [data.FullBatch(3)],
     data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],
+    data.Online: [data.Online(3)],
+    data.Padded: [data.Padded(2, 3)],
     losses.SquaredError: [losses.SquaredError()],
     losses.CrossEntropy: [losses.CrossEntropy(), losses.CrossEntropy(ignored=-100)],
     losses.Logistic: [losses.Logistic()],
@@ -176,7 +179,7 @@ EXAMPLES = {
     stopping.GradientBelow: [stopping.GradientBelow(0.1)],
 }
 
-OTHERS = [experiment.Experiment(), TEXT, curvature.Krylov(), tasks.Classification(Counting())]
+OTHERS = [experiment.Experiment(), TEXT, curvature.Krylov()]
 """Definitions that are members of no interface."""
 
 MATRICES = curvature.AbstractCurvature

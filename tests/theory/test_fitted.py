@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from descentlab._tree import split
+from descentlab._tree import select
 from descentlab.attention import AbstractAttention, Gaussian, Softmax
 from descentlab.losses import CrossEntropy
 from descentlab.models import MultiHeadAttention, PerToken
@@ -28,7 +28,7 @@ def problem(layer, query, kernel=None):
     """The package's objective and parameters."""
     kernel = kernel or (Gaussian(layer.c) if layer.temperature is None else Softmax(layer.temperature))
     blocks = (jnp.asarray(block) for block in (query, layer.key, layer.value, layer.output))
-    params, frozen = split(MultiHeadAttention(*blocks, kernel, PerToken(), False), ("query",))
+    params, frozen = select(MultiHeadAttention(*blocks, kernel, PerToken(), False), ("query",))
     return Objective(frozen, Examples(jnp.asarray(layer.inputs), jnp.asarray(layer.targets))), params
 
 

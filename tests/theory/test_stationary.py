@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from descentlab._describe import replace_at
-from descentlab._tree import split
+from descentlab._tree import select
 from descentlab.attention import Gaussian, Linear, NormalizedGaussian, Softmax
 from descentlab.losses import AbstractLossFunction
 from descentlab.objective import Examples, Objective
@@ -58,7 +58,7 @@ SURFACES = {
 
 @FAST
 def ending(name, at, start):
-    (params, frozen), (start, _) = (split(Surface(place, name), ("at",)) for place in (at, start))
+    (params, frozen), (start, _) = (select(Surface(place, name), ("at",)) for place in (at, start))
     return classify(Objective(frozen, Examples(jnp.zeros((1, 1)), jnp.zeros((1, 1))), AsItIs()), params, start)
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from descentlab._check import positive
 from descentlab._describe import describe, value_at
-from descentlab._tree import of_block
+from descentlab._tree import is_meant
 from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
@@ -199,7 +199,7 @@ def _table(found: Anatomy) -> Table:
         row(name, [size, traces[at], *(one[at, at] for one in norms)], found.pairs.get(name))
     for name, pairs in found.pairs.items():
         if name not in blocks.names:
-            inside = [at for at, one in enumerate(blocks.names) if of_block(one, name)]
+            inside = [at for at, one in enumerate(blocks.names) if is_meant(one, name)]
             sums = [float(np.linalg.norm(one[np.ix_(inside, inside)])) for one in norms]
             row(f"{name}, all layers", [sum(blocks.sizes[at] for at in inside), traces[inside].sum(), *sums], pairs)
     return table

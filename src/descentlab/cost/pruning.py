@@ -81,14 +81,14 @@ def pruned(arrays: Arrays, scores: Arrays, sparsity: float) -> dict[str, np.ndar
 
 
 def heads(scores: Arrays) -> dict[tuple[str, int], float]:
-    """The summed score of every head, by the number of its layer (empty in a model of one) and its own.
+    """The summed score of every head, by the path of its layer (empty in a model of one) and its number.
 
     Args:
         scores: of entries, by name; blocks other than those of heads do not count.
     """
     found: dict[tuple[str, int], float] = {}
     for name, score in scores.items():
-        block, _, layer = name.partition(".")
+        layer, _, block = name.rpartition(".")
         if block in HEADED:
             for head, one in enumerate(score):
                 found[layer, head] = found.get((layer, head), 0.0) + float(np.sum(one))
@@ -115,7 +115,7 @@ def pruned_heads(arrays: Arrays, scores: Arrays, count: int) -> tuple[dict[str, 
     gone = [head for head, _ in ranked[:count]]
     found = {name: np.array(array) for name, array in arrays.items()}
     for name, array in found.items():
-        block, _, layer = name.partition(".")
+        layer, _, block = name.rpartition(".")
         if block in HEADED:
             array[[head for at, head in gone if at == layer]] = 0
     return found, gone

@@ -61,35 +61,45 @@ def rounded(arrays: Arrays, *, bits: int = 8) -> dict[str, np.ndarray]:
 
 
 def _is_matrix(name: str) -> bool:
-    block = name.partition(".")[0]
+    block = name.rpartition(".")[2]
     return not block.endswith("bias") and block not in ("scale", "shift")
 
 
 def _folded(arrays: Arrays, depth: int) -> dict[str, np.ndarray]:
     """The same function with all factors of normalisations 1 and shifts 0: W becomes diag(gamma) W, b is b + beta W."""
     found = {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()}
-    of = {f"{name}.{at}": f"{name}.{at}" if depth > 1 else name for at in range(depth) for name in _LAYER}
-    found = {new: found[old] for new, old in of.items()} | {
-        name: array for name, array in found.items() if name in _REST
-    }
+    found = {place: found[name] for place, name in _places(depth).items()}
+    norms = _norms(depth)
     for at in range(depth):
-        first, second = 2 * at, 2 * at + 1
+        first, second = norms[2 * at], norms[2 * at + 1]
         for name in ("query", "key", "value"):
             _fold(found, arrays, f"{name}.{at}", f"{name}_bias.{at}", first)
         _fold(found, arrays, f"up.{at}", f"up_bias.{at}", second)
-    _fold(found, arrays, "hidden", "hidden_bias", 2 * depth)
+    _fold(found, arrays, "hidden", "hidden_bias", norms[-1])
     return found
 
 
-_LAYER = (
-    "query", "query_bias", "key", "key_bias", "value", "value_bias", "output", "output_bias", "up", "up_bias", "down",
-    "down_bias",
-)  # fmt: skip
-_REST = ("embed", "position", "hidden", "hidden_bias", "classes", "classes_bias")
+_ATTENTION = ("query", "query_bias", "key", "key_bias", "value", "value_bias", "output", "output_bias")
+_FED = ("up", "up_bias", "down", "down_bias")
+_READOUT = ("hidden", "hidden_bias", "classes", "classes_bias")
 
 
-def _fold(found: dict[str, np.ndarray], arrays: Arrays, matrix: str, bias: str, norm: int) -> None:
-    gamma, beta = (np.asarray(arrays[f"{name}.{norm}"], dtype=np.float64) for name in ("scale", "shift"))
+def _places(depth: int) -> dict[str, str]:
+    """The name in a model of every matrix and bias, by its name here: `query.0` for `layers.0.query`."""
+    found = {name: name for name in ("embed", "position")} | {name: f"readout.{name}" for name in _READOUT}
+    for at in range(depth):
+        found |= {f"{name}.{at}": f"layers.{at}.{name}" for name in _ATTENTION}
+        found |= {f"{name}.{at}": f"layers.{at}.fed.{name}" for name in _FED}
+    return found
+
+
+def _norms(depth: int) -> list[str]:
+    """The paths of all normalisations in the order in which tokens pass them."""
+    return [path for at in range(depth) for path in (f"layers.{at}.norm", f"layers.{at}.fed.norm")] + ["norm"]
+
+
+def _fold(found: dict[str, np.ndarray], arrays: Arrays, matrix: str, bias: str, norm: str) -> None:
+    gamma, beta = (np.asarray(arrays[f"{norm}.{name}"], dtype=np.float64) for name in ("scale", "shift"))
     found[bias] = found[bias] + np.einsum("i,...ij->...j", beta, found[matrix])
     found[matrix] = gamma[:, None] * found[matrix]
 
@@ -110,8 +120,7 @@ def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: fl
     Raises:
         ValueError: if a block is missing, or an example is padded.
     """
-    wanted = {name for name in (*_LAYER, *_REST) if name not in arrays and f"{name}.0" not in arrays}
-    wanted |= {f"scale.{2 * depth}"} - arrays.keys()
+    wanted = {*_places(depth).values(), *(f"{norm}.scale" for norm in _norms(depth))} - arrays.keys()
     if wanted:
         raise ValueError(f"an encoder needs blocks that are not there: {', '.join(sorted(wanted))}")
     if np.any(np.asarray(examples) <= 0):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from descentlab._tree import array_names, chosen, of_block
+from descentlab._tree import array_names, is_meant, select
 from descentlab._types import Array, Float, PyTree
 from descentlab.objective import Examples, Objective
 
@@ -68,7 +68,7 @@ class AbstractCurvature(eqx.Module):
     """A symmetric matrix over the trained blocks of an objective, the mean of one matrix an example.
 
     Indexing by names of blocks gives a part of it: `H["query"]` the diagonal block, `H["query", "value"]` the block of
-    these rows and columns. In a deep model `query` is that block of all layers and `query.0` the first one's.
+    these rows and columns. In a deep model `query` is that block of all layers and `layers.0.query` the first one's.
     """
 
     objective: eqx.AbstractVar[Objective]
@@ -134,7 +134,7 @@ class AbstractCurvature(eqx.Module):
         Raises:
             ValueError: if there is no such block.
         """
-        kept, rest = chosen(self.params, names)
+        kept, rest = select(self.params, names)
         frozen = eqx.combine(rest, self.objective.frozen)
         objective = dataclasses.replace(self.objective, frozen=frozen)
         return type(self)(objective, kept, self.batch)  # pyright: ignore[reportCallIssue]
@@ -303,10 +303,10 @@ class Block(eqx.Module):
         both = {
             array: size
             for array, size in self.whole.blocks.items()
-            if of_block(array, self.rows) or of_block(array, self.columns)
+            if is_meant(array, self.rows) or is_meant(array, self.columns)
         }
         rows, columns = (
-            np.flatnonzero(np.repeat([of_block(array, name) for array in both], list(both.values())))
+            np.flatnonzero(np.repeat([is_meant(array, name) for array in both], list(both.values())))
             for name in (self.rows, self.columns)
         )
         return rows, columns

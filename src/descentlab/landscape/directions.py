@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import GetAttrKey, keystr, tree_map_with_path
 
-from descentlab._tree import block_names, named, with_named
+from descentlab._tree import block_names, block_of, named, with_named
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 
 __all__ = ["balanced", "off_scaling", "random_direction"]
@@ -74,7 +74,7 @@ def _layers(params: PyTree) -> list[dict[str, str]]:
     """
     names = list(named(params))
     wanted = (QUERY, KEY, f"{QUERY}_bias", f"{KEY}_bias")
-    found = {block: [name for name in names if name.partition(".")[0] == block] for block in wanted}
+    found = {block: [name for name in names if block_of(name) == block] for block in wanted}
     if missing := [block for block in (QUERY, KEY) if not found[block]]:
         raise ValueError(
             f"the scaling symmetry needs {QUERY} and {KEY} among the parameters, {missing[0]} is not there (they have "

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Heads, in_chunks, over_heads
 from descentlab.attention.base import product
@@ -13,7 +14,7 @@ from descentlab.models.activations import AbstractActivation
 from descentlab.models.normalization import AbstractNormalization, Branch
 from descentlab.models.positions import AbstractPositions
 
-__all__ = ["Encoder", "FeedForward", "TransformerLayer"]
+__all__ = ["Connections", "Encoder", "FeedForward", "TransformerLayer"]
 
 
 def _dropped(numbers: Array, rate: Array | float | None, key: PRNGKeyArray | None) -> Array:
@@ -67,6 +68,18 @@ def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Ar
     return kernel.weights(query, key, allowed)
 
 
+class Connections(Definition):
+    """How the branches of all layers meet the stream of tokens.
+
+    Args:
+        skip: factor of the skip connection around attention.
+        dropout: share of entries set to zero in training; `None` draws nothing.
+    """
+
+    skip: Array | float
+    dropout: Array | float | None
+
+
 class Encoder(eqx.Module):
     """The trainable model; see `Transformer` for what its fields mean.
 
@@ -89,8 +102,7 @@ class Encoder(eqx.Module):
     normalization: AbstractNormalization
     positions: AbstractPositions
     activation: AbstractActivation
-    skip: Array | float
-    dropout: Array | float | None
+    connections: Connections
     causal: bool = eqx.field(static=True)
     chunk: int | None = eqx.field(static=True)
 
@@ -103,7 +115,7 @@ class Encoder(eqx.Module):
         """
         mask = self._mask(example)
         keys = [None] * (len(self.layers) + 1) if key is None else jax.random.split(key, len(self.layers) + 1)
-        tokens = _dropped(self._embedded(example), self.dropout, keys[0])
+        tokens = _dropped(self._embedded(example), self.connections.dropout, keys[0])
         for layer, layer_key in zip(self.layers, keys[1:], strict=True):
             tokens = self._through(layer, tokens, mask, layer_key)
         return self.readout(tokens if self.norm is None else self.norm(tokens), mask)  # type: ignore[operator]
@@ -153,15 +165,16 @@ class Encoder(eqx.Module):
                 return in_chunks(kernel, self.chunk)(query, key, value, allowed)
 
             mixed = over_heads(self.attention, mix, *projected, out_axes=1)
-            return _dropped(jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias, self.dropout, keys[0])
+            outputs = jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias
+            return _dropped(outputs, self.connections.dropout, keys[0])
 
-        tokens = self.normalization.join(layer.norm, tokens, attended, self.skip)
+        tokens = self.normalization.join(layer.norm, tokens, attended, self.connections.skip)
         fed = layer.fed
         if fed is None:
             return tokens
 
         def passed(tokens: Array) -> Array:
             hidden = self.activation(product(tokens, fed.up) + fed.up_bias)
-            return _dropped(product(hidden, fed.down) + fed.down_bias, self.dropout, keys[1])
+            return _dropped(product(hidden, fed.down) + fed.down_bias, self.connections.dropout, keys[1])
 
         return self.normalization.join(fed.norm, tokens, passed, 1.0)

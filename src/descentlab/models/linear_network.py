@@ -38,7 +38,7 @@ class Matrices(eqx.Module):
 class LinearNetwork(AbstractArchitecture):
     r"""Token after token $x \mapsto x W_1 \cdots W_L$, without biases and without a nonlinearity.
 
-    Blocks are `embed` and `weight`, the matrices of all layers: `weight.0` is the first one's where there are several.
+    Blocks are `embed` and `weight`, the matrices of all layers: `weight.0` is the first one's.
 
     Args:
         depth: layers L.

@@ -13,7 +13,7 @@ from descentlab.cost import Transformer as Sizes
 from descentlab.cost.model import Model
 from descentlab.models.activations import GELU, AbstractActivation
 from descentlab.models.base import AbstractArchitecture, at_least_tokens
-from descentlab.models.encoder import Encoder, FeedForward, TransformerLayer
+from descentlab.models.encoder import Connections, Encoder, FeedForward, TransformerLayer
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
 from descentlab.models.kernel_cost import kernel_cost
 from descentlab.models.normalization import AbstractNormalization, PreNorm
@@ -134,8 +134,7 @@ class Transformer(AbstractArchitecture):
             normalization=self.norm,
             positions=self.positions,
             activation=self.activation,
-            skip=self.skip,
-            dropout=self.dropout,
+            connections=Connections(self.skip, self.dropout),
             causal=self.causal,
             chunk=self.chunk,
         )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from descentlab._check import not_negative, positive, real
 from descentlab._definition import Definition
-from descentlab._tree import split
+from descentlab._tree import select
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.capabilities import HeadContributions, offering
@@ -145,7 +145,7 @@ class InRange(AbstractTarget):
     def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
         """The model after its blocks were moved."""
         del example
-        moved, fixed = split(model, self.blocks)
+        moved, fixed = select(model, self.blocks)
         leaves, tree = jax.tree.flatten(moved)
         keys = jax.random.split(key, len(leaves))
         leaves = [x + self.scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]

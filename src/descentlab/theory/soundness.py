@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descentlab._tree import block_of
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
 from descentlab.theory.rounding import sum_rounding, unit_roundoff
@@ -73,7 +74,7 @@ def _of_weights(trajectory: Trajectory) -> np.ndarray:
     squares = [
         np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
         for name, array in trajectory.final.items()
-        if name.partition(".")[0] in TRAINED
+        if block_of(name) in TRAINED
     ]
     return 2 * unit_roundoff(trajectory) * np.sqrt(np.sum(squares, axis=0))
 

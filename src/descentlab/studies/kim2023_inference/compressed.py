@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
-from descentlab._tree import named, with_named
+from descentlab._tree import block_of, named, select, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
 from descentlab.attention.gaussian import bandwidth
@@ -66,7 +66,7 @@ class Trained:
         kernel = self.definition.attention
         if not isinstance(kernel, Gaussian):
             return None
-        return float(bandwidth(kernel, self.arrays["query.0"].shape[-1]))
+        return float(bandwidth(kernel, self.arrays["layers.0.query"].shape[-1]))
 
     def right(self, arrays: Arrays) -> np.ndarray:
         """Which test examples are classified rightly with other blocks."""
@@ -82,7 +82,7 @@ def _answers(model: PyTree, inputs: Array) -> Array:
 @eqx.filter_jit
 def _squares(model: PyTree, examples: Examples) -> tuple[PyTree, PyTree]:
     """The mean gradient and the mean squared gradient of single examples."""
-    params, rest = eqx.partition(model, lambda leaf: eqx.is_inexact_array(leaf) and leaf.ndim > 0)
+    params, rest = select(model, None)
 
     def loss(params: PyTree, inputs: Array, target: Array) -> Array:
         return CrossEntropy()(eqx.combine(params, rest)(inputs)[None], target[None])
@@ -130,7 +130,7 @@ def measured(one: Trained) -> Measured:
     model = with_named(one.model, one.arrays)
     found = _squares(model, jax.tree.map(jnp.asarray, one.splits.development))
     gradient, fisher = ({name: np.asarray(array) for name, array in named(tree).items()} for tree in found)
-    chosen = [name for name in one.arrays if name.partition(".")[0] in MATRICES]
+    chosen = [name for name in one.arrays if block_of(name) in MATRICES]
     scores = {
         criterion: {name: score(one.arrays[name], gradient[name], fisher[name]) for name in chosen}
         for criterion, score in CRITERIA.items()
@@ -154,9 +154,9 @@ def measured(one: Trained) -> Measured:
 
 def _latency(one: Trained, gone: Sequence[tuple[str, int]]) -> float:
     """Modelled latency of the layers with the heads that are left; a layer without heads keeps one."""
-    without = [sum(layer == str(at) for layer, _ in gone) for at in range(one.definition.depth)]
+    without = [sum(layer == f"layers.{at}" for layer, _ in gone) for at in range(one.definition.depth)]
     left = one.definition.heads - np.array(without)
-    head = one.arrays["query.0"].shape[-1]
+    head = one.arrays["layers.0.query"].shape[-1]
     sizes = Transformer(
         np.ones_like(left), one.definition.width, np.maximum(left, 1), one.definition.hidden or 0, head_dim=head
     )

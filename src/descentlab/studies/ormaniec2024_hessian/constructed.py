@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._tree import split
+from descentlab._tree import select
 from descentlab._types import Array, Float
 from descentlab.attention import Gaussian, Linear, Softmax
 from descentlab.curvature import AbstractCurvature, GaussNewton, Hessian
@@ -170,7 +170,7 @@ def _network(depth: int) -> np.ndarray:
     """Norms of the diagonal blocks of H."""
     head, targets = drawn(0)
     model = LinearNetwork(depth, WIDTH, WIDTH).init(head.inputs, key=jax.random.key(0))
-    params, frozen = split(model, ("weight",))
+    params, frozen = select(model, ("weight",))
     return _diagonal(Hessian(Objective(frozen, Examples(head.inputs[None], targets[None])), params))
 
 

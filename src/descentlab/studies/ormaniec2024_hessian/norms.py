@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab._tree import array_names, block_names, chosen
+from descentlab._tree import array_names, block_names, select
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.curvature import Functional, GaussNewton
 from descentlab.objective import Objective
@@ -68,7 +68,7 @@ def scaled(objective: Objective, params: PyTree, scale: Array | float) -> tuple[
 
 
 def _scaled(tree: PyTree, scale: Array | float) -> PyTree:
-    embeddings, rest = chosen(tree, [name for name in block_names(tree) if name in ("embed", "position")])
+    embeddings, rest = select(tree, [name for name in block_names(tree) if name in ("embed", "position")])
     return eqx.combine(jax.tree.map(lambda a: scale * a, embeddings), rest)
 
 
