@@ -52,7 +52,8 @@ def test_a_lane_stands_still_from_the_step_at_which_its_rule_held(free, step):
     found = run([until(LossBelow(between(free, step)))])[0]
     assert found.status == (Status.REACHED,)
     assert found.ended == (step,)
-    assert found.finished.all() and found.reached.all()
+    assert found.finished.all()
+    assert found.reached.all()
     losses = found["loss"].values[0]
     np.testing.assert_allclose(losses[: step + 1], free["loss"].values[0, : step + 1], rtol=1e-12)
     assert np.all(np.isnan(losses[step + 1 :]))
@@ -124,7 +125,9 @@ def test_lanes_of_a_batch_end_each_at_its_own_step(monkeypatch, free, together, 
     lanes = run([until(LossBelow(rule), lr) for lr in rates], cuts=cuts)
     quick, slow, lost, never = lanes
     assert [one.status[0] for one in lanes] == [Status.REACHED, Status.REACHED, Status.DIVERGED, Status.FINISHED]
-    assert quick.ended == (7,) and 7 < slow.ended[0] < STEPS and never.ended == (-1,)
+    assert quick.ended == (7,)
+    assert 7 < slow.ended[0] < STEPS
+    assert never.ended == (-1,)
     for one in lanes:
         step = STEPS if one.ended[0] < 0 else one.ended[0]
         np.testing.assert_allclose(one["end"].values[0, 0], one["loss"].values[0, step], rtol=1e-12)

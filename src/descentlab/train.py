@@ -343,7 +343,7 @@ def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: Bounds, toge
 
 
 def _together(lane_bytes: int, lanes: int) -> int:
-    """How many lanes, each with so many bytes of data and start, step together; the others wait their turn of the whole segment.
+    """How many lanes, each with so many bytes of data and start, step together; the others wait for their turn.
 
     Lanes of one step share the dispatch of its operations, which counts for tiny models. A processor reads what does
     not fit in its cache from memory in each of these operations, which doubles the time of larger ones.
@@ -360,9 +360,7 @@ def _lane_bytes(constants: Lane) -> int:
     return sum(leaf.nbytes // leaf.shape[0] for leaf in held if eqx.is_array(leaf))
 
 
-def _segment(
-    shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tuple[PyTree, Lane], carry: Carry
-) -> Carry:
+def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tuple[PyTree, Lane], carry: Carry) -> Carry:
     """The steps between two bounds of one lane, or of some with a leading axis, until all of them have ended."""
     rest, held = shared
     arrays, structure = eqx.partition(carry, eqx.is_array)
@@ -426,7 +424,8 @@ def segments(
 ) -> Iterator[tuple[int, Carry]]:
     """Every remaining segment of a run: the step that comes next, and the carry before it.
 
-    Once all lanes have ended no step comes next, as after the last one. Segments grow until one takes as long as wanted. A run that will take longer than a month is announced, and goes on.
+    Once all lanes have ended no step comes next, as after the last one. Segments grow until one takes as long as
+    wanted. A run that will take longer than a month is announced, and goes on.
 
     Args:
         lanes: what is run.
