@@ -127,7 +127,7 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     rewrite(first, foreign)
     code, out, err = call(capsys, "landscape", "--store", str(root))
     assert (code, err) == (0, "")
-    assert f"{first.name[:12]} TokenRegression kernel query key value output" in out
+    assert f"{first.name[:12]} TokenRegression kernel all" in out
     assert "the definition needs the class Kernel of the module somebody.elses" in out
     code, out, _ = call(capsys, "check", "--store", str(root))
     assert code == 0
