@@ -53,7 +53,7 @@ def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
         probe: name of the certificate's probe.
     """
     constants = trajectory[probe]
-    steps = trajectory["step_size"].values[:, -1]
+    steps = trajectory.last("step_size")
     admissible = steps <= constants["step"][:, 0] * (1 + 1e-12)
     return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished & (not _in_single(trajectory))
 
@@ -89,7 +89,7 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
     measured, bounds, where = [], [], []
     for (trajectory, lanes), one in zip(chosen, decay, strict=True):
         loss = trajectory["loss"]
-        eta = trajectory["step_size"].values[:, -1]
+        eta = trajectory.last("step_size")
         relative = loss.values / loss.values[:, :1]
         shrink = np.log1p(-np.clip(eta * one, 0.0, 1 - 1e-16))
         measured.append(relative.ravel())
@@ -112,11 +112,14 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     source = "Theorem B"
     chosen = _rows(trajectories, "b")
     reach, moved, kept, unsure, half, found, bound, shifted = [], [], [], [], [], [], [], []
+    near, ranked = [], []
     share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
         constants, gram = trajectory["b"], trajectory["gram"]
         distance, smallest = _total(trajectory["distance"])[lanes], np.maximum(gram["smallest"][lanes], 0.0)
         moved.append(distance.ravel())
+        near.append(trajectory.made("distance")[lanes].ravel())
+        ranked.append(trajectory.made("gram")[lanes].ravel())
         reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
         shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
         kept.append(np.sqrt(smallest).ravel())
@@ -125,7 +128,8 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         found.append(trajectory["search"]["found"][lanes, 0])
         bound.append(trajectory["search"]["bound"][lanes, 0])
     sides = [np.concatenate(parts) for parts in (moved, reach, kept, half, found, bound)]
-    error = np.concatenate(unsure)
+    error, at_distance, at_rank = (np.concatenate(parts) for parts in (unsure, near, ranked))
+    slack = share * sides[1] + np.concatenate(shifted)
     said = [
         About(f"b-distance-{kernel}", "Certified lanes stay within 4 ||r_0|| / sigma_0 of the start", source, kernel),
         About(f"b-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel),
@@ -138,8 +142,10 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=share * sides[1] + np.concatenate(shifted))),
-        _gathered(chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error)),
+        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=slack, where=at_distance)),
+        _gathered(
+            chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error, where=at_rank)
+        ),
         _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
         _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
@@ -160,10 +166,11 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         kept.append(smallest.ravel())
         half.append(np.broadcast_to(trajectory["c"]["lambda_b"][lanes] / 2, smallest.shape).ravel())
     measured, bound = np.concatenate(kept), np.concatenate(half)
+    made = np.concatenate([one.made("features")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
         _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -180,9 +187,10 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     kept = [np.sqrt(one["query"]["smallest"][lanes]) for one, lanes in chosen]
     half = [one["query"]["sigma_min"][lanes][:, :1] / 2 + 0 * k for (one, lanes), k in zip(chosen, kept, strict=True)]
     measured, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (kept, half))
+    made = np.concatenate([one.made("query")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
         _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
     ]
