@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from descentlab import Experiment, FullBatch, Given, checkpoint, parts, train
 from descentlab import _files as files
-from descentlab._definition import DefinitionError
+from descentlab._definition import Definition, DefinitionError
+from descentlab._describe import digest
 from descentlab.models import AttentionLayer, Fixed
 from descentlab.parts import State
 from descentlab.probes import AbstractProbe, Axis, FeatureSpectrum, GradientNorm, Loss, Parameters
@@ -492,6 +493,34 @@ def test_a_run_whose_definition_is_another_one_today_says_so(store):
         store.experiment(one.digest)
 
 
+# --- what is no experiment ---------------------------------------------------------------------------------
+
+
+class Elsewhere(Definition):
+    """Something that was trained by another program."""
+
+    program: str = "somebody's"
+    rate: float = 0.5
+    weights: Given | None = None
+
+
+def test_the_subject_of_a_run_need_not_be_an_experiment(store):
+    one = Elsewhere(weights=Given("weights", np.arange(3.0)))
+    lanes = trained(experiment(), 2)
+    store.put(one, lanes, wall_time=1.0)
+    name = digest(one)
+    assert store.seeds(name) == {0, 1}
+    assert digest(store.subject(name)) == name
+    assert store.subject(name).weights.value.tolist() == [0.0, 1.0, 2.0]
+    (entry,) = store.entries()
+    assert (entry.digest, entry.seeds, entry.definition["rate"]) == (name, (0, 1), 0.5)
+    assert store.obstacle(entry) == ""
+    losses = store.table().filter(digest=name, probe="loss").sort("seed", "step")["value"].to_numpy()
+    assert losses.tobytes() == lanes["loss"].values.ravel().tobytes()
+    with pytest.raises(StoreError, match="is of the class Elsewhere, which is no experiment"):
+        store.experiment(name)
+
+
 # --- given arrays ----------------------------------------------------------------------------------------
 
 
@@ -608,9 +637,9 @@ def test_the_table_holds_every_recorded_number(store):
         store.put(one, runs[one.digest], wall_time=1.0)
     table = store.table()
     assert table.columns == ["digest", "seed", "step", "probe", "block", "quantity", "value"]
-    for digest, found in runs.items():
+    for name, found in runs.items():
         for seed in (0, 1):
-            rows = table.filter(digest=digest, seed=seed, probe="gradient", block="value").sort("step")
+            rows = table.filter(digest=name, seed=seed, probe="gradient", block="value").sort("step")
             assert rows["step"].to_list() == found["gradient"].steps.tolist()
             assert np.array_equal(rows["value"], found["gradient"].sel(block="value").values[seed])
 

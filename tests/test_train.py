@@ -168,7 +168,7 @@ def test_lanes_that_wait_their_turn_agree_with_lanes_that_step_together(monkeypa
     lanes = [dataclasses.replace(RECORDED, optimizer=GD(lr)) for lr in (0.1, 1e200, 0.05, 0.02)]
     expected = run(lanes)
     module = sys.modules["descentlab.train"]
-    monkeypatch.setattr(module, "_together", lambda constants, lanes: together)
+    monkeypatch.setattr(module, "_together", lambda lane_bytes, lanes: together)
     found, cut = run(lanes), run(lanes, cuts=(1, 5))
     for one, other, again in zip(expected, found, cut, strict=True):
         assert (one.status, one.ended) == (other.status, other.ended)
@@ -181,9 +181,9 @@ def test_lanes_that_wait_their_turn_agree_with_lanes_that_step_together(monkeypa
 def test_as_many_lanes_step_together_as_fit_and_divide_the_batch(monkeypatch):
     module = sys.modules["descentlab.train"]
     monkeypatch.setattr(module, "TOGETHER_BYTES", 5 * 800)
-    assert [module._together({"inputs": np.zeros((n, 100))}, n) for n in (1, 4, 5, 7, 12)] == [1, 4, 5, 1, 4]
+    assert [module._together(800, n) for n in (1, 4, 5, 7, 12)] == [1, 4, 5, 1, 4]
     monkeypatch.setattr(module, "TOGETHER_BYTES", 1)
-    assert module._together({"inputs": np.zeros((12, 100))}, 12) == 1
+    assert module._together(800, 12) == 1
 
 
 def test_a_kernel_and_a_start_may_differ_in_their_floats():

@@ -91,4 +91,8 @@ def test_labels_are_those_of_the_lane():
     first, second = run(experiments)
     assert first["above"].entries("quantity") == ("above 0",)
     assert second["above"].entries("quantity") == ("above 0.25",)
-    np.testing.assert_allclose(first["above"]["above 0"] - 0.25, second["above"]["above 0.25"], rtol=1e-12)
+    np.testing.assert_allclose(
+        first["above"].sel(quantity="above 0").values - 0.25,
+        second["above"].sel(quantity="above 0.25").values,
+        rtol=1e-12,
+    )

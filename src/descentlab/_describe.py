@@ -18,12 +18,14 @@ import equinox as eqx
 import numpy as np
 
 from descentlab._classes import class_at, public_name, without_place
-from descentlab._definition import LATER, DefinitionError, Untraced
+from descentlab._definition import DefinitionError, Untraced
 from descentlab._moved import VALUES
 from descentlab.given import Given
 
 __all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
 
+
+_PLAIN = (bool, int, str)
 
 _GIVEN = {"given", "sha256", "shape", "dtype"}
 """What the description of a given array says."""
@@ -48,9 +50,9 @@ def describe(definition: Any) -> Any:
 class _Purpose(enum.Enum):
     """What a description is for.
 
-    One that is hashed leaves out what may change while the definition stays: names of given arrays, and in which file
-    or package of descentlab a class lies. An identity also leaves out later fields at their defaults, an outline has a
-    word in the place of every float that may be traced.
+    One that is hashed leaves out what may change while the definition stays: names of given arrays, in which file or
+    package of descentlab a class lies, and later fields at their defaults. An outline has a word in the place of every
+    float that may be traced.
     """
 
     SHOWN = enum.auto()
@@ -59,27 +61,30 @@ class _Purpose(enum.Enum):
 
 
 def _described(definition: Any, purpose: _Purpose) -> Any:
+    if definition is None or isinstance(definition, _PLAIN):
+        return definition
+    if isinstance(definition, float):
+        if not math.isfinite(definition):
+            raise ValueError(f"a definition holds finite numbers only, got {definition}")
+        return "float" if purpose is _Purpose.OUTLINE else definition
     if isinstance(definition, Given):
         value = definition.value
-        named = {"given": definition.name} if purpose == _Purpose.SHOWN else {}
+        named = {"given": definition.name} if purpose is _Purpose.SHOWN else {}
         return named | {"sha256": definition.sha256, "shape": list(value.shape), "dtype": str(value.dtype)}
     if isinstance(definition, eqx.Module):
         kind = type(definition)
         name = public_name(kind)
-        data = {"class": name if purpose == _Purpose.SHOWN else without_place(name)}
+        data = {"class": name if purpose is _Purpose.SHOWN else without_place(name)}
         for field in dataclasses.fields(kind):
-            value = getattr(definition, field.name)
-            if not (purpose == _Purpose.IDENTITY and _is_later(field) and _is_default(value, field)):
-                data[field.name] = _described(value, _purpose_in(definition, field, purpose))
+            inside = _purpose_in(definition, field, purpose)
+            value = _described(getattr(definition, field.name), inside)
+            if inside is _Purpose.SHOWN or not _is_later(field) or value != _described(_default(field), inside):
+                data[field.name] = value
         return data
     if isinstance(definition, Mapping):
         return {str(name): _described(value, purpose) for name, value in definition.items()}
     if isinstance(definition, list | tuple):
         return [_described(value, purpose) for value in definition]
-    if isinstance(definition, float) and not math.isfinite(definition):
-        raise ValueError(f"a definition holds finite numbers only, got {definition}")
-    if definition is None or isinstance(definition, bool | int | float | str):
-        return "float" if purpose == _Purpose.OUTLINE and isinstance(definition, float) else definition
     raise TypeError(
         f"a definition holds numbers, strings, arrays (as Given) and definitions, got {type(definition).__name__}"
     )
@@ -88,16 +93,16 @@ def _described(definition: Any, purpose: _Purpose) -> Any:
 def _purpose_in(definition: Any, field: dataclasses.Field, purpose: _Purpose) -> _Purpose:
     """That of a field's description; floats that are never traced stay in an outline."""
     untraced = isinstance(definition, Untraced) or field.metadata.get("static", False)
-    return _Purpose.IDENTITY if purpose == _Purpose.OUTLINE and untraced else purpose
+    return _Purpose.IDENTITY if purpose is _Purpose.OUTLINE and untraced else purpose
 
 
 def _is_later(field: dataclasses.Field) -> bool:
-    return LATER.items() <= field.metadata.items()
+    """Whether its metadata are `LATER`."""
+    return "later" in field.metadata
 
 
-def _is_default(value: Any, field: dataclasses.Field) -> bool:
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return _described(value, _Purpose.IDENTITY) == _described(default, _Purpose.IDENTITY)
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | Path] = ()) -> Any:

@@ -15,6 +15,7 @@ MOVED = {
 """The name of today by the name of then."""
 
 VALUES: dict[tuple[str, str], dict[Any, Any]] = {
+    ("descentlab.probes:HeldOut", "part"): {"development": "held_out"},
     ("descentlab.models:Transformer", "positions"): {
         True: {"class": "descentlab.models:LearnedPositions"},
         False: {"class": "descentlab.models:NoPositions"},

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from descentlab._check import nearest
 
-__all__ = ["TAKEN", "Axis", "check_axes"]
+__all__ = ["TAKEN", "Axis", "axes_data", "axes_of", "check_axes"]
 
 TAKEN = ("digest", "seed", "step", "probe", "index", "value")
 """Columns of tables of records, now or before axes had names, so that no axis is called so."""
@@ -70,3 +71,14 @@ def check_axes(owner: str, axes: Sequence[Axis], shape: tuple[int, ...]) -> None
     )
     if not fits or len({axis.name for axis in axes}) < len(axes):
         raise ValueError(f"the axes of {owner} must name every axis of the shape {shape} once, got {said}; mend `axes`")
+
+
+def axes_data(axes: Sequence[Axis], shape: tuple[int, ...]) -> list[Any]:
+    """The axes of an array of some shape as JSON: of each its name, and its labels or how many entries it has."""
+    return [[axis.name, list(axis.labels) or size] for axis, size in zip(axes, shape, strict=True)]
+
+
+def axes_of(data: Sequence[Any]) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
+    """The axes and the shape that `axes_data` wrote down."""
+    axes = tuple(Axis(name, tuple(of) if isinstance(of, list) else ()) for name, of in data)
+    return axes, tuple(len(of) if isinstance(of, list) else int(of) for _, of in data)

@@ -3,14 +3,20 @@
 The size of a batch decides bits, so the plan is written down before the first step. Both files carry their SHA-256 and
 say what they belong to. One that is damaged, or belongs to something else, is set aside and named; what it would have
 saved is computed.
+
+`plan.json` holds the names of the lanes of each batch and the definitions of their experiments. `batch-N.safetensors`
+holds the step that comes next, what each probe has recorded (`records/NAME`, a leading lane axis) at which steps
+(`steps/NAME`), how the lanes stand (`status`, `ended`), and by number what else the next step needs. So another
+program can follow a run: see `descentlab.running`.
 """
 
 import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,11 +24,15 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from descentlab import _files as files
+from descentlab._describe import describe
+from descentlab._types import Array
+from descentlab.axis import axes_data
+from descentlab.experiment import Experiment
 from descentlab.parts import Part, State
 from descentlab.store import Store, StoreError
 from descentlab.train import Carry
 
-__all__ = ["Checkpoint", "Plan", "clean", "unfinished"]
+__all__ = ["Checkpoint", "Plan", "clean", "folders", "of_batch", "read_about", "read_plan", "unfinished"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,23 +69,28 @@ class Plan:
         """
         try:
             with _shown(self.folder / PLAN):
-                return _read_plan(self.folder)
+                return read_plan(self.folder)["batches"]
         except files.Damage as error:
             _set_aside(self.store, self.folder / PLAN, error, "the batches are planned again")
             return None
 
-    def write(self, batches: Batches) -> None:
+    def write(self, batches: Batches, experiments: Mapping[str, Experiment]) -> None:
         """Write the batches down.
+
+        Args:
+            batches: the names of the lanes of each.
+            experiments: of the lanes, by digest.
 
         Raises:
             StoreError: if that cannot be done.
         """
-        text = json.dumps({"sha256": files.BLANK, "plan": self.folder.name, "batches": batches})
-        self.store.replace_file(self.folder / PLAN, files.seal(text.encode()))
+        definitions = {digest: describe(one) for digest, one in experiments.items()}
+        plan = {"sha256": files.BLANK, "plan": self.folder.name, "batches": batches, "definitions": definitions}
+        self.store.replace_file(self.folder / PLAN, files.seal(json.dumps(plan).encode()))
 
     def checkpoint(self, number: int, batch: Sequence[str]) -> "Checkpoint":
         """That of a batch."""
-        return Checkpoint(self.store, self.folder / f"batch-{number}.safetensors", tuple(batch))
+        return Checkpoint(self.store, of_batch(self.folder, number), tuple(batch))
 
     def forget(self) -> None:
         """Remove the folder, once all lanes are kept.
@@ -100,15 +115,27 @@ class Checkpoint:
     path: Path
     lanes: tuple[str, ...]
 
-    def save(self, step: int, carry: Carry) -> None:
+    def save(self, step: int, carry: Carry, experiment: Experiment) -> None:
         """Put it in the place of the last one.
+
+        Args:
+            step: which comes next.
+            carry: before it.
+            experiment: of one of the lanes; all have the same probes at the same steps.
 
         Raises:
             StoreError: if it cannot be written.
         """
-        leaves = jax.tree.leaves(eqx.filter(carry, eqx.is_array))
-        arrays = {f"{i:04d}": np.asarray(leaf, order="C") for i, leaf in enumerate(leaves)}
-        about = {"sha256": files.BLANK, "step": str(step), "lanes": json.dumps(self.lanes)}
+        probes = experiment.probes.items()
+        axes = {name: axes_data(probe.axes(carry.params), carry.records[name].shape[2:]) for name, probe in probes}
+        about = {
+            "sha256": files.BLANK,
+            "step": str(step),
+            "lanes": json.dumps(self.lanes),
+            "axes": json.dumps(axes),
+        }
+        arrays = _named(carry) | {f"steps/{name}": probe.when.steps(experiment.steps) for name, probe in probes}
+        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         self.store.replace_file(self.path, files.seal(save(arrays, about)))
 
     def resume(self, carry: Carry) -> tuple[int, Carry]:
@@ -126,18 +153,35 @@ class Checkpoint:
 
     def _read(self, carry: Carry) -> tuple[int, Carry]:
         content = files.read(self.path)
-        about = _about(content)
+        about = read_about(content)
         if json.loads(about["lanes"]) != list(self.lanes):
             raise files.Damage("it is of other lanes")
-        arrays = load(content)
-        dynamic, static = eqx.partition(carry, eqx.is_array)
-        leaves = [arrays[name] for name in sorted(arrays)]
-        if [(one.shape, one.dtype) for one in leaves] != [(one.shape, one.dtype) for one in jax.tree.leaves(dynamic)]:
+        arrays, wanted = load(content), _named(carry)
+        found = [arrays.get(name, np.empty(0)) for name in wanted]
+        if [(a.shape, a.dtype) for a in found] != [(a.shape, a.dtype) for a in wanted.values()]:
             raise files.Damage("it is of another program")
-        return int(about["step"]), eqx.combine(jax.tree.unflatten(jax.tree.structure(dynamic), leaves), static)
+        dynamic, static = eqx.partition(carry, eqx.is_array)
+        return int(about["step"]), eqx.combine(jax.tree.unflatten(jax.tree.structure(dynamic), found), static)
 
 
-def _about(content: bytes) -> dict[str, str]:
+def _named(carry: Carry) -> dict[str, Array]:
+    """The arrays of a carry in their order, by the names under which they are stored."""
+    named = {}
+    for number, (path, array) in enumerate(jax.tree_util.tree_leaves_with_path(eqx.filter(carry, eqx.is_array))):
+        field = path[0].name
+        if field == "records":
+            named[f"records/{path[1].key}"] = array
+        else:
+            named[field if field in ("status", "ended") else f"carry/{number:04d}"] = array
+    return named
+
+
+def of_batch(folder: Path, number: int) -> Path:
+    """The checkpoint of a batch in the folder of its sweep."""
+    return folder / f"batch-{number}.safetensors"
+
+
+def read_about(content: bytes) -> dict[str, str]:
     """What a checkpoint says of itself.
 
     Raises:
@@ -151,11 +195,12 @@ def _about(content: bytes) -> dict[str, str]:
     return about
 
 
-def _read_plan(folder: Path) -> Batches:
-    """The batches in a folder.
+def read_plan(folder: Path) -> Mapping[str, Any]:
+    """The plan in a folder: `batches`, and `definitions` by digest where it is of this version.
 
     Raises:
-        Damage: if there are none, or not those that were written.
+        Damage: if there is none, or not the one that was written.
+        OSError: if it cannot be read.
     """
     with files.decoding(PLAN):
         content = files.read(folder / PLAN)
@@ -166,7 +211,7 @@ def _read_plan(folder: Path) -> Batches:
             raise files.Damage("it has changed since it was written")
         if plan["plan"] != folder.name:
             raise files.Damage(f"it is of another sweep, {plan['plan']}")
-        return plan["batches"]
+        return plan
 
 
 def _set_aside(store: Store, path: Path, error: files.Damage, so: str) -> None:
@@ -191,13 +236,13 @@ def _shown(path: Path) -> Iterator[None]:
 def clean(store: Store) -> None:
     """Remove plans all of whose lanes are kept, except where a process works on them or they may not be removed."""
     try:
-        folders = _folders(store)
+        found = folders(store)
     except OSError:
         return
-    for path in folders:
+    for path in found:
         structure, _, name = path.name.partition("-")
         with contextlib.suppress(OSError, files.Damage, StoreError), store.lock(structure).acquire(timeout=0):
-            lanes = {lane for batch in _read_plan(path) for lane in batch}
+            lanes = {lane for batch in read_plan(path)["batches"] for lane in batch}
             wanted = {digest: store.seeds(digest) for digest in {lane.partition("/")[0] for lane in lanes}}
             if all(int(lane.partition("/")[2]) in wanted[lane.partition("/")[0]] for lane in lanes):
                 Plan(store, structure, name).forget()
@@ -207,16 +252,19 @@ def unfinished(store: Store) -> list[Part]:
     """The folders of sweeps that have not ended, their files verified."""
     found: list[Part] = []
     try:
-        folders = _folders(store)
+        every = folders(store)
     except OSError as error:
         return [Part(store.root / ".progress", State.UNREADABLE, f"cannot be read: {error}")]
-    for folder in folders:
+    for folder in every:
         try:
-            _read_plan(folder)
+            plan = read_plan(folder)
             for path in sorted(folder.iterdir()):
                 if path.suffix == ".safetensors":
-                    _about(files.read(path))
-            found.append(Part(folder, State.WHOLE))
+                    read_about(files.read(path))
+            if "definitions" in plan:
+                found.append(Part(folder, State.WHOLE))
+            else:
+                found.append(Part(folder, State.SUPERSEDED, "a sweep of an earlier version, which had not ended"))
         except files.Damage as error:
             found.append(Part(folder, State.DAMAGED, str(error)))
         except OSError as error:
@@ -224,6 +272,11 @@ def unfinished(store: Store) -> list[Part]:
     return found
 
 
-def _folders(store: Store) -> list[Path]:
+def folders(store: Store) -> list[Path]:
+    """The folders of sweeps that have not ended.
+
+    Raises:
+        OSError: if they cannot be listed.
+    """
     place = store.root / ".progress"
     return sorted(place.iterdir()) if place.is_dir() else []

@@ -21,6 +21,7 @@ from descentlab.models import AbstractArchitecture, AttentionLayer
 from descentlab.objective import Examples, Objective, Splits
 from descentlab.optim import GD, AbstractOptimizer
 from descentlab.probes import AbstractProbe, GradientNorm, Loss
+from descentlab.stopping import AbstractStop
 from descentlab.tasks import AbstractTask, TokenRegression
 
 __all__ = ["Experiment", "Lane", "begin", "check", "start", "stored"]
@@ -54,6 +55,7 @@ class Experiment(Definition):
             blocks, while kernel, task, optimizer and trained blocks may be others.
         held_out: examples that are drawn when a lane starts and that training never sees, for probes; of a data set
             they are some of its development part, and all of it where this is 0.
+        until: ends a lane where it holds; `None` makes all steps.
 
     Raises:
         ValueError: if a field holds something of another class, `steps` is below 0 or above 2^31 - 2, or there is no
@@ -70,6 +72,7 @@ class Experiment(Definition):
     precision: Literal["float32", "float64"] = "float64"
     origin: Optional["Experiment"] = None
     held_out: int = eqx.field(default=0, metadata=LATER)
+    until: AbstractStop | None = eqx.field(default=None, metadata=LATER)
 
     def __check_init__(self):
         not_negative(self, "steps")

@@ -25,8 +25,9 @@ from safetensors.numpy import load, save
 
 from descentlab import __version__
 from descentlab import _files as files
-from descentlab._describe import describe
-from descentlab.axis import TAKEN, Axis
+from descentlab._definition import Definition
+from descentlab._describe import describe, digest
+from descentlab.axis import TAKEN, Axis, axes_data, axes_of
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -38,7 +39,7 @@ NUMERICS = 3
 
 3: held-out examples are drawn with the lane, parameters are called by their paths, products of queries and keys are
 divided by a definition of their own, the halves of MNIST are shuffled before they are cut, and definitions have public
-names, so that their digests are others.
+names, so that their digests are others; probes name the axes of what they record.
 """
 
 HEADER, SERIES, ARRAYS = "experiment.json", "series.parquet", "arrays.safetensors"
@@ -97,7 +98,7 @@ class Part:
         return self.state in (State.WHOLE, State.UNVERIFIED)
 
 
-def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
+def encode(subject: Definition, trajectory: Trajectory, wall_time: float) -> dict[str, bytes]:
     """The files of a folder of finished lanes, by name."""
     table, arrays = _split(trajectory)
     buffer = io.BytesIO()
@@ -106,21 +107,15 @@ def encode(experiment: Experiment, trajectory: Trajectory, wall_time: float) -> 
     header = {
         "sha256": files.BLANK,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
-        "definition": describe(experiment),
-        "digest": experiment.digest,
+        "definition": describe(subject),
+        "digest": digest(subject),
         "versions": versions(),
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "wall_time": wall_time,
         "seeds": list(trajectory.seeds),
         "status": [status.name for status in trajectory.status],
         "ended": list(trajectory.ended),
-        "axes": {
-            name: [
-                [axis.name, list(axis.labels) or size]
-                for axis, size in zip(series.axes, series.values.shape[2:], strict=True)
-            ]
-            for name, series in trajectory.series.items()
-        },
+        "axes": {name: axes_data(series.axes, series.values.shape[2:]) for name, series in trajectory.series.items()},
         "blocks": list(trajectory.final),
         "dtypes": {name: str(series.values.dtype) for name, series in trajectory.series.items()},
     }
@@ -272,9 +267,7 @@ def _axes(header: Header, name: str, among: np.ndarray | None) -> tuple[tuple[Ax
         among: the values, where they lie among the arrays.
     """
     if "axes" in header:
-        known = header["axes"][name]
-        axes = tuple(Axis(axis, tuple(of) if isinstance(of, list) else ()) for axis, of in known)
-        return axes, tuple(len(of) if isinstance(of, list) else int(of) for _, of in known)
+        return axes_of(header["axes"][name])
     if among is not None:
         return tuple(Axis(f"entry_{i}") for i in range(among.ndim - 2)), among.shape[2:]
     labels = tuple(header["labels"][name])

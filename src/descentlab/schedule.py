@@ -1,17 +1,27 @@
-"""When a probe records: `Every`, `At`, `LogSpaced`. Steps are known before a run, so buffers have a known size."""
+"""When a probe records: `Every`, `At`, `LogSpaced`, `AtEnd`.
+
+How many records there are is known before a run, so buffers have a known size.
+"""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
 from descentlab._check import positive
 from descentlab._definition import Untraced
 
-__all__ = ["AbstractSchedule", "At", "Every", "LogSpaced"]
+__all__ = ["AbstractSchedule", "At", "AtEnd", "Every", "LogSpaced"]
 
 
 class AbstractSchedule(Untraced):
-    """Which steps of a run are recorded."""
+    """Which steps of a run are recorded.
+
+    Attributes:
+        at_end: whether the one record is of the point where each lane ends, whenever that is.
+    """
+
+    at_end: ClassVar[bool] = False
 
     @abstractmethod
     def steps(self, last: int) -> np.ndarray:
@@ -65,6 +75,19 @@ class At(AbstractSchedule):
         """A number that the records until `last` do not exceed."""
         del last
         return len(self.at)
+
+
+class AtEnd(AbstractSchedule):
+    """The point where each lane ends: the last step, or the one at which it diverged or reached what it ran for.
+
+    Lanes end at steps of their own (`Trajectory.ended`); the record of all is counted as that of the last step.
+    """
+
+    at_end: ClassVar[bool] = True
+
+    def steps(self, last: int) -> np.ndarray:
+        """The last step, at which a lane ends that nothing stops before."""
+        return np.asarray([last])
 
 
 class LogSpaced(AbstractSchedule):

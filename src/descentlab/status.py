@@ -9,6 +9,7 @@ class Status(enum.IntEnum):
     FINISHED = 0
     DIVERGED = 1
     INACCURATE = 2
+    REACHED = 3
 
     @property
     def sentence(self) -> str:
@@ -17,4 +18,5 @@ class Status(enum.IntEnum):
             Status.FINISHED: "all steps were made",
             Status.DIVERGED: "the loss stopped being a finite number",
             Status.INACCURATE: "the step could not be made to its tolerance",
+            Status.REACHED: "the stopping rule held",
         }[self]

@@ -23,6 +23,7 @@ import polars as pl
 
 from descentlab import _files
 from descentlab._definition import Definition, DefinitionError
+from descentlab._describe import digest as digest_of
 from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
@@ -156,36 +157,37 @@ class Store:
                 if path.name.startswith(".writable-"):  # of earlier versions
                     _files.remove(path)
 
-    def put(self, experiment: Experiment, trajectory: Trajectory, *, wall_time: float) -> None:
+    def put(self, subject: Definition, trajectory: Trajectory, *, wall_time: float) -> None:
         """Keep the lanes of a trajectory.
 
         Args:
-            experiment: its definition.
+            subject: what its numbers are of, which determines them together with the seeds: an experiment, or the
+                definition of something that was trained elsewhere.
             trajectory: finished lanes.
             wall_time: seconds that their program ran, all its lanes together.
 
         Raises:
             StoreError: if it cannot be written.
         """
-        self.put_all([(experiment, trajectory)], wall_time=wall_time)
+        self.put_all([(subject, trajectory)], wall_time=wall_time)
 
-    def put_all(self, runs: Iterable[tuple[Experiment, Trajectory]], *, wall_time: float) -> None:
-        """Keep the lanes of many experiments, which takes little longer than keeping those of one.
+    def put_all(self, runs: Iterable[tuple[Definition, Trajectory]], *, wall_time: float) -> None:
+        """Keep the lanes of many subjects, which takes little longer than keeping those of one.
 
         Args:
-            runs: each experiment with finished lanes of it.
+            runs: each subject with finished lanes of it.
             wall_time: seconds that their program ran, all its lanes together.
 
         Raises:
             StoreError: if they cannot be written; some of them may be kept.
         """
-        together: dict[str, tuple[Experiment, list[Trajectory]]] = {}
-        for experiment, trajectory in runs:
-            together.setdefault(experiment.digest, (experiment, []))[1].append(trajectory)
-        everything = [(digest, one, joined(found)) for digest, (one, found) in together.items()]
+        together: dict[str, tuple[Definition, list[Trajectory]]] = {}
+        for subject, trajectory in runs:
+            together.setdefault(digest_of(subject), (subject, []))[1].append(trajectory)
+        everything = [(name, one, joined(found)) for name, (one, found) in together.items()]
         for some in (everything[i : i + WRITTEN_AT_ONCE] for i in range(0, len(everything), WRITTEN_AT_ONCE)):
             self._keep_arrays([one for _, one, _ in some])
-            places = [(self._place(digest, lanes.seeds), one, lanes) for digest, one, lanes in some]
+            places = [(self._place(name, lanes.seeds), one, lanes) for name, one, lanes in some]
             with self._scratch() as beside:
                 _files.write_folders(((path, encode(one, lanes, wall_time)) for path, one, lanes in places), beside)
 
@@ -204,13 +206,13 @@ class Store:
             name = f"seeds-{min(seeds)}-{max(seeds)}-{len(seeds)}-{number}"
         raise AssertionError("unreachable")
 
-    def _keep_arrays(self, experiments: Iterable[Experiment]) -> list[Part]:
+    def _keep_arrays(self, subjects: Iterable[Definition]) -> list[Part]:
         """Write the given arrays that are not kept, or no longer what they were; those are set aside.
 
         Returns:
             What was set aside, where it lies now.
         """
-        given = {sha256: one for experiment in experiments for sha256, one in given_arrays(experiment).items()}
+        given = {sha256: one for subject in subjects for sha256, one in given_arrays(subject).items()}
         bad = {sha256: part for sha256 in given if (part := self._array(sha256)).state != State.WHOLE}
         aside = [self._aside(part) for part in bad.values() if os.path.lexists(part.path)]
         if bad:
@@ -413,7 +415,7 @@ class Store:
         return [entry.digest for entry in self.entries() if entry.seeds]
 
     def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
-        """The definition kept under a digest, also where its lanes are of another version and are not reused.
+        """The experiment kept under a digest, also where its lanes are of another version and are not reused.
 
         Args:
             digest: its digest.
@@ -423,6 +425,13 @@ class Store:
             StoreError: if there is none, it cannot be made here, or a given array of it is missing or damaged.
             DefinitionError: if a class of it is neither of the package, nor imported already, nor in a named file.
         """
+        found = self.subject(digest, files)
+        if not isinstance(found, Experiment):
+            raise StoreError(f"run {digest} is of the class {type(found).__name__}, which is no experiment")
+        return found
+
+    def subject(self, digest: str, files: Sequence[str | Path] = ()) -> Definition:
+        """What was kept under a digest, which need not be an experiment; arguments and errors are those of that."""
         parts = self._parts(digest, seen)
         whole = [part for part in parts if part.usable] + [part for part in parts if part.state == State.SUPERSEDED]
         if not whole:
@@ -432,7 +441,7 @@ class Store:
             found = self._made(header_of(whole[0].path)["definition"], files)
         except StoreError as error:
             raise StoreError(f"run {digest}: {error}; its definition is in {whole[0].path / HEADER}") from error
-        if not isinstance(found, Experiment) or (whole[0].usable and found.digest != digest):
+        if whole[0].usable and digest_of(found) != digest:
             raise StoreError(f"the classes of run {digest} have changed since it was stored; run it again")
         return found
 
@@ -454,7 +463,7 @@ class Store:
         except Exception as error:  # whatever the classes that it names make of its fields
             raise StoreError(f"the definition cannot be made here ({error})") from error
         if not isinstance(found, Definition):
-            raise StoreError("what is kept describes no experiment")
+            raise StoreError("what is kept describes nothing that can be made")
         return found
 
     def obstacle(self, entry: Entry, files: Sequence[str | Path] = ()) -> str:

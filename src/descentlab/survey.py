@@ -111,7 +111,7 @@ def legs(
         samples: most examples that are evaluated.
 
     Raises:
-        ValueError: if a lane did not make all its steps, it has no stored parameters, or the trajectory of the origin
+        ValueError: if a lane ended as it should not, it has no stored parameters, or the trajectory of the origin
             is missing.
     """
     experiment, trajectory = run

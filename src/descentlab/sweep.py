@@ -209,7 +209,7 @@ def _compute(batch: list[_Lane], ends: Ends, checkpoint: Checkpoint | None, work
         stopping = work.stop.is_set() and step < stop
         due = step < stop and (stopping or time.monotonic() - saved > SEGMENT_SECONDS)
         if checkpoint is not None and due:
-            checkpoint.save(step, carry)
+            checkpoint.save(step, carry, lanes.first)
             saved = time.monotonic()
         if stopping:
             raise KeyboardInterrupt
@@ -273,7 +273,7 @@ def _fill(group: list[_Lane], work: _Work, store: Store) -> None:
             batches = plan.found()
             if batches is None:
                 batches = [[lane.name for lane in batch] for batch in _batches(absent, work.memory)]
-                plan.write(batches)
+                plan.write(batches, {lane.digest: lane.experiment for lane in group})
             left = {lane.name for lane in absent}
             for number, names in enumerate(batches):
                 if left.intersection(names):

@@ -21,7 +21,7 @@ from jax.extend.core import ClosedJaxpr
 
 from descentlab._arithmetic import arithmetic
 from descentlab._check import counted
-from descentlab._definition import Untraced
+from descentlab._definition import DefinitionError, Untraced
 from descentlab._describe import digest, structure
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
@@ -29,8 +29,10 @@ from descentlab._types import Array, Int, PyTree
 from descentlab.axis import check_axes
 from descentlab.experiment import Experiment, Lane, begin, check, record_bytes, stored
 from descentlab.objective import Splits
+from descentlab.optim import Update
 from descentlab.point import Point, evaluate
 from descentlab.status import Status
+from descentlab.stopping import AbstractStop
 from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = [
@@ -197,11 +199,17 @@ def _point(experiment: Experiment, lane: Lane, held: Splits | None, step: Array,
 
 
 def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Carry:
-    """The carry before the first step."""
+    """The carry before the first step.
+
+    Raises:
+        DefinitionError: if the stopping rule does not answer with one truth value.
+    """
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
     params = lane.start
     point = _point(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
     point = dataclasses.replace(point, change=params, rate=nothing)  # only their shapes matter here
+    if experiment.until is not None:
+        _check_rule(experiment.until, point)
     records, memory = {}, {}
     for name, probe in experiment.probes.items():
         value = eqx.filter_eval_shape(probe, point)
@@ -211,6 +219,19 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     state = experiment.optimizer.init(point)
     still = jnp.asarray(-1, jnp.int32)
     return Carry(params, state, nothing, records, memory, jnp.asarray(0, jnp.int32), still)
+
+
+def _check_rule(rule: AbstractStop, point: Point) -> None:
+    """Raise unless a stopping rule answers with one truth value.
+
+    Raises:
+        DefinitionError: if it does not.
+    """
+    answer = eqx.filter_eval_shape(rule.reached, point)
+    if getattr(answer, "shape", None) != () or answer.dtype != bool:
+        raise DefinitionError(
+            f"{type(rule).__name__}.reached must give one truth value, such as point.loss < 0.01, got {answer}"
+        )
 
 
 def _record(experiment: Experiment, point: Point, carry: Carry) -> tuple[dict[str, Array], dict[str, PyTree]]:
@@ -227,7 +248,7 @@ def _record(experiment: Experiment, point: Point, carry: Carry) -> tuple[dict[st
             del place
             return buffer, kept
 
-        if steps.shape[0] == 0:
+        if steps.shape[0] == 0 or probe.when.at_end:
             continue
         if steps.shape[0] == experiment.steps + 1:
             records[name], memory[name] = write(records[name], memory[name], point.step)
@@ -248,21 +269,31 @@ def _place(steps: np.ndarray, last: int, step: Array) -> Array:
     return jnp.where(listed[place] == step, place, -1)
 
 
-def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> Carry:
-    """Record the point of one step, then move on from it, unless it is the last or the lane has ended."""
+def _moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> tuple[Point, Update]:
+    """The point of a step, with what the optimizer adds to it next, and the update that adds it."""
     point = _point(experiment, lane, held, step, (carry.params, carry.step_size))
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
-    seen = dataclasses.replace(point, change=change, rate=update.step_size)
-    records, memory = _record(experiment, seen, carry)
-    finite = jnp.isfinite(point.loss)
+    return dataclasses.replace(point, change=change, rate=update.step_size), update
+
+
+def _standing(experiment: Experiment, point: Point, accurate: Array) -> Array:
+    """The status of a lane at a point: `FINISHED` where it goes on, or has made all steps."""
+    now = jnp.where(accurate | (point.step == experiment.steps), Status.FINISHED, Status.INACCURATE)
+    if experiment.until is not None:
+        now = jnp.where(experiment.until.reached(point), Status.REACHED, now)
+    return jnp.where(jnp.isfinite(point.loss), now, Status.DIVERGED)
+
+
+def _iterate(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> Carry:
+    """Record the point of one step, then move on from it, unless it is the last or the lane has ended."""
+    point, update = _moved(experiment, lane, held, step, carry)
+    records, memory = _record(experiment, point, carry)
     running = carry.ended < 0
-    now = jnp.where(finite, jnp.where(update.accurate, Status.FINISHED, Status.INACCURATE), Status.DIVERGED)
-    last = step == experiment.steps
-    now = jnp.where(last & finite, Status.FINISHED, now)
+    now = _standing(experiment, point, update.accurate)
     status = jnp.where(running, now, carry.status).astype(jnp.int32)
     ended = jnp.where(running & (now != Status.FINISHED), step, carry.ended).astype(jnp.int32)
-    moves = (ended < 0) & ~last
+    moves = (ended < 0) & (step < experiment.steps)
 
     def choose(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(lambda a, b: jnp.where(moves, a, b), new, old)
@@ -293,45 +324,65 @@ def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: 
 
 
 @eqx.filter_jit
-def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: PyTree, together: int) -> Carry:
-    floats, lane = varying
-    segment = functools.partial(_segment, shared, bounds)
-    # A mapped axis, even of one lane, makes the compiler transpose attention matrices, a third of an encoder's step.
-    if together == carry.status.shape[0] and shared[1] is None:
-        return eqx.filter_vmap(segment)(floats, lane, carry)
-    arrays, structure = eqx.partition((floats, lane, carry), eqx.is_array)
+def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: Bounds, together: int) -> Carry:
+    """Lanes that step together have a common axis in their steps, and one that steps by itself has none.
+
+    A mapped axis, even of one lane, makes the compiler transpose attention matrices, a third of an encoder's step.
+    """
+    lanes = carry.status.shape[0]
+    arrays, structure = eqx.partition((varying, carry), eqx.is_array)
 
     def some(arrays: PyTree) -> PyTree:
-        return eqx.filter(segment(*eqx.combine(arrays, structure)), eqx.is_array)
+        return eqx.filter(_segment(shared, bounds, *eqx.combine(arrays, structure)), eqx.is_array)
 
-    done = jax.lax.map(some, arrays, batch_size=together if together > 1 else None)
-    return eqx.combine(done, structure[2])
+    if together == lanes > 1:
+        return eqx.combine(some(arrays), structure[1])
+    shape = (lanes // together, together) if together > 1 else (lanes,)
+    turns = jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), arrays)
+    done = jax.tree.map(lambda array: array.reshape(lanes, *array.shape[len(shape) :]), jax.lax.map(some, turns))
+    return eqx.combine(done, structure[1])
 
 
-def _together(constants: Lane, lanes: int) -> int:
-    """How many lanes step together; the others wait their turn of the whole segment.
+def _together(lane_bytes: int, lanes: int) -> int:
+    """How many lanes, each with so many bytes of data and start, step together; the others wait for their turn.
 
     Lanes of one step share the dispatch of its operations, which counts for tiny models. A processor reads what does
     not fit in its cache from memory in each of these operations, which doubles the time of larger ones.
     """
     if jax.default_backend() != "cpu":
         return lanes
-    held = jax.tree.leaves((constants.objective, constants.start))
-    size = sum(leaf.nbytes for leaf in held if eqx.is_array(leaf)) // lanes
-    most = max(1, TOGETHER_BYTES // max(1, size))
+    most = max(1, TOGETHER_BYTES // max(1, lane_bytes))
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 
 
-def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, floats: PyTree, lane: Lane, carry: Carry) -> Carry:
-    """One lane's steps between two bounds."""
+def _lane_bytes(constants: Lane) -> int:
+    """Bytes of the data and the start of one lane."""
+    held = jax.tree.leaves((constants.objective, constants.start))
+    return sum(leaf.nbytes // leaf.shape[0] for leaf in held if eqx.is_array(leaf))
+
+
+def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tuple[PyTree, Lane], carry: Carry) -> Carry:
+    """The steps between two bounds of one lane, or of some with a leading axis, until all of them have ended."""
     rest, held = shared
-    experiment = _experiment(floats, rest)
     arrays, structure = eqx.partition(carry, eqx.is_array)
 
-    def body(step: Array, arrays: PyTree) -> PyTree:
-        return eqx.filter(_iterate(experiment, lane, held, step, eqx.combine(arrays, structure)), eqx.is_array)
+    def iterate(varying: tuple[PyTree, Lane], arrays: PyTree, step: Array) -> PyTree:
+        floats, lane = varying
+        after = _iterate(_experiment(floats, rest), lane, held, step, eqx.combine(arrays, structure))
+        return eqx.filter(after, eqx.is_array)
 
-    return eqx.combine(jax.lax.fori_loop(bounds[0], bounds[1], body, arrays), structure)
+    if carry.status.ndim:  # inside the loop, so that it is one loop with one end
+        iterate = eqx.filter_vmap(iterate, in_axes=(eqx.if_array(0), eqx.if_array(0), None))
+
+    def unfinished(at: tuple[Array, PyTree]) -> Array:
+        step, arrays = at
+        return (step < bounds[1]) & jnp.any(arrays.ended < 0)
+
+    def body(at: tuple[Array, PyTree]) -> tuple[Array, PyTree]:
+        step, arrays = at
+        return step + 1, iterate(varying, arrays, step)
+
+    return eqx.combine(jax.lax.while_loop(unfinished, body, (jnp.asarray(bounds[0]), arrays))[1], structure)
 
 
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
@@ -373,7 +424,7 @@ def advance(lanes: Lanes, constants: Lane, carry: Carry, first: int, stop: int) 
     with lanes.precision(), explained():
         floats, rest = lanes.varying()
         bounds = (np.asarray(first, np.int32), np.asarray(stop, np.int32))
-        together = 1 if lanes.stored is not None else _together(constants, len(lanes.seeds))
+        together = 1 if lanes.stored is not None else _together(_lane_bytes(constants), len(lanes.seeds))
         return _advance((floats, constants), (rest, lanes.stored), carry, bounds, together)
 
 
@@ -382,7 +433,8 @@ def segments(
 ) -> Iterator[tuple[int, Carry]]:
     """Every remaining segment of a run: the step that comes next, and the carry before it.
 
-    Segments grow until one takes as long as wanted. A run that will take longer than a month is announced, and goes on.
+    Once all lanes have ended no step comes next, as after the last one. Segments grow until one takes as long as
+    wanted. A run that will take longer than a month is announced, and goes on.
 
     Args:
         lanes: what is run.
@@ -406,7 +458,7 @@ def segments(
             )
         told = step > first
         length = max(length, min(16 * length, int(seconds / pace)))
-        step = until
+        step = stop if np.all(np.asarray(carry.ended) >= 0) else until
         yield step, carry
 
 
@@ -421,6 +473,31 @@ def trace_iteration(experiment: Experiment) -> ClosedJaxpr:
         return jax.make_jaxpr(once)(np.uint32(0), stored(experiment))
 
 
+def _conclude(lanes: Lanes, constants: Lane, carry: Carry) -> Carry:
+    """The carry after all steps with what is recorded at the end of each lane, where its parameters still are."""
+    if not any(probe.when.at_end for probe in lanes.first.probes.values()):
+        return carry
+    with lanes.precision(), explained():
+        floats, rest = lanes.varying()
+        return _look_at_ends((floats, constants), (rest, lanes.stored), carry)
+
+
+@eqx.filter_jit
+def _look_at_ends(varying: PyTree, shared: PyTree, carry: Carry) -> Carry:
+    rest, held = shared
+    arrays, structure = eqx.partition((*varying, carry), eqx.is_array)
+
+    def look(arrays: PyTree) -> dict[str, Array]:
+        floats, lane, carry = eqx.combine(arrays, structure)
+        experiment = _experiment(floats, rest)
+        step = jnp.where(carry.ended < 0, experiment.steps, carry.ended)
+        point, _ = _moved(experiment, lane, held, step, carry)
+        probes = {name: probe for name, probe in experiment.probes.items() if probe.when.at_end}
+        return {name: probe.look(point, carry.memory[name])[0][None] for name, probe in probes.items()}
+
+    return eqx.tree_at(lambda whole: whole.records, carry, carry.records | jax.lax.map(look, arrays))
+
+
 def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:
     """The blocks of one lane, with a lane axis of length one."""
     return {name: np.asarray(array)[None] for name, array in named(jax.tree.map(lambda a: a[lane], model)).items()}
@@ -429,7 +506,7 @@ def _ended(model: PyTree, lane: int) -> dict[str, np.ndarray]:
 def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory]:
     """The result of each lane, once all steps are made; values after a lane ended early are NaN."""
     model = jax.tree.map(np.asarray, eqx.filter(constants.objective.model(carry.params), eqx.is_array))
-    carry = jax.tree.map(np.asarray, carry)
+    carry = jax.tree.map(np.asarray, _conclude(lanes, constants, carry))
     results = []
     for i, (experiment, seed) in enumerate(zip(lanes.experiments, lanes.seeds, strict=True)):
         ended = int(carry.ended[i])
@@ -437,7 +514,7 @@ def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory
         for name, probe in experiment.probes.items():
             steps = probe.when.steps(experiment.steps)
             values = np.array(carry.records[name][i : i + 1])
-            if ended >= 0:
+            if ended >= 0 and not probe.when.at_end:
                 values[:, steps > ended] = np.nan
             series[name] = Series(steps, values, probe.axes(carry.params))
         results.append(

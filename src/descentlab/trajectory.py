@@ -97,7 +97,8 @@ class Trajectory:
         final: all blocks of the model after the last step by name, trained or not, a leading lane axis; several
             arrays of one name are numbered `name.0`, `name.1`.
         status: how each lane ended.
-        ended: the step at which a lane that did not finish stopped, -1 where it finished.
+        ended: the step at which a lane stopped, because its stopping rule held or something went wrong; -1 where it
+            made all its steps.
     """
 
     seeds: tuple[int, ...]
@@ -114,8 +115,37 @@ class Trajectory:
 
     @property
     def finished(self) -> np.ndarray:
-        """Which lanes made all their steps."""
-        return np.asarray([status == Status.FINISHED for status in self.status])
+        """Which lanes ended as they should: they made all their steps, or their stopping rule held."""
+        return np.asarray([status in (Status.FINISHED, Status.REACHED) for status in self.status])
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Which lanes came where their stopping rule held."""
+        return np.asarray([status == Status.REACHED for status in self.status])
+
+    def last(self, probe: str) -> np.ndarray:
+        """The last record of each lane up to where it ended, axes lane, then those of the probe; NaN without any.
+
+        Args:
+            probe: its name.
+
+        Raises:
+            KeyError: if there is no such probe.
+        """
+        places = self.made(probe).sum(axis=1) - 1  # -1, so the one at the end, where all come later
+        return self[probe].values[np.arange(len(self.seeds)), places]
+
+    def made(self, probe: str) -> np.ndarray:
+        """Which records of a probe were made, axes lane and record: all but those after the end of a lane.
+
+        Args:
+            probe: its name.
+
+        Raises:
+            KeyError: if there is no such probe.
+        """
+        ended = np.asarray([np.inf if step < 0 else step for step in self.ended])
+        return self[probe].steps <= ended[:, None]
 
     def ends(self) -> tuple[dict[str, np.ndarray], ...]:
         """The final blocks of each lane."""

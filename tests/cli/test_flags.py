@@ -16,6 +16,7 @@ from descentlab.formats import DataError
 from descentlab.models import AttentionLayer, Fixed, Zero
 from descentlab.optim import Armijo
 from descentlab.schedule import Every
+from descentlab.stopping import LossBelow
 from descentlab.tasks import Teacher, TextWindows
 
 
@@ -76,6 +77,7 @@ def test_a_chosen_class_has_its_defaults_and_its_own_flags():
         "model.heads": 1,
     }
     assert overrides("--model.value", "zero") == {"model.value": Zero()}
+    assert overrides("--until", "loss-below", "--until.loss", "0.2") == {"until": LossBelow(0.2)}
 
 
 def test_classes_are_chosen_inside_chosen_classes():

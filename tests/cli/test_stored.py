@@ -8,6 +8,8 @@ import pytest
 
 from descentlab import Experiment, FullBatch, cli, parts, train
 from descentlab import _files as files
+from descentlab._definition import Definition
+from descentlab._describe import digest
 from descentlab.store import Store
 from descentlab.tasks import TokenRegression
 from support.changed import flipped
@@ -125,7 +127,7 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     rewrite(first, foreign)
     code, out, err = call(capsys, "landscape", "--store", str(root))
     assert (code, err) == (0, "")
-    assert f"{first.name[:12]} TokenRegression kernel query key value output" in out
+    assert f"{first.name[:12]} TokenRegression kernel all" in out
     assert "the definition needs the class Kernel of the module somebody.elses" in out
     code, out, _ = call(capsys, "check", "--store", str(root))
     assert code == 0
@@ -133,6 +135,67 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     code, _, err = call(capsys, "landscape", first.name[:8], "--store", str(root))
     assert code == 2
     assert "somebody" in err
+
+
+def unmakeable(header: dict, change: str) -> None:
+    """Make of a definition one that cannot be made here."""
+    model = header["definition"]["model"]
+    if change == "script":
+        model["attention"]["class"] = "__main__:Copy"
+    elif change == "field":
+        model["gone"] = 1
+    elif change == "value":
+        model["heads"] = -1
+    else:
+        model["readout"]["class"] = "descentlab.models:Gone"
+
+
+REASONS = {
+    "script": "needs the class Copy of the module __main__, a script that is not this one",
+    "field": "AttentionLayer has the field 'gone' only in the kept definition",
+    "value": "the definition cannot be made here (AttentionLayer.heads must be",
+    "class": "needs the class Gone of the module descentlab.models, which this version of descentlab does not have",
+}
+
+
+@pytest.mark.parametrize("change", REASONS)
+def test_a_definition_that_cannot_be_made_is_shown_as_data_with_the_reason(root, capsys, change):
+    first, second = folders(root)
+    rewrite(first, lambda header: unmakeable(header, change))
+    for command in ("landscape", "curvature"):
+        code, out, err = call(capsys, command, "--store", str(root))
+        assert (code, err) == (0, "")
+        assert f"{first.name[:12]} TokenRegression" in out
+        assert f"{second.name[:12]} TokenRegression softmax" in out
+        code, _, err = call(capsys, command, first.name[:8], "--store", str(root))
+        assert code == 2
+        assert REASONS[change] in err
+    code, out, _ = call(capsys, "check", "--store", str(root))
+    assert code == 0
+    assert f"shown as data: 1 run: {'the definition ' * REASONS[change].startswith('needs')}{REASONS[change]}" in out
+    table = Store(root).table()
+    assert set(table["digest"]) == {first.name, second.name}
+    assert Store(root).experiment(second.name).digest == second.name
+
+
+class Elsewhere(Definition):
+    """Something that was trained by another program."""
+
+    steps: int = 3
+
+
+@pytest.mark.parametrize("command", ["landscape", "curvature"])
+def test_what_is_no_experiment_is_listed_and_refused(root, capsys, command):
+    lanes = Store(root).read(folders(root)[0].name)
+    Store(root).put(Elsewhere(), lanes, wall_time=1.0)
+    name = digest(Elsewhere())
+    code, out, err = call(capsys, command, "--store", str(root))
+    assert (code, err) == (0, "")
+    assert f"{name[:12]} Elsewhere" in out
+    code, _, err = call(capsys, command, name[:8], "--store", str(root))
+    assert code == 2
+    assert "is of the class Elsewhere, which is no experiment" in err
+    assert call(capsys, "check", "--store", str(root))[:2] == (0, f"3 folders in {root}: 3 whole")
 
 
 @pytest.mark.parametrize("definition", [{}, {"probes": [1], "trained": 3, "model": "x", "task": None, "steps": {}}])

@@ -75,7 +75,11 @@ def test_theorem_b_speaks_of_a_model_whose_bound_a_user_registers():
     found = theorem_b(objective, params, jacobian_modes(objective, params)[0])
     longest = np.linalg.norm(objective.inputs, axis=-1).max()
     assert found.beta == pytest.approx(longest**2, rel=1e-14)
-    kind = Theorem("b", theorem_b, lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False))
+    kind = Theorem(
+        "b",
+        lambda *start: theorem_b(*start)._asdict(),
+        lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False),
+    )
     experiment = dataclasses.replace(SMALL, model=Sine(), trained=None)
     with pytest.raises(ValueError, match="certificates are for one AttentionLayer, got Sine"):
         certify(experiment)

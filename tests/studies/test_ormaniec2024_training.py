@@ -63,10 +63,10 @@ def ratio(last, first):
     """The value block's norm over the query block's, from one number to another."""
 
     def change(values, run):
-        query = run.trajectory["growth"].sel(part="hessian", array="query").values
+        query = run.trajectory["growth"].sel(part="hessian", array="layers.0.query").values
         return query * towards(last, first)(values[..., 0], run)[..., None]
 
-    return edit("growth", change, part="hessian", array="value")
+    return edit("growth", change, part="hessian", array="layers.0.value")
 
 
 LARGEST, SMALLEST = ({"eigenvalue": one, "quantity": "value"} for one in ("top.0", "bottom.0"))

@@ -19,6 +19,7 @@ from descentlab import (
     optim,
     probes,
     schedule,
+    stopping,
     tasks,
 )
 from descentlab.given import Given
@@ -181,6 +182,9 @@ EXAMPLES = {
     schedule.Every: [schedule.Every(), schedule.Every(7)],
     schedule.At: [schedule.At((5, 0, 3))],
     schedule.LogSpaced: [schedule.LogSpaced(), schedule.LogSpaced(3)],
+    schedule.AtEnd: [schedule.AtEnd()],
+    stopping.LossBelow: [stopping.LossBelow(0.1)],
+    stopping.GradientBelow: [stopping.GradientBelow(0.1)],
 }
 
 OTHERS = [experiment.Experiment(), TEXT, curvature.Krylov()]

@@ -60,3 +60,15 @@ def test_in_single_precision_they_are_not_applicable():
 def test_a_smallest_eigenvalue_counts_with_its_error(error, verdict):
     """sigma_min must stay above a half, so the eigenvalue above a quarter."""
     assert verdicts(theorem_b_claims("k", [trajectory(np.float64, 0.2, error)]))["rank"] == verdict
+
+
+def test_lanes_that_reached_what_they_ran_for_are_judged_up_to_there():
+    run = trajectory(np.float64)
+    gone = {name: run[name].values.copy() for name in ("loss", "step_size", "gram", "distance")}
+    for values in gone.values():
+        values[:, 3:] = np.nan
+    series = {**run.series, **{name: Series(STEPS, values, run[name].axes) for name, values in gone.items()}}
+    ended = Trajectory(run.seeds, series, run.final, (Status.REACHED,) * LANES, (2,) * LANES)
+    claims = theorem_b_claims("k", [ended])
+    assert set(verdicts(claims).values()) == {"holds"}
+    assert {claim.id: claim.checked for claim in claims}["b-distance-k"] == 3 * LANES

@@ -275,6 +275,7 @@ def _class_help(definition: Any, own: Sequence[str]) -> str:
     for path in paths(definition):
         names = _final(() if path in own else _declared(definition, path))
         if len(names) > 1 and not path.startswith("probes."):
-            now = _spelled(type(value_at(definition, path)).__name__)
+            value = value_at(definition, path)
+            now = "none" if value is None else _spelled(type(value).__name__)
             lines.append(f"  {_flag(path)} {{{','.join(names)}}} (default: {now})")
     return "\n".join(lines)

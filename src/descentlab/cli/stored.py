@@ -97,7 +97,8 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     kinds = [_class(probe) for probe in probes.values()] if isinstance(probes, Mapping) else []
     steps, seeds = str(definition.get("steps", "")), str(len(entry.seeds))
     path = "recorded" if "Parameters" in kinds else ""
-    return _class(definition.get("task")), _class(kernel).lower(), blocks, steps, seeds, path
+    task = _class(definition.get("task") or definition)  # what is no experiment is called by its own class
+    return task, _class(kernel).lower(), blocks, steps, seeds, path
 
 
 def _class(data: Any) -> str:

@@ -100,12 +100,12 @@ class Theorem(NamedTuple):
 
     Attributes:
         name: of its constants in `Facts`.
-        constants: found from objective, trained blocks and the singular values of J; `None` where it needs none.
+        constants: by name, found from objective, trained blocks and the singular values of J.
         row: its answer from the facts and the tolerance; `None` where it does not speak of the trained blocks.
     """
 
     name: str
-    constants: Callable[[Objective, PyTree, Array], NamedTuple | None]
+    constants: Callable[[Objective, PyTree, Array], dict[str, Array]]
     row: Callable[["Facts", float], Row | None]
 
 
@@ -120,10 +120,10 @@ def theorems(model: AbstractArchitecture) -> tuple[Theorem, ...]:
 def _(model: AttentionLayer) -> tuple[Theorem, ...]:
     del model
     return (
-        Theorem("a", lambda *_: None, _row_a),
-        Theorem("query", query_block.query_block, _row_query),
-        Theorem("b", theorem_b.theorem_b, _row_b),
-        Theorem("c", lambda objective, params, _: theorem_c.theorem_c(objective, params), _row_c),
+        Theorem("a", lambda *_: {}, _row_a),
+        Theorem("query", lambda *start: query_block.query_block(*start)._asdict(), _row_query),
+        Theorem("b", lambda *start: theorem_b.theorem_b(*start)._asdict(), _row_b),
+        Theorem("c", lambda objective, params, _: theorem_c.theorem_c(objective, params)._asdict(), _row_c),
     )
 
 
@@ -249,7 +249,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         zero=tuple(name for name, largest in found["largest"].items() if not largest > 0),
         head_dim=model.query.shape[2] if isinstance(model, MultiHeadAttention) else None,
         constants={
-            kind.name: {} if values is None else {name: float(one) for name, one in values._asdict().items()}
+            kind.name: {name: float(one) for name, one in values.items()}
             for kind, values in zip(kinds, found["constants"], strict=True)
         },
     )

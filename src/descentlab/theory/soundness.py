@@ -53,7 +53,7 @@ def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
         probe: name of the certificate's probe.
     """
     largest, ratio = (_recorded(trajectory, probe, name)[:, 0] for name in ("step", "ratio"))
-    admissible = trajectory["step_size"].values[:, -1] <= largest * (1 + 1e-12)
+    admissible = trajectory.last("step_size") <= largest * (1 + 1e-12)
     return (ratio <= 1) & admissible & trajectory.finished & (not _in_single(trajectory))
 
 
@@ -93,7 +93,7 @@ def _rate(about: About, chosen: list[tuple[Trajectory, np.ndarray]], decay: list
     measured, bounds, where = [], [], []
     for (trajectory, lanes), one in zip(chosen, decay, strict=True):
         loss = trajectory["loss"]
-        eta = trajectory["step_size"].values[:, -1]
+        eta = trajectory.last("step_size")
         relative = loss.values / loss.values[:, :1]
         shrink = np.log1p(-np.clip(eta * one, 0.0, 1 - 1e-16))
         measured.append(relative.ravel())
@@ -116,21 +116,25 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     source = "Theorem B"
     chosen = _rows(trajectories, "b")
     reach, moved, kept, unsure, half, found, bound, shifted = [], [], [], [], [], [], [], []
+    near, ranked = [], []
     share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
         distance = _total(trajectory["distance"])[lanes]
         smallest = np.maximum(_recorded(trajectory, "gram", "smallest")[lanes], 0.0)
-        error = _recorded(trajectory, "gram", "smallest_error")[lanes]
+        off = _recorded(trajectory, "gram", "smallest_error")[lanes]
         moved.append(distance.ravel())
+        near.append(trajectory.made("distance")[lanes].ravel())
+        ranked.append(trajectory.made("gram")[lanes].ravel())
         reach.append(np.broadcast_to(_recorded(trajectory, "b", "reach")[lanes], distance.shape).ravel())
         shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
         kept.append(np.sqrt(smallest).ravel())
-        unsure.append((np.sqrt(smallest + error) - np.sqrt(smallest)).ravel())
+        unsure.append((np.sqrt(smallest + off) - np.sqrt(smallest)).ravel())
         half.append(np.broadcast_to(_recorded(trajectory, "b", "sigma_min")[lanes] / 2, smallest.shape).ravel())
         found.append(_recorded(trajectory, "search", "found")[lanes, 0])
         bound.append(_recorded(trajectory, "search", "bound")[lanes, 0])
     sides = [np.concatenate(parts) for parts in (moved, reach, kept, half, found, bound)]
-    uncertainty = np.concatenate(unsure)
+    error, at_distance, at_rank = (np.concatenate(parts) for parts in (unsure, near, ranked))
+    slack = share * sides[1] + np.concatenate(shifted)
     said = [
         About(f"b-distance-{kernel}", "Certified lanes stay within 4 ||r_0|| / sigma_0 of the start", source, kernel),
         About(f"b-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel),
@@ -143,8 +147,11 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         About(f"b-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel),
     ]
     return [
-        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=share * sides[1] + np.concatenate(shifted))),
-        _gathered(chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=uncertainty)),
+        _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=slack, where=at_distance)),
+        _gathered(
+            chosen,
+            at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error, where=at_rank),
+        ),
         _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
         _rate(said[3], chosen, [_recorded(trajectory, "b", "sigma_min")[:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
@@ -165,10 +172,11 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
         kept.append(smallest.ravel())
         half.append(np.broadcast_to(_recorded(trajectory, "c", "lambda_b")[lanes] / 2, smallest.shape).ravel())
     measured, bound = np.concatenate(kept), np.concatenate(half)
+    made = np.concatenate([one.made("features")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
         _rate(rate, chosen, [_recorded(trajectory, "c", "mu")[:, 0] for trajectory, _ in chosen]),
     ]
 
@@ -186,9 +194,10 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     start = [_recorded(one, "query", "sigma_min")[lanes, :1] for one, lanes in chosen]
     half = [np.broadcast_to(sigma / 2, k.shape) for sigma, k in zip(start, kept, strict=True)]
     measured, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (kept, half))
+    made = np.concatenate([one.made("query")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
-        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound)),
+        _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
         _rate(rate, chosen, [_recorded(one, "query", "sigma_min")[:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

@@ -116,15 +116,16 @@ def _lanes(trajectories: Sequence[Trajectory]) -> list[_Lane]:
     found = []
     for trajectory in trajectories:
         for lane in np.flatnonzero(trajectory.finished):
-            loss, spectrum = trajectory["loss"], trajectory["modes"].values[lane, 0].astype(np.float64)
+            loss, made = trajectory["loss"], trajectory.made("loss")[lane]
+            spectrum = trajectory["modes"].values[lane, 0].astype(np.float64)
             weights = trajectory.final["value"][lane]
             run = Arithmetic(
                 float(np.linalg.norm(weights.astype(np.float64))),
                 weights.size + spectrum.shape[1],
                 float(np.finfo(weights.dtype).eps) / 2,
             )
-            step_size = float(trajectory["step_size"].values[lane, -1])
-            found.append(_Lane(loss.steps, loss.values[lane], spectrum, step_size, run))
+            step_size = float(trajectory.last("step_size")[lane])
+            found.append(_Lane(loss.steps[made], loss.values[lane, made], spectrum, step_size, run))
     return found
 
 

@@ -67,7 +67,10 @@ def scaled(objective: Objective, params: PyTree, scale: Array | float) -> tuple[
 
 
 def _scaled(tree: PyTree, scale: Array | float) -> PyTree:
-    embeddings, rest = select(tree, [name for name in block_names(tree) if name in ("embed", "position")])
+    scaled_blocks = [name for name in block_names(tree) if name in ("embed", "position")]
+    if not scaled_blocks:
+        return tree
+    embeddings, rest = select(tree, scaled_blocks)
     return eqx.combine(jax.tree.map(lambda a: scale * a, embeddings), rest)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab._describe import value_at
+from descentlab._tree import is_meant
 from descentlab._types import ArrayLike
 from descentlab.estimate import Estimate, mean_interval
 from descentlab.study import Run
 from descentlab.theory.claim import About, Claim, close
+from descentlab.trajectory import Series
 
 __all__ = ["arrays_of", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
 
@@ -21,12 +23,18 @@ def scales(run: Run) -> np.ndarray:
 def arrays_of(run: Run, block: str) -> list[str]:
     """The names of the arrays of a block, first layer to last."""
     names = (str(name) for name in run.trajectory["growth"].entries("array"))
-    return [name for name in names if name.partition(".")[0] == block]
+    return [name for name in names if is_meant(name, block)]
+
+
+def _recorded(run: Run, part: str, array: str) -> Series:
+    """The norms of one part of one array, given by its name, or by its block if that has one array."""
+    (name,) = arrays_of(run, array)
+    return run.trajectory["growth"].sel(part=part, array=name)
 
 
 def norms(run: Run, part: str, array: str) -> np.ndarray:
-    """Norms of one part of one block at the start, axes seed and scale."""
-    return run.trajectory["growth"].sel(part=part, array=array).at(0)
+    """Norms of one part of one array at the start, axes seed and scale."""
+    return _recorded(run, part, array).at(0)
 
 
 def small(run: Run) -> np.ndarray:
@@ -60,5 +68,5 @@ def slope_claim(about: About, found: Sequence[Estimate], expected: ArrayLike, to
 
 
 def norms_at(run: Run, part: str, array: str) -> np.ndarray:
-    """Norms of one part of one block at the first scale, axes seed and look."""
-    return run.trajectory["growth"].sel(part=part, array=array, scale=0).values
+    """Norms of one part of one array at the first scale, axes seed and look."""
+    return _recorded(run, part, array).sel(scale=0).values
