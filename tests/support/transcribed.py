@@ -37,7 +37,7 @@ def pooled_attention(blocks: Blocks, inputs: np.ndarray, signs: np.ndarray, shar
 
 
 def looped(blocks: Blocks, prompts: np.ndarray, targets: np.ndarray, loops: int) -> tuple[float, Blocks]:
-    r"""Linear attention in a loop, $Z \leftarrow Z - \frac1n P Z M Z^T Q Z$; half the mean square of $-Z_{d+1,n+1} - y$.
+    r"""Linear attention in a loop, $Z \leftarrow Z - \frac1n P Z M Z^T Q Z$: half the mean square of $Z_{d+1,n+1} + y$.
 
     Args:
         blocks: A (d, d) and u (d,) with Q = diag(A, 0) and P zero but for its last row (u, 1).
@@ -75,7 +75,7 @@ def looped(blocks: Blocks, prompts: np.ndarray, targets: np.ndarray, loops: int)
 def wide_encoder(
     blocks: Blocks, inputs: np.ndarray, targets: np.ndarray, scale: float
 ) -> tuple[float, Blocks, dict[str, float]]:
-    r"""$f(X) = \frac1n \sum_i w^T \mathrm{relu}(V X^T \beta_i)$ with $\beta_i$ softmax of `scale` times the scores; f^2 / 2N.
+    r"""Least squares of $f(X) = \frac1n \sum_i w^T \mathrm{relu}(V X^T \beta_i)$, $\beta_i$ the softmax of scaled scores.
 
     Args:
         blocks: query, key and value (m, d), output (m,).

@@ -52,13 +52,6 @@ class Chain(AbstractTask):
         tokens = 1 + jnp.stack(seen, axis=1).astype(jnp.int32)
         return Examples(tokens[:, :-1], tokens[:, 1:])
 
-    def population_loss(self, model, world):
-        """The entropy of the next token, which no model can go below."""
-        share, total = jnp.full(WORDS, 1 / WORDS), 0.0
-        for _ in range(TIME):
-            total -= jnp.sum(share[:, None] * jnp.exp(world) * world)
-            share = share @ jnp.exp(world)
-        return total / TIME
 
 
 BASE = Experiment(
@@ -67,17 +60,18 @@ BASE = Experiment(
     model=Transformer(
         width=8, depth=1, heads=2, hidden=12, causal=True, vocabulary=WORDS + 1, readout=EachToken(WORDS + 1)
     ),
-    optimizer=Adam(1e-2),
+    optimizer=Adam(3e-2),
     held_out=500,
-    probes={"loss": Loss(Every()), "held": HeldOut(At((0, 800)))},
-    steps=800,
+    probes={"loss": Loss(Every()), "held": HeldOut(At((0, 300)))},
+    steps=300,
+    precision="float32",
 )
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_first_steps_are_those_of_a_transcription_by_central_differences():
     experiment = Experiment(
-        task=BASE.task, data=FullBatch(4), model=BASE.model, optimizer=GD(0.5), probes={"loss": Loss(Every())}, steps=9
+        task=BASE.task, data=FullBatch(4), model=BASE.model, optimizer=GD(0.1), probes={"loss": Loss(Every())}, steps=9
     )
     found, lane = train(experiment), begin(experiment, key=jax.random.key(0))
     short = {"layers.0.norm": "attention", "layers.0.fed.norm": "feed_forward", "norm": "final"}
@@ -93,15 +87,23 @@ def test_the_first_steps_are_those_of_a_transcription_by_central_differences():
     for recorded in found["loss"].values[0]:
         np.testing.assert_allclose(recorded, loss(blocks), rtol=1e-8)
         gradient = differences(loss, blocks)
-        blocks = {name: array - 0.5 * gradient[name] for name, array in blocks.items()}
+        blocks = {name: array - 0.1 * gradient[name] for name, array in blocks.items()}
 
 
 def test_the_held_out_loss_comes_down_to_the_entropy_and_not_below():
     found = train(BASE, seeds=2)
     for seed, (before, after) in enumerate(found["held"].sel(quantity="loss").values):
         lane = begin(BASE, key=jax.random.key(seed))
-        floor = float(BASE.task.population_loss(None, lane.world))
         exact = np.asarray(lane.world)[np.asarray(lane.held_out.inputs) - 1, np.asarray(lane.held_out.targets) - 1]
-        error = 3 * exact.mean(axis=1).std() / np.sqrt(500)
-        assert floor - error < after < floor + error + 0.1
+        floor, error = _entropy(np.asarray(lane.world)), 3 * exact.mean(axis=1).std() / np.sqrt(500)
+        assert floor - error < after < floor + error + 0.05
         assert before > after + 0.3
+
+
+def _entropy(logs):
+    """The mean entropy of the next token, in nats, from a uniform start; no model can go below."""
+    share, total = np.full(WORDS, 1 / WORDS), 0.0
+    for _ in range(TIME):
+        total -= np.sum(share[:, None] * np.exp(logs) * logs)
+        share = share @ np.exp(logs)
+    return total / TIME

@@ -59,16 +59,16 @@ BASE = Experiment(
         Softmax(scaling=NoScaling()), heads=1, head_dim=20, value_dim=40, query=SMALL, key=SMALL, value=SMALL,
         output=Signs(), readout=SumPool(),
     ),
-    optimizer=SignGD(2e-3),
+    optimizer=SignGD(5e-4),
     trained=("query", "key", "value"),
     held_out=100,
     probes={
         "loss": Loss(Every()),
-        "held": HeldOut(At((60,))),
-        "query": Products("query", ("signal", "noise"), At((10, 60))),
-        "key": Products("key", ("signal", "noise"), At((10, 60))),
+        "held": HeldOut(At((200,))),
+        "query": Products("query", ("signal", "noise"), At((20,))),
+        "key": Products("key", ("signal", "noise"), At((20,))),
     },
-    steps=60,
+    steps=200,
 )  # fmt: skip
 
 
@@ -81,19 +81,19 @@ def test_the_first_steps_are_those_of_a_transcription():
     for loss in found["loss"].values[0, :10]:
         expected, gradient = pooled_attention(blocks, inputs, signs, 1.0)
         np.testing.assert_allclose(loss, expected, rtol=1e-11)
-        blocks |= {name: blocks[name] - 2e-3 * np.sign(gradient[name]) for name in ("query", "key", "value")}
+        blocks |= {name: blocks[name] - 5e-4 * np.sign(gradient[name]) for name in ("query", "key", "value")}
 
 
 def test_noise_is_fitted_and_the_signal_is_not():
-    """Signs of queries and keys agree on noise and not on the signal; the held-out loss stays near log 2."""
+    """Queries and keys come to agree on noise and to differ on the signal; plain gradients generalise better."""
     found = train(BASE, seeds=3)
-    query, key = (found[name] for name in ("query", "key"))
-    agreement = np.mean(
-        np.sign(query.sel(part="noise", head=0).values) == np.sign(key.sel(part="noise", head=0).values)
-    )
-    assert agreement > 0.9
-    assert np.all(found["loss"].values[:, -1] < 0.1)
-    assert np.all(found["held"].sel(quantity="loss").values[:, -1] > 0.3)
-    gradient = train(dataclasses.replace(BASE, optimizer=GD(0.3), steps=60), seeds=3)
-    held = [run["held"].sel(quantity="accuracy").values[:, -1].mean() for run in (found, gradient)]
-    assert held[1] > held[0]
+    signs = [np.sign(found[name].sel(head=0).values[:, 0]) for name in ("query", "key")]  # seed, part, example, neuron
+    agreement = np.mean(signs[0] == signs[1], axis=(0, 2, 3))
+    assert agreement[0] < 0.05
+    assert agreement[1] > 0.95
+    assert np.all(found["loss"].values[:, -1] < 0.02)
+    plain = train(dataclasses.replace(BASE, optimizer=GD(0.3)), seeds=3)
+    sign_held, plain_held = (run["held"].values[:, -1] for run in (found, plain))
+    assert np.all(sign_held[:, 0] > 0.6)
+    assert np.all(plain_held[:, 0] < sign_held[:, 0] - 0.05)
+    assert np.all(plain_held[:, 1] > sign_held[:, 1] + 0.1)
