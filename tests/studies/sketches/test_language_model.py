@@ -53,7 +53,6 @@ class Chain(AbstractTask):
         return Examples(tokens[:, :-1], tokens[:, 1:])
 
 
-
 BASE = Experiment(
     task=Chain(),
     data=Online(32),
