@@ -75,7 +75,7 @@ def looped(blocks: Blocks, prompts: np.ndarray, targets: np.ndarray, loops: int)
 def wide_encoder(
     blocks: Blocks, inputs: np.ndarray, targets: np.ndarray, scale: float
 ) -> tuple[float, Blocks, dict[str, float]]:
-    r"""Least squares of $f(X) = \frac1n \sum_i w^T \mathrm{relu}(V X^T \beta_i)$, $\beta_i$ the softmax of scaled scores.
+    r"""Least squares of $f(X) = \frac1n \sum_i w^T \mathrm{relu}(V X^T \beta_i)$, $\beta_i$ the softmax of scores.
 
     Args:
         blocks: query, key and value (m, d), output (m,).

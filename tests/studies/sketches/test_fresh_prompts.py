@@ -20,7 +20,7 @@ from descentlab.schedule import At, Every
 from descentlab.tasks import AbstractTask
 from support.transcribed import looped
 
-DIM, COUNT = 3, 12
+DIM, COUNT = 3, 40
 
 
 class Prompts(AbstractTask):
@@ -77,10 +77,20 @@ class Loops(AbstractChange):
 
 
 BASE = Experiment(
-    task=Prompts(), data=Online(200), model=Looped(1), optimizer=Adam(0.02), trained=("A",), held_out=2000,
-    probes={"loss": Loss(Every()), "held": HeldOut(At((0, 300))), "population": PopulationLoss(At((0, 300))), "A": Parameters(At((300,)))},
+    task=Prompts(),
+    data=Online(200),
+    model=Looped(1),
+    optimizer=Adam(0.02),
+    trained=("A",),
+    held_out=2000,
+    probes={
+        "loss": Loss(Every()),
+        "held": HeldOut(At((0, 300))),
+        "population": PopulationLoss(At((0, 300))),
+        "A": Parameters(At((300,))),
+    },
     steps=300,
-)  # fmt: skip
+)
 
 
 @pytest.mark.usefixtures("float64")

@@ -85,7 +85,7 @@ def test_the_first_steps_are_those_of_a_transcription_by_central_differences():
 
     for recorded in found["loss"].values[0]:
         np.testing.assert_allclose(recorded, loss(blocks), rtol=1e-8)
-        gradient = differences(loss, blocks)
+        gradient = differences(loss, blocks, 1e-6)
         blocks = {name: array - 0.1 * gradient[name] for name, array in blocks.items()}
 
 
