@@ -76,8 +76,12 @@ def test_held_out_numbers_are_those_of_the_final_model_on_the_part():
         outputs = np.stack([model(jnp.asarray(tokens)) for tokens in part.inputs[:count]])
         classes = part.targets[:count]
         logs = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
-        np.testing.assert_allclose(one[name]["loss"][0, 0], -logs[np.arange(count), classes].mean(), rtol=1e-10)
-        np.testing.assert_allclose(one[name]["accuracy"][0, 0], (outputs.argmax(axis=1) == classes).mean(), rtol=1e-12)
+        np.testing.assert_allclose(
+            one[name].sel(quantity="loss").values[0, 0], -logs[np.arange(count), classes].mean(), rtol=1e-10
+        )
+        np.testing.assert_allclose(
+            one[name].sel(quantity="accuracy").values[0, 0], (outputs.argmax(axis=1) == classes).mean(), rtol=1e-12
+        )
 
 
 def _final(experiment, trajectory):
@@ -94,8 +98,9 @@ def test_a_transformer_learns_a_rule_and_seeds_are_lanes():
         CLASSIFYING, model=model, data=Minibatch(16), optimizer=Adam(0.02), probes=probes, steps=300
     )
     both = train(experiment, seeds=2)
-    assert np.all(both["held"]["accuracy"][:, 1] >= 0.9)
-    assert np.all(both["held"]["loss"][:, 1] < 0.5 * both["held"]["loss"][:, 0])
+    assert np.all(both["held"].sel(quantity="accuracy").values[:, 1] >= 0.9)
+    loss = both["held"].sel(quantity="loss").values
+    assert np.all(loss[:, 1] < 0.5 * loss[:, 0])
     # Rounding grows along a run of Adam, so that lanes are compared early.
     probes = {"held": HeldOut(At((5,)), part="test")}
     short = dataclasses.replace(experiment, probes=probes, steps=5)

@@ -236,7 +236,7 @@ def test_a_field_that_came_later_counts_only_where_it_is_not_what_it_was():
     shown = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:32]
     assert digest(back) == shown
     assert len({digest(one) for one in (back, Grown(3, 0.25), Grown(3, start=models.Normal(0.5)), Grown(2))}) == 4
-    assert structure(back) == structure(Grown(3, 0.25))
+    assert structure(back) == structure(Grown(3, 0.25)) == shown
     assert structure(back) != structure(Grown(3, start=models.Normal(0.5)))
     later = {"class": before["class"], "size": 3, "rate": 0.25}
     assert digest(restore(later, {})) == digest(Grown(3, 0.25))

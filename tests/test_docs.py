@@ -64,7 +64,7 @@ from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
 from descentlab.objective import Examples, Splits
 from descentlab.optim import AbstractOptimizer, Update
-from descentlab.probes import AbstractProbe, Loss
+from descentlab.probes import AbstractProbe, Axis, Loss
 from descentlab.schedule import AbstractSchedule, AtEnd, LogSpaced
 from descentlab.stopping import AbstractStop
 from descentlab.tasks import AbstractTask
@@ -77,12 +77,15 @@ parity = Parity().load()
 assert all(part.inputs.shape == (32, 8) and set(part.targets) == {0, 1} for part in parity)
 layer = AttentionLayer(Uniform(), value=Ones())
 probes = {"loss": Loss(), "entry": LargestEntry(), "late": Loss(Halfway()), "end": Loss(AtEnd())}
+probes["range"] = ResidualRange()
 for model, trained in ((layer, ("query", "value")), (OneMatrix(), ("weight",))):
     run = train(Experiment(Copy(), FullBatch(2), model, Sign(), trained, probes, steps=20))
     loss = run["loss"].values[0]
     assert loss[-1] < loss[0] and run["end"].values[0] == loss[-1], loss
     assert run["late"].values[0] == run["loss"].at(10)[0]
     assert run["entry"].values.shape == loss[None].shape
+    ends = [run["range"].sel(example=1, quantity=one).values for one in ("smallest", "largest")]
+    assert np.all(ends[0] <= ends[1]) and np.all(np.abs(ends) <= run["entry"].values + 1e-12)
 stopped = train(Experiment(Copy(), FullBatch(2), OneMatrix(), Sign(), ("weight",), probes, steps=20, until=Within(1e9)))
 assert stopped.ended == (0,) and stopped.reached.all()
 """

@@ -65,7 +65,7 @@ def test_a_stopped_sweep_is_read_by_name(stopped, tmp_path):
         count = np.searchsorted(whole.steps, one.step)
         np.testing.assert_array_equal(so_far.steps, whole.steps[:count])
         assert so_far.values.tobytes() == whole.values[:, :count].tobytes()
-        assert so_far.labels == whole.labels
+        assert so_far.axes == whole.axes
     assert one.series["shape"].steps[-1] == (one.step - 1) // 20 * 20
     lost = found[FALLEN.digest]
     assert (lost.status, lost.ended) == ((Status.DIVERGED,), fallen.ended)

@@ -8,8 +8,11 @@ import shutil
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from descentlab import Experiment, FullBatch, Given, checkpoint, parts, train
 from descentlab import _files as files
@@ -17,8 +20,8 @@ from descentlab._definition import Definition, DefinitionError
 from descentlab._describe import digest
 from descentlab.models import AttentionLayer, Fixed
 from descentlab.parts import State
-from descentlab.probes import FeatureSpectrum, GradientNorm, Loss, Parameters
-from descentlab.schedule import At, Every
+from descentlab.probes import AbstractProbe, Axis, FeatureSpectrum, GradientNorm, Loss, Parameters
+from descentlab.schedule import AbstractSchedule, At, Every
 from descentlab.store import Store, StoreError
 from descentlab.sweep import Request, run
 from descentlab.tasks import Arrays, TokenRegression
@@ -61,7 +64,7 @@ def same(first: Trajectory, second: Trajectory) -> None:
     assert first.series.keys() == second.series.keys()
     for name, series in first.series.items():
         other = second.series[name]
-        assert series.labels == other.labels
+        assert series.axes == other.axes
         assert np.array_equal(series.steps, other.steps)
         assert series.values.dtype == other.values.dtype
         assert series.values.shape == other.values.shape
@@ -92,6 +95,101 @@ def test_the_records_of_whole_matrices_come_back(store):
     trajectory = train(one)
     store.put(one, trajectory, wall_time=1.0)
     same(store.get(one, (0,)), trajectory)
+
+
+def test_numbers_of_every_axis_are_in_the_table(store):
+    """Of one probe the layers are numbered, and of the other they have names."""
+
+    class Cube(AbstractProbe):
+        """A number for each of three layers and two quantities."""
+
+        when: AbstractSchedule = Every(3)
+
+        def __call__(self, point):
+            return jnp.arange(6.0).reshape(3, 2) + 10.0 * point.step
+
+        def axes(self, params):
+            return Axis("layer"), Axis("quantity", ("a", "b"))
+
+    class Row(AbstractProbe):
+        """A number for each of two layers."""
+
+        when: AbstractSchedule = At((0,))
+
+        def __call__(self, point):
+            return jnp.asarray([7.0, 8.0])
+
+        def axes(self, params):
+            return (Axis("layer", ("first", "last")),)
+
+    def table(**probes):
+        one = experiment(probes=probes)
+        trajectory = train(one, 2)
+        store.put(one, trajectory, wall_time=1.0)
+        same(store.get(one, (0, 1)), trajectory)
+        return store.table().filter(digest=one.digest)
+
+    found = table(cube=Cube()).filter(seed=1)
+    assert found.columns == ["digest", "seed", "step", "probe", "layer", "quantity", "value"]
+    assert found.schema["layer"] == pl.Int64
+    expected = [(step, i, q) for step in (0, 3, 6) for i in range(3) for q in ("a", "b")]
+    assert found.select("step", "layer", "quantity").rows() == expected
+    assert found["value"].to_list() == [x + 10 * step for step in (0, 3, 6) for x in range(6)]
+    for rows in (table(cube=Cube(), row=Row(), loss=Loss(At((0,)))), table(row=Row())):
+        assert rows.schema["layer"] == pl.String
+        assert rows.filter(probe="row", seed=0).select("layer", "quantity", "value").rows() == [
+            ("first", None, 7.0),
+            ("last", None, 8.0),
+        ]
+    mixed = store.table().filter(probe="cube", seed=0, step=0, quantity="b")
+    assert mixed["layer"].to_list() == ["0", "1", "2"] * 2
+    assert store.table().filter(probe="loss")["layer"].null_count() == 2
+
+
+def test_a_long_record_lies_among_the_arrays(store, monkeypatch):
+    one = experiment(probes={"weights": Parameters(when=Every(3)), "loss": Loss()})
+    trajectory = train(one)
+    size = trajectory["weights"].values.shape[2]
+    for limit, listed in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(parts, "LISTED", limit)
+        kept = Store(store.root / str(limit))
+        kept.put(one, trajectory, wall_time=1.0)
+        assert ("parameter" in kept.table().columns) == listed
+        same(kept.get(one, (0,)), trajectory)
+
+
+def test_records_from_before_axes_had_names_are_read(store):
+    one = experiment(probes={"loss": Loss(), "gradient": GradientNorm(when=Every(2)), "weights": Parameters()})
+    trajectory = trained(one, 2)
+    store.put(one, trajectory, wall_time=1.0)
+    (folder,) = (store.root / one.digest).iterdir()
+    numbers = {name: series.values for name, series in trajectory.series.items() if name != "weights"}
+    rows = [
+        {"seed": seed, "step": int(step), "index": label, "value": float(value), "probe": name}
+        for name, values in numbers.items()
+        for i, seed in enumerate((0, 1))
+        for step, record in zip(trajectory[name].steps, values[i], strict=True)
+        for label, value in zip(("query", "value") if name == "gradient" else ("",), np.atleast_1d(record), strict=True)
+    ]
+    pl.DataFrame(rows).write_parquet(folder / parts.SERIES)
+    arrays = {f"final/{name}": array for name, array in trajectory.final.items()}
+    save_file(arrays | {"series/weights": trajectory["weights"].values}, folder / parts.ARRAYS)
+    header = json.loads((folder / parts.HEADER).read_bytes())
+    for name in ("sha256", "files", "axes"):
+        del header[name]
+    header["labels"] = {"loss": [], "gradient": ["query", "value"], "weights": []}
+    (folder / parts.HEADER).write_text(json.dumps(header))
+
+    found = store.get(one, (0, 1))
+    for name, series in trajectory.series.items():
+        assert found[name].values.tobytes() == series.values.tobytes()
+    np.testing.assert_array_equal(
+        found["gradient"].sel(entry="value").values, trajectory["gradient"].sel(block="value").values
+    )
+    np.testing.assert_array_equal(found["weights"].sel(entry_0=3).values, trajectory["weights"].sel(parameter=3).values)
+    rows = store.table().filter(probe="gradient", seed=1, entry="value")
+    np.testing.assert_array_equal(rows["value"], trajectory["gradient"].sel(block="value").values[1])
+    assert store.table().filter(probe="loss")["entry"].null_count() == 2 * len(trajectory["loss"].steps)
 
 
 def test_what_was_not_run_is_not_there(store):
@@ -538,12 +636,12 @@ def test_the_table_holds_every_recorded_number(store):
     for one in (first, second):
         store.put(one, runs[one.digest], wall_time=1.0)
     table = store.table()
-    assert table.columns == ["digest", "seed", "step", "probe", "index", "value"]
+    assert table.columns == ["digest", "seed", "step", "probe", "block", "quantity", "value"]
     for name, found in runs.items():
         for seed in (0, 1):
-            rows = table.filter(digest=name, seed=seed, probe="gradient", index="value").sort("step")
+            rows = table.filter(digest=name, seed=seed, probe="gradient", block="value").sort("step")
             assert rows["step"].to_list() == found["gradient"].steps.tolist()
-            assert np.array_equal(rows["value"], found["gradient"]["value"][seed])
+            assert np.array_equal(rows["value"], found["gradient"].sel(block="value").values[seed])
 
 
 def test_the_header_says_what_was_run_and_how_it_ended(store):

@@ -78,7 +78,7 @@ def test_a_sparse_schedule_records_what_a_dense_one_does(whole):
 
 def test_recorded_numbers_belong_to_their_step(whole):
     one = whole[0]
-    assert one["distance"].labels == ("query", "key", "value", "output")
+    assert one["distance"].entries("block") == ("query", "key", "value", "output")
     assert not np.any(one["distance"].at(0))
     assert np.all(one["distance"].at(1) > 0)
     assert np.isnan(one["step_size"].values[0, 0])
@@ -235,9 +235,6 @@ class Traced(AbstractProbe):
     def __call__(self, point):
         self.seen.append(None)
         return point.loss
-
-    def labels(self, params):
-        return ()
 
 
 def test_another_rate_or_seed_compiles_nothing():

@@ -89,6 +89,10 @@ def test_schedules_and_batchings_may_have_floats():
 def test_labels_are_those_of_the_lane():
     experiments = [dataclasses.replace(SMALL, probes={"above": AboveLevel(level)}, steps=1) for level in (0.0, 0.25)]
     first, second = run(experiments)
-    assert first["above"].labels == ("above 0",)
-    assert second["above"].labels == ("above 0.25",)
-    np.testing.assert_allclose(first["above"]["above 0"] - 0.25, second["above"]["above 0.25"], rtol=1e-12)
+    assert first["above"].entries("quantity") == ("above 0",)
+    assert second["above"].entries("quantity") == ("above 0.25",)
+    np.testing.assert_allclose(
+        first["above"].sel(quantity="above 0").values - 0.25,
+        second["above"].sel(quantity="above 0.25").values,
+        rtol=1e-12,
+    )

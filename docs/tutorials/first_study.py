@@ -43,7 +43,7 @@ print("page:", answer["report"])
 assert len(store.table()) == before
 assert [one["verdict"] for one in answer["claims"]] == [str(claim.verdict) for claim in outcome.claims]
 
-# All runs of a store are one table: digest, seed, step, probe, index, value.
+# All runs of a store are one table: digest, seed, step, probe, one column an axis, value.
 table = store.table()
 print(table.columns)
 last = (

@@ -37,7 +37,8 @@ _NUMBERS = {bool: (bool,), int: (int,), float: (int, float)}
 LATER: Mapping[str, Any] = types.MappingProxyType({"later": True})
 """Metadata of a field that its class got after definitions of it were stored; its default is what was done before.
 
-While it holds its default the field does not count in a digest, and a stored definition without it is given it.
+While it holds its default the field counts neither in a digest nor in a structure, and a stored definition that lacks
+it is given that.
 """
 
 

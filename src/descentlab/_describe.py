@@ -50,9 +50,9 @@ def describe(definition: Any) -> Any:
 class _Purpose(enum.Enum):
     """What a description is for.
 
-    One that is hashed leaves out what may change while the definition stays: names of given arrays, and in which file
-    or package of descentlab a class lies. An identity also leaves out later fields at their defaults, an outline has a
-    word in the place of every float that may be traced.
+    One that is hashed leaves out what may change while the definition stays: names of given arrays, in which file or
+    package of descentlab a class lies, and later fields at their defaults. An outline has a word in the place of every
+    float that may be traced.
     """
 
     SHOWN = enum.auto()
@@ -76,9 +76,10 @@ def _described(definition: Any, purpose: _Purpose) -> Any:
         name = public_name(kind)
         data = {"class": name if purpose is _Purpose.SHOWN else without_place(name)}
         for field in dataclasses.fields(kind):
-            value = getattr(definition, field.name)
-            if not (purpose is _Purpose.IDENTITY and _is_later(field) and _is_default(value, field)):
-                data[field.name] = _described(value, _purpose_in(definition, field, purpose))
+            inside = _purpose_in(definition, field, purpose)
+            value = _described(getattr(definition, field.name), inside)
+            if inside is _Purpose.SHOWN or not _is_later(field) or value != _described(_default(field), inside):
+                data[field.name] = value
         return data
     if isinstance(definition, Mapping):
         return {str(name): _described(value, purpose) for name, value in definition.items()}
@@ -100,9 +101,8 @@ def _is_later(field: dataclasses.Field) -> bool:
     return "later" in field.metadata
 
 
-def _is_default(value: Any, field: dataclasses.Field) -> bool:
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return _described(value, _Purpose.IDENTITY) == _described(default, _Purpose.IDENTITY)
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def restore(data: Any, arrays: Mapping[str, np.ndarray], files: Sequence[str | Path] = ()) -> Any:

@@ -26,6 +26,7 @@ from safetensors.numpy import load, save
 from descentlab import _files as files
 from descentlab._describe import describe
 from descentlab._types import Array
+from descentlab.axis import axes_data
 from descentlab.experiment import Experiment
 from descentlab.parts import Part, State
 from descentlab.store import Store, StoreError
@@ -126,12 +127,12 @@ class Checkpoint:
             StoreError: if it cannot be written.
         """
         probes = experiment.probes.items()
-        labels = {name: probe.labels(carry.params) for name, probe in probes}
+        axes = {name: axes_data(probe.axes(carry.params), carry.records[name].shape[2:]) for name, probe in probes}
         about = {
             "sha256": files.BLANK,
             "step": str(step),
             "lanes": json.dumps(self.lanes),
-            "labels": json.dumps(labels),
+            "axes": json.dumps(axes),
         }
         arrays = _named(carry) | {f"steps/{name}": probe.when.steps(experiment.steps) for name, probe in probes}
         arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -1,9 +1,10 @@
 """The folder of a set of lanes: its three files, and in what state they are.
 
-`experiment.json` holds definition, versions, device, wall time, how each lane ended, and the SHA-256 of the other two
-files and of itself. `series.parquet` is in long form: lane, step, probe, index, value. `arrays.safetensors` holds
-unlabelled vectors, such as spectra, and the final blocks. A folder that was written before there were checksums is
-read, and called unverified.
+`experiment.json` holds definition, versions, device, wall time, how each lane ended, the axes of each series, and the
+SHA-256 of the other two files and of itself. `series.parquet` is in long form: seed, step, probe, value, and a column
+an axis, in which labels are texts and the entries of numbered axes integers. `arrays.safetensors` holds series of many
+numbers a record, such as all parameters, and the final blocks. A folder that was written before there were checksums
+is read, and called unverified; one from before axes had names has one column for labels, `index`.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import enum
 import hashlib
 import io
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from descentlab import __version__
 from descentlab import _files as files
 from descentlab._definition import Definition
 from descentlab._describe import describe, digest
+from descentlab.axis import TAKEN, Axis, axes_data, axes_of
 from descentlab.experiment import Experiment
 from descentlab.status import Status
 from descentlab.trajectory import Series, Trajectory
@@ -36,12 +39,15 @@ NUMERICS = 3
 
 3: held-out examples are drawn with the lane, parameters are called by their paths, products of queries and keys are
 divided by a definition of their own, the halves of MNIST are shuffled before they are cut, and definitions have public
-names, so that their digests are others.
+names, so that their digests are others; probes name the axes of what they record.
 """
 
 HEADER, SERIES, ARRAYS = "experiment.json", "series.parquet", "arrays.safetensors"
 
-_SERIES = {"seed": pl.Int64, "step": pl.Int64, "index": pl.String, "value": pl.Float64, "probe": pl.String}
+_SERIES = {"seed": pl.Int64, "step": pl.Int64, "probe": pl.String, "value": pl.Float64}
+
+LISTED = 1024
+"""A series of up to so many numbers a record is in the table; one of more is among the arrays."""
 
 AT_ONCE = 500
 """Tables that are read at once: their bytes are in memory together."""
@@ -109,7 +115,7 @@ def encode(subject: Definition, trajectory: Trajectory, wall_time: float) -> dic
         "seeds": list(trajectory.seeds),
         "status": [status.name for status in trajectory.status],
         "ended": list(trajectory.ended),
-        "labels": {name: list(series.labels) for name, series in trajectory.series.items()},
+        "axes": {name: axes_data(series.axes, series.values.shape[2:]) for name, series in trajectory.series.items()},
         "blocks": list(trajectory.final),
         "dtypes": {name: str(series.values.dtype) for name, series in trajectory.series.items()},
     }
@@ -205,37 +211,67 @@ def _table(content: bytes) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(content))  # from bytes: of a path, polars makes a pattern or an address
 
 
-def _is_tabular(series: Series) -> bool:
-    """Single numbers and labelled vectors go to the table, unlabelled vectors to the arrays."""
-    return series.values.ndim == 2 or bool(series.labels)
+def _is_listed(series: Series) -> bool:
+    """Whether a series is in the table, and not among the arrays."""
+    return math.prod(series.values.shape[2:]) <= LISTED
 
 
 def _split(trajectory: Trajectory) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
-    arrays = {f"final/{name}": np.ascontiguousarray(array) for name, array in trajectory.final.items()}
-    texts: list[str] = []  # of labels and probes; rows refer to them by their places
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "step", "index", "value", "probe")}
-    for name, series in trajectory.series.items():
-        if not _is_tabular(series):
-            arrays[f"series/{name}"] = np.ascontiguousarray(series.values)
-            continue
-        labels = series.labels or ("",)
-        shape = (*series.values.shape[:2], len(labels))
-        rows = {
-            "seed": np.asarray(trajectory.seeds)[:, None, None],
-            "step": series.steps[:, None],
-            "index": len(texts) + 1 + np.arange(len(labels)),
-            "value": series.values.astype(np.float64).reshape(shape),
-            "probe": np.asarray(len(texts)),
-        }
-        texts += [name, *labels]
-        for column, values in rows.items():
-            columns[column].append(np.broadcast_to(values, shape).ravel())
-    if not texts:
-        return pl.DataFrame(schema=_SERIES), arrays
-    whole = {column: np.concatenate(values) for column, values in columns.items()}
-    named = pl.Series(texts)
-    strings = {column: named.gather(whole[column]) for column in ("index", "probe")}
-    return pl.DataFrame(whole | strings, schema=_SERIES), arrays
+    listed = {name: series for name, series in trajectory.series.items() if _is_listed(series)}
+    arrays = {f"final/{name}": array for name, array in trajectory.final.items()}
+    arrays |= {f"series/{name}": one.values for name, one in trajectory.series.items() if name not in listed}
+    return _long(listed, trajectory.seeds), {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _long(listed: Mapping[str, Series], seeds: tuple[int, ...]) -> pl.DataFrame:
+    """The table of some series, one row a number; an axis that a probe has not is null in its rows."""
+    if not listed:
+        return pl.DataFrame(schema=_SERIES)
+    names = ("probe", *dict.fromkeys(axis.name for series in listed.values() for axis in series.axes))
+    entries: dict[str, list[str | int | None]] = {name: [None] for name in names}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "step", "value", *names)}
+    for name, series in listed.items():
+        shape = series.values.shape
+        rows["seed"].append(_along(seeds, 0, shape))
+        rows["step"].append(_along(series.steps, 1, shape))
+        rows["value"].append(series.values.astype(np.float64).ravel())
+        own = {axis.name: (2 + i, series.entries(axis.name)) for i, axis in enumerate(series.axes)}
+        for column in names:  # holds places in the list of its entries
+            dimension, found = (0, (name,)) if column == "probe" else own.get(column, (0, ()))
+            numbers = len(entries[column]) + np.arange(len(found)) if found else np.zeros(1)
+            rows[column].append(_along(numbers, dimension, shape))
+            entries[column] += found
+    whole = {column: np.concatenate(parts) for column, parts in rows.items()}
+    return pl.DataFrame(whole | {name: _column(entries[name]).gather(whole[name]) for name in names})
+
+
+def _along(numbers: Sequence[int] | np.ndarray, dimension: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers along one dimension of an array of some shape, repeated along the others, in one row."""
+    one = [-1 if i == dimension else 1 for i in range(len(shape))]
+    return np.broadcast_to(np.asarray(numbers, dtype=np.int64).reshape(one), shape).ravel()
+
+
+def _column(entries: Sequence[str | int | None]) -> pl.Series:
+    """Entries as a column: of texts if one of them is a text, of integers otherwise."""
+    if any(isinstance(entry, str) for entry in entries):
+        return pl.Series([None if entry is None else str(entry) for entry in entries], dtype=pl.String)
+    return pl.Series(entries, dtype=pl.Int64)
+
+
+def _axes(header: Header, name: str, among: np.ndarray | None) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
+    """The axes of a series and their sizes.
+
+    Args:
+        header: of its folder. One written before axes had names tells labels of the last axis, or none.
+        name: of the probe.
+        among: the values, where they lie among the arrays.
+    """
+    if "axes" in header:
+        return axes_of(header["axes"][name])
+    if among is not None:
+        return tuple(Axis(f"entry_{i}") for i in range(among.ndim - 2)), among.shape[2:]
+    labels = tuple(header["labels"][name])
+    return ((Axis("entry", labels),), (len(labels),)) if labels else ((), ())
 
 
 def load_lanes(path: Path, experiment: Experiment) -> Trajectory:
@@ -255,14 +291,14 @@ def load_lanes(path: Path, experiment: Experiment) -> Trajectory:
         columns = {frame["probe"][0]: frame["value"].to_numpy() for frame in table.partition_by("probe")}
         series = {}
         for name, probe in experiment.probes.items():
-            steps, labels = probe.when.steps(experiment.steps), tuple(header["labels"][name])
-            shape = (len(header["seeds"]), len(steps))
-            if (values := arrays.get(f"series/{name}")) is None:
-                column = columns.get(name, np.empty(0)).astype(header["dtypes"][name])
-                values = column.reshape(*shape, *((len(labels),) if labels else ()))
-            if values.shape[:2] != shape:
-                raise files.Damage(f"{name} has {values.shape[:2]} lanes and records instead of {shape}")
-            series[name] = Series(steps, values, labels)
+            steps, values = probe.when.steps(experiment.steps), arrays.get(f"series/{name}")
+            axes, sizes = _axes(header, name, values)
+            shape = (len(header["seeds"]), len(steps), *sizes)
+            if values is None:
+                values = columns.get(name, np.empty(0)).astype(header["dtypes"][name]).reshape(shape)
+            if values.shape != shape:
+                raise files.Damage(f"{name} has the shape {values.shape} instead of {shape}")
+            series[name] = Series(steps, values, axes)
         blocks = sorted(key.removeprefix("final/") for key in arrays if key.startswith("final/"))
         final = {name: arrays[f"final/{name}"] for name in header.get("blocks", blocks)}  # the reader keeps no order
         if any(array.shape[:1] != (len(header["seeds"]),) for array in final.values()):
@@ -272,16 +308,25 @@ def load_lanes(path: Path, experiment: Experiment) -> Trajectory:
 
 
 def tables(paths: Sequence[Path]) -> pl.DataFrame:
-    """The series of folders that can be used: digest, seed, step, probe, index, value."""
-    schema = {"digest": pl.String, "seed": pl.Int64, "step": pl.Int64, "probe": pl.String, "index": pl.String}
-    schema["value"] = pl.Float64
-    frames = [pl.DataFrame(schema=schema)]
+    """The series of folders that can be used: digest, seed, step, probe, a column an axis, value.
+
+    An axis that a probe has not is null in its rows. Labels are texts, the entries of numbered axes integers.
+    """
+    frames = [pl.DataFrame(schema={"digest": pl.String, **_SERIES})]
     for begin in range(0, len(paths), AT_ONCE):
         scans = [
-            pl.scan_parquet(io.BytesIO(files.read(path / SERIES)))
-            .with_columns(pl.lit(path.parent.name).alias("digest"))
-            .select(*schema)
+            _renewed(
+                pl.scan_parquet(io.BytesIO(files.read(path / SERIES))).with_columns(digest=pl.lit(path.parent.name))
+            )
             for path in paths[begin : begin + AT_ONCE]
         ]
         frames += pl.collect_all(scans)
-    return pl.concat(frames)
+    whole = pl.concat(frames, how="diagonal_relaxed")
+    return whole.select("digest", "seed", "step", "probe", *sorted({*whole.columns} - {*TAKEN}), "value")
+
+
+def _renewed(table: pl.LazyFrame) -> pl.LazyFrame:
+    """A table in the present form; before axes had names, labels were in one column, empty for a single number."""
+    if "index" not in table.collect_schema().names():
+        return table
+    return table.rename({"index": "entry"}).with_columns(pl.col("entry").replace("", None))

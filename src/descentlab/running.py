@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from descentlab import _files as files
+from descentlab.axis import axes_of
 from descentlab.checkpoint import folders, of_batch, read_about, read_plan
 from descentlab.status import Status
 from descentlab.store import Store
@@ -101,11 +102,11 @@ def _lanes(
         return Running(digest, definition, seeds, 0, {}, (Status.FINISHED,) * len(seeds), (-1,) * len(seeds))
     step, ended = int(about["step"]), arrays["ended"][chosen]
     series = {}
-    for name, labels in json.loads(about["labels"]).items():
+    for name, axes in json.loads(about["axes"]).items():
         steps = arrays[f"steps/{name}"]
         steps = steps[steps < step]
         values = np.array(arrays[f"records/{name}"][chosen, : len(steps)])
         values[(ended[:, None] >= 0) & (steps > ended[:, None])] = np.nan
-        series[name] = Series(steps, values, tuple(labels))
+        series[name] = Series(steps, values, axes_of(axes)[0])
     status = tuple(Status(int(one)) for one in arrays["status"][chosen])
     return Running(digest, definition, seeds, step, series, status, tuple(int(one) for one in ended))

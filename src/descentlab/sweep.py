@@ -31,7 +31,7 @@ from descentlab.parts import State, versions
 from descentlab.probes import HeldOut, Loss
 from descentlab.store import Store
 from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
-from descentlab.trajectory import Trajectory, joined
+from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]
 
@@ -152,8 +152,11 @@ def _latest(experiment: Experiment, carry: Carry) -> str:
     said = []
     for name, probe in experiment.probes.items():
         if isinstance(probe, Loss | HeldOut):
-            label, part = ("accuracy", np.s_[:, :, 1]) if isinstance(probe, HeldOut) else ("loss", np.s_[:])
-            values = np.asarray(carry.records[name])[part]
+            series = Series(
+                probe.when.steps(experiment.steps), np.asarray(carry.records[name]), probe.axes(carry.params)
+            )
+            label = "accuracy" if isinstance(probe, HeldOut) else "loss"
+            values = series.sel(quantity=label).values if series.axes else series.values
             known = np.flatnonzero(np.isfinite(values).any(axis=0))
             said += [f"{label} {np.nanmean(values[:, known[-1]]):.3g}"] if known.size else []
     return ", ".join(said)

@@ -26,6 +26,7 @@ from descentlab._describe import digest, structure
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
 from descentlab._types import Array, Int, PyTree
+from descentlab.axis import check_axes
 from descentlab.experiment import Experiment, Lane, begin, check, record_bytes, stored
 from descentlab.objective import Splits
 from descentlab.optim import Update
@@ -392,12 +393,20 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tupl
 
 
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
-    """What stays the same along the run of each lane, and the carry before step 0."""
+    """What stays the same along the run of each lane, and the carry before step 0.
+
+    Raises:
+        ValueError: if a probe does not name the axes of what it records.
+    """
     _make_room()
     with lanes.precision(), explained():
         floats, rest = lanes.varying()
         seeds = np.asarray(lanes.seeds, dtype=np.uint32)
-        return _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+        constants, carry = _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+    for name, probe in lanes.first.probes.items():  # outside of the program: labels may say what floats are
+        shape = carry.records[name].shape[2:]
+        check_axes(f"the probe {name!r} ({type(probe).__name__})", probe.axes(carry.params), shape)
+    return constants, carry
 
 
 def _make_room() -> None:
@@ -514,7 +523,7 @@ def trajectories(lanes: Lanes, constants: Lane, carry: Carry) -> list[Trajectory
             values = np.array(carry.records[name][i : i + 1])
             if ended >= 0 and not probe.when.at_end:
                 values[:, steps > ended] = np.nan
-            series[name] = Series(steps, values, probe.labels(carry.params))
+            series[name] = Series(steps, values, probe.axes(carry.params))
         results.append(
             Trajectory(
                 seeds=(seed,),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from descentlab._check import nearest
+from descentlab.axis import Axis, check_axes
 from descentlab.status import Status
 
 __all__ = ["Series", "Trajectory"]
@@ -18,21 +19,63 @@ class Series:
     Attributes:
         steps: the recorded steps.
         values: axes lane, record, then those of the probe. NaN after a lane ended early.
-        labels: names of the entries of the last axis; empty where they have none.
+        axes: names of the axes of the probe.
+
+    Raises:
+        ValueError: if the axes do not name those of the values.
+
+    Examples:
+        >>> quantity = Axis("quantity", ("entropy", "row_sum"))
+        >>> record = Series(np.array([0, 5]), np.arange(12.0).reshape(1, 2, 3, 2), (Axis("layer"), quantity))
+        >>> record.sel(layer=2, quantity="row_sum").values
+        array([[ 5., 11.]])
     """
 
     steps: np.ndarray
     values: np.ndarray
-    labels: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
 
-    def __getitem__(self, label: str) -> np.ndarray:
-        """The labelled entry, axes lane and record."""
-        if label not in self.labels:
-            raise KeyError(f"no entry {label!r}; {nearest(label, self.labels)}")
-        return self.values[..., self.labels.index(label)]
+    def __post_init__(self):
+        check_axes("a series", self.axes, self.values.shape[2:])
+
+    def entries(self, name: str) -> tuple[str, ...] | tuple[int, ...]:
+        """What can be selected along an axis: its labels, or the numbers from 0.
+
+        Raises:
+            KeyError: if there is no such axis; says which there are.
+        """
+        dimension = self._dimension(name)
+        return self.axes[dimension].labels or tuple(range(self.values.shape[2 + dimension]))
+
+    def _dimension(self, name: str) -> int:
+        names = [axis.name for axis in self.axes]
+        if name not in names:
+            known = nearest(name, names) if names else "a record is a single number"
+            raise KeyError(f"no axis {name!r} was recorded; {known}")
+        return names.index(name)
+
+    def sel(self, **chosen: str | int) -> "Series":
+        """The record of one entry along each of the named axes, which it has no more.
+
+        Args:
+            **chosen: labels by axis, or numbers where entries are numbered.
+
+        Raises:
+            KeyError: if there is no such axis or entry; says which there are.
+        """
+        index: list[slice | int] = [slice(None)] * self.values.ndim
+        for name, entry in chosen.items():
+            dimension = self._dimension(name)
+            index[2 + dimension] = self.axes[dimension].place(entry, self.values.shape[2 + dimension])
+        left = tuple(axis for axis in self.axes if axis.name not in chosen)
+        return Series(self.steps, self.values[tuple(index)], left)
 
     def at(self, step: int) -> np.ndarray:
-        """The values at a recorded step, axes lane, then those of the probe."""
+        """The values at a recorded step, axes lane, then those of the probe.
+
+        Raises:
+            KeyError: if it was not recorded.
+        """
         found = np.flatnonzero(self.steps == step)
         if not found.size:
             raise KeyError(f"step {step} was not recorded")
@@ -41,7 +84,7 @@ class Series:
     def before(self, step: int) -> "Series":
         """The record up to and including a step."""
         keep = self.steps <= step
-        return Series(self.steps[keep], self.values[:, keep], self.labels)
+        return Series(self.steps[keep], self.values[:, keep], self.axes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +154,7 @@ class Trajectory:
     def lanes(self, chosen: np.ndarray) -> "Trajectory":
         """The lanes at the given positions."""
         chosen = np.asarray(chosen, dtype=np.int64)
-        series = {name: Series(s.steps, s.values[chosen], s.labels) for name, s in self.series.items()}
+        series = {name: Series(s.steps, s.values[chosen], s.axes) for name, s in self.series.items()}
         return Trajectory(
             seeds=tuple(self.seeds[i] for i in chosen),
             series=series,
@@ -125,7 +168,7 @@ def joined(parts: list[Trajectory]) -> Trajectory:
     """The lanes of several trajectories of one experiment, in order."""
     first = parts[0]
     series = {
-        name: Series(s.steps, np.concatenate([part.series[name].values for part in parts]), s.labels)
+        name: Series(s.steps, np.concatenate([part.series[name].values for part in parts]), s.axes)
         for name, s in first.series.items()
     }
     return Trajectory(

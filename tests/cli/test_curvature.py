@@ -83,7 +83,7 @@ def test_sharpness_is_computed_at_recorded_parameters(kept):
     assert call(PATH.digest, *FEW, "--blocks", "query", "--json", "numbers.json") == 0
     data = json.loads(Path("numbers.json").read_text())
     assert set(data["eigenvalues"]) == {"all", "query"}
-    recorded = kept.get(SHARP, (0,))["sharp"]["top.0"][0]  # the same run
+    recorded = kept.get(SHARP, (0,))["sharp"].sel(eigenvalue="top.0", quantity="value").values[0]  # the same run
     np.testing.assert_allclose(data["sharpness"]["value"], recorded, rtol=1e-5)
 
 

@@ -137,6 +137,47 @@ def test_a_run_of_a_class_that_is_not_known_here_is_listed(root, capsys):
     assert "somebody" in err
 
 
+def unmakeable(header: dict, change: str) -> None:
+    """Make of a definition one that cannot be made here."""
+    model = header["definition"]["model"]
+    if change == "script":
+        model["attention"]["class"] = "__main__:Copy"
+    elif change == "field":
+        model["gone"] = 1
+    elif change == "value":
+        model["heads"] = -1
+    else:
+        model["readout"]["class"] = "descentlab.models:Gone"
+
+
+REASONS = {
+    "script": "needs the class Copy of the module __main__, a script that is not this one",
+    "field": "AttentionLayer has the field 'gone' only in the kept definition",
+    "value": "the definition cannot be made here (AttentionLayer.heads must be",
+    "class": "needs the class Gone of the module descentlab.models, which this version of descentlab does not have",
+}
+
+
+@pytest.mark.parametrize("change", REASONS)
+def test_a_definition_that_cannot_be_made_is_shown_as_data_with_the_reason(root, capsys, change):
+    first, second = folders(root)
+    rewrite(first, lambda header: unmakeable(header, change))
+    for command in ("landscape", "curvature"):
+        code, out, err = call(capsys, command, "--store", str(root))
+        assert (code, err) == (0, "")
+        assert f"{first.name[:12]} TokenRegression" in out
+        assert f"{second.name[:12]} TokenRegression softmax" in out
+        code, _, err = call(capsys, command, first.name[:8], "--store", str(root))
+        assert code == 2
+        assert REASONS[change] in err
+    code, out, _ = call(capsys, "check", "--store", str(root))
+    assert code == 0
+    assert f"shown as data: 1 run: {'the definition ' * REASONS[change].startswith('needs')}{REASONS[change]}" in out
+    table = Store(root).table()
+    assert set(table["digest"]) == {first.name, second.name}
+    assert Store(root).experiment(second.name).digest == second.name
+
+
 class Elsewhere(Definition):
     """Something that was trained by another program."""
 

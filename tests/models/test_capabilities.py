@@ -16,7 +16,7 @@ from descentlab.tasks import SoftmaxHull, TokenRegression
 from descentlab.theory.certificates import Row, Theorem, theorems
 from descentlab.theory.certify import certify
 from descentlab.theory.lipschitz import jacobian_lipschitz
-from descentlab.theory.theorem_b import LABELS, theorem_b
+from descentlab.theory.theorem_b import theorem_b
 from support.problems import SMALL, point_of, started
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -72,10 +72,14 @@ def test_theorem_b_speaks_of_a_model_whose_bound_a_user_registers():
         return lambda radius: jnp.full_like(radius, longest**2)
 
     objective, params = started(dataclasses.replace(SMALL, model=Sine(), trained=None))
-    found = dict(zip(LABELS, theorem_b(objective, params, jacobian_modes(objective, params)[0]), strict=True))
+    found = theorem_b(objective, params, jacobian_modes(objective, params)[0])
     longest = np.linalg.norm(objective.inputs, axis=-1).max()
-    assert found["beta"] == pytest.approx(longest**2, rel=1e-14)
-    kind = Theorem("b", LABELS, theorem_b, lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False))
+    assert found.beta == pytest.approx(longest**2, rel=1e-14)
+    kind = Theorem(
+        "b",
+        lambda *start: theorem_b(*start)._asdict(),
+        lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False),
+    )
     experiment = dataclasses.replace(SMALL, model=Sine(), trained=None)
     with pytest.raises(ValueError, match="certificates are for one AttentionLayer, got Sine"):
         certify(experiment)
@@ -85,7 +89,7 @@ def test_theorem_b_speaks_of_a_model_whose_bound_a_user_registers():
     assert certified.advice == []
     network, blocks = started(NETWORK)
     unknown = theorem_b(network, blocks, jacobian_modes(network, blocks)[0])
-    assert np.isnan(unknown[LABELS.index("beta")])
+    assert np.isnan(unknown.beta)
 
 
 def test_a_model_offers_what_it_has_a_method_for():

@@ -43,7 +43,7 @@ def test_descent_shrinks_every_mode_by_its_own_factor(samples):
     times = np.arange(201)[:, None]
     expected = 0.5 * np.sum(components**2 * (1 - step * eigenvalues) ** (2 * times), axis=1)
     np.testing.assert_allclose(one["loss"].values[0], expected, rtol=1e-8)
-    recorded, squares = one["modes"].values[0, 0]
+    recorded, squares = (one["modes"].sel(quantity=q).at(0)[0] for q in ("eigenvalue", "squared_component"))
     formula = 0.5 * np.sum(squares * (1 - step * recorded) ** (2 * times), axis=1)
     np.testing.assert_allclose(one["loss"].values[0], formula, rtol=1e-8)
     assert recorded.shape == (3 * samples,)

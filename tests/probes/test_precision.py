@@ -45,12 +45,12 @@ def lanes():
 def test_a_repeated_token_in_each_of_two_samples_leaves_six_of_eight(lanes):
     for one in lanes:
         assert one["features"].values.dtype == np.float32
-        assert one["features"]["rank"].tolist() == [[6.0, 6.0, 6.0]]
+        assert one["features"].sel(quantity="rank").values.tolist() == [[6.0, 6.0, 6.0]]
         assert one["tokens"].values[0, 0].tolist() == [4.0, 5.0, 6.0]
-        eigenvalues = one["modes"].values[0, 0, 0]
+        eigenvalues = one["modes"].sel(quantity="eigenvalue").values[0, 0]
         assert (eigenvalues > 1e-20 * eigenvalues[0]).sum() == 6
-        assert one["b"]["sigma_min"][0, 0] == one["c"]["lambda_b"][0, 0] == 0
-        assert one["b"]["ratio"][0, 0] == np.inf
+        assert one["b"].sel(quantity="sigma_min").at(0) == one["c"].sel(quantity="lambda_b").at(0) == 0
+        assert one["b"].sel(quantity="ratio").values[0, 0] == np.inf
 
 
 def test_the_numbers_are_those_of_double_precision_at_the_same_weights(lanes):
@@ -62,7 +62,7 @@ def test_the_numbers_are_those_of_double_precision_at_the_same_weights(lanes):
         kernel = START.model.attention
         features = naive.features(inputs, params, naive.WEIGHTS[type(kernel)](kernel))
         singular = np.linalg.svd(features, compute_uv=False)
-        smallest, largest, _ = one["features"].values[0, 0]
+        smallest, largest = (one["features"].sel(quantity=q).values[0, 0] for q in ("smallest", "largest"))
         assert largest == pytest.approx(singular[0], rel=2.0**-23)
         # In single precision the smallest would be about 1e-7 of the largest.
         assert smallest < 1e-14 * largest

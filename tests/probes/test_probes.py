@@ -12,6 +12,7 @@ from descentlab.data import FullBatch
 from descentlab.tasks import TokenRegression
 from support import naive
 from support.problems import LAYER, SMALL, in_numpy, point_of
+from support.quantities import by_quantity
 from support.rounding import rounding
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -37,7 +38,7 @@ def test_gradient_norms_and_the_ratio(point, arrays):
     gradient = naive.gradient(*arrays, LAYER.attention)
     norms = [np.linalg.norm(gradient[name]) for name in naive.BLOCKS]
     np.testing.assert_allclose(probes.GradientNorm()(point), norms, rtol=1e-12)
-    assert probes.GradientNorm().labels(point.params) == naive.BLOCKS
+    assert probes.GradientNorm().axes(point.params) == (probes.Axis("block", naive.BLOCKS),)
     loss = naive.loss(*arrays, naive.WEIGHTS[type(LAYER.attention)](LAYER.attention))
     np.testing.assert_allclose(probes.Loss()(point), loss, rtol=1e-13)
     np.testing.assert_allclose(probes.PLRatio()(point), np.sum(np.square(norms)) / (2 * loss), rtol=1e-12)
@@ -79,13 +80,12 @@ def test_the_feature_spectrum_and_rank(heads, duplicates):
 
 def test_the_gram_spectrum_is_dense_or_by_lanczos(point, monkeypatch):
     exact = np.linalg.svd(np.asarray(point.objective.jacobian(point.params)), compute_uv=False) ** 2
-    labels = probes.GramSpectrum().labels(point.params)
-    dense = dict(zip(labels, probes.GramSpectrum()(point), strict=True))
+    dense = by_quantity(probes.GramSpectrum(), probes.GramSpectrum()(point))
     assert dense["dense"] == 1
     atol = rounding(exact.size**2) * exact[0]
     np.testing.assert_allclose([dense["smallest"], dense["largest"]], exact[[-1, 0]], rtol=0, atol=atol)
     monkeypatch.setattr(spectra, "DENSE_ROWS", 5)
-    sparse = dict(zip(labels, probes.GramSpectrum(matvecs=4)(point), strict=True))
+    sparse = by_quantity(probes.GramSpectrum(), probes.GramSpectrum(matvecs=4)(point))
     assert sparse["dense"] == 0
     assert sparse["smallest"] >= exact[-1]
     assert sparse["largest"] <= exact[0] * (1 + rounding(4 * exact.size))  # a product and a projection a step

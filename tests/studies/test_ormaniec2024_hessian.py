@@ -12,10 +12,12 @@ import pytest
 from scipy.optimize import brentq
 
 from descentlab._describe import replace_at
+from descentlab._tree import block_of, is_meant
 from descentlab.attention import Gaussian, Linear, NormalizedGaussian, Softmax
 from descentlab.curvature import Functional, GaussNewton, Hessian
 from descentlab.experiment import Experiment, start
 from descentlab.models import LinearNetwork, Normal, PreNorm
+from descentlab.probes import Axis
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, published, study
@@ -172,17 +174,18 @@ def linear(model, part: str, layer: int, x: np.ndarray) -> np.ndarray:
 def sound(experiment: Experiment, part: str, array: str, x: np.ndarray) -> np.ndarray:
     """What the paper says, and of the Gaussian kernel what follows from its second derivative."""
     model = experiment.model
-    block, _, layer = array.partition(".")
+    block = block_of(array)
     if isinstance(model, LinearNetwork):
         return published.LINEAR_NETWORK[model.depth - 1] / 128 * (x / published.SCALES[2]) ** 2
+    layer = int(array.split(".")[1])
     if isinstance(model.attention, Linear):
-        return linear(model, part, int(layer or 0), x)
+        return linear(model, part, layer, x)
     if isinstance(model.norm, PreNorm):
         return normed(part, block, x)
     if model.depth == 1 and isinstance(model.attention, Softmax):
         return plain(part, block, x)
     if (block, part) == ("value", "functional"):
-        return 0 * x if int(layer or 0) == model.depth - 1 else x**3
+        return 0 * x if layer == model.depth - 1 else x**3
     # Vanishing at large scales, as they do.
     return x ** growth.EXPONENTS[name(experiment)][block, part] * np.exp(-(x**2) * (block == "value"))
 
@@ -191,12 +194,12 @@ def recorded(experiment: Experiment, seeds: tuple[int, ...], law: Law) -> Run:
     """A run whose norms follow a law, a little different from seed to seed."""
     x = np.asarray(experiment.probes["growth"].scales)
     model = experiment.model
-    blocks = ("weight",) if isinstance(model, LinearNetwork) else ("query", "value")
-    arrays = [f"{block}.{layer}" if model.depth > 1 else block for layer in range(model.depth) for block in blocks]
-    labels = tuple(f"{part} {array} {at}" for part in PARTS for array in arrays for at in range(len(x)))
-    row = np.concatenate([law(experiment, part, array, x) for part in PARTS for array in arrays])
-    values = row * (1 + 1e-3 * np.asarray(seeds, dtype=float)[:, None, None])
-    series = {"growth": Series(np.zeros(1, dtype=int), values, labels)}
+    forms = ("weight.{}",) if isinstance(model, LinearNetwork) else ("layers.{}.query", "layers.{}.value")
+    arrays = [form.format(layer) for layer in range(model.depth) for form in forms]
+    axes = Axis("part", PARTS), Axis("array", tuple(arrays)), Axis("scale")
+    one = np.stack([[law(experiment, part, array, x) for array in arrays] for part in PARTS])
+    values = one * (1 + 1e-3 * np.asarray(seeds, dtype=float).reshape(-1, 1, 1, 1, 1))
+    series = {"growth": Series(np.zeros(1, dtype=int), values, axes)}
     count = len(seeds)
     return Run(experiment, Trajectory(seeds, series, {}, (Status.FINISHED,) * count, (-1,) * count))
 
@@ -206,13 +209,13 @@ def runs(section, law: Law, size: Size = Size.PAPER):
     return {family: [recorded(one.experiment, one.seeds, law) for one in some] for family, some in wanted.items()}
 
 
-def times(factor: Callable, *, kernel: str, part: str, block: str = "", where: Callable = lambda model: True) -> Law:
+def times(factor: Callable, *, kernel: str, part: str, block: str = "*", where: Callable = lambda model: True) -> Law:
     """The sound law with some norms multiplied by a function of the scale."""
 
     def law(experiment: Experiment, of: str, array: str, x: np.ndarray) -> np.ndarray:
         values = sound(experiment, of, array, x)
         own = "network" if isinstance(experiment.model, LinearNetwork) else name(experiment)
-        meant = own == kernel and of == part and array.startswith(block) and where(experiment.model)
+        meant = own == kernel and of == part and is_meant(array, block) and where(experiment.model)
         return values * factor(x) if meant else values
 
     return law

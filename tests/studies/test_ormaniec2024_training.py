@@ -63,33 +63,32 @@ def ratio(last, first):
     """The value block's norm over the query block's, from one number to another."""
 
     def change(values, run):
-        labels = run.trajectory["growth"].labels
-        query = [at for at, label in enumerate(labels) if label.startswith("hessian query")]
-        value = [at for at, label in enumerate(labels) if label.startswith("hessian value")]
-        values[..., value] = values[..., query] * towards(last, first)(values[..., 0], run)[..., None]
-        return values
+        query = run.trajectory["growth"].sel(part="hessian", array="layers.0.query").values
+        return query * towards(last, first)(values[..., 0], run)[..., None]
 
-    return edit("growth", change)
+    return edit("growth", change, part="hessian", array="layers.0.value")
 
+
+LARGEST, SMALLEST = ({"eigenvalue": one, "quantity": "value"} for one in ("top.0", "bottom.0"))
 
 SOUND = chain(
     edit("loss", towards(0.5, 2.3)),
-    edit("sharpness", towards(EDGE, EDGE), entry="top.0"),
-    edit("sharpness", towards(-0.1, -2.0), entry="bottom.0"),
-    edit("sharpness", lambda values, run: 0 * values, entry="error.top.0"),
-    edit("critical", towards(EDGE, EDGE), entry="sharpness"),
-    edit("critical", lambda values, run: 0 * values, entry="error"),
+    edit("sharpness", towards(EDGE, EDGE), **LARGEST),
+    edit("sharpness", towards(-0.1, -2.0), **SMALLEST),
+    edit("sharpness", lambda values, run: 0 * values, eigenvalue="top.0", quantity="error"),
+    edit("critical", towards(EDGE, EDGE), quantity="sharpness"),
+    edit("critical", lambda values, run: 0 * values, quantity="error"),
     ratio(2.0, 100.0),
 )
 """What the claims say."""
 
 FAULTS = {
     "trained-gd": edit("loss", towards(2.4, 2.3)),
-    "indefinite-gd": times("sharpness", -1.0, entry="bottom.0"),
+    "indefinite-gd": times("sharpness", -1.0, **SMALLEST),
     "alike-gd": ratio(0.001, 2.0),
-    "edge": edit("sharpness", towards(1.3 * EDGE, EDGE), entry="top.0"),
-    "edge-along": times("critical", 0.85, entry="sharpness"),
-    "directional": times("critical", 1.2, entry="sharpness"),
+    "edge": edit("sharpness", towards(1.3 * EDGE, EDGE), **LARGEST),
+    "edge-along": times("critical", 0.85, quantity="sharpness"),
+    "directional": times("critical", 1.2, quantity="sharpness"),
 }
 """By claim, what it would not survive."""
 
@@ -127,11 +126,14 @@ def test_one_seed_decides_no_trend(outcome):
     ("claim", "level"),
     [
         ("trained-gd", edit("loss", lambda values, run: 0 * values + 2.3)),
-        ("indefinite-gd", edit("sharpness", lambda values, run: 0 * values - EDGE / 2, entry="bottom.0")),
+        (
+            "indefinite-gd",
+            edit("sharpness", lambda values, run: 0 * values - EDGE / 2, **SMALLEST),
+        ),
         ("alike-gd", ratio(2.0, 2.0)),
     ],
 )
 def test_what_stays_as_it_was_neither_falls_nor_rises(outcome, claim, level):
-    still = edit("sharpness", lambda values, run: 0 * values + EDGE, entry="top.0")
+    still = edit("sharpness", lambda values, run: 0 * values + EDGE, **LARGEST)
     found = verdicts(chain(SOUND, still, level)(outcome.runs["training"]))
     assert {found[f"{claim}-{kernel}"] for kernel in KERNELS} <= {"fails", "undecided"}

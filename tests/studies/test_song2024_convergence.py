@@ -120,7 +120,7 @@ def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known
 
 def ranked(by: int, *families: str) -> Edit:
     """A rank off by so much."""
-    return edit("features", lambda rank, _: rank + by, *families, entry="rank")
+    return edit("features", lambda rank, _: rank + by, *families, quantity="rank")
 
 
 uphill = edit("loss", lambda f, _: f[:, :1] ** 2 / f)
@@ -134,10 +134,8 @@ tripled = times("step_size", 3.0)
 
 def lifted(run: Run) -> Run:
     """lambda_max in the place of lambda_min."""
-    gram = run.trajectory["gram"]
-    values = gram.values.copy()
-    values[..., gram.labels.index("smallest")] = gram["largest"]
-    return with_values(run, "gram", values)
+    largest = run.trajectory["gram"].sel(quantity="largest").values
+    return edit("gram", lambda *_: largest, quantity="smallest")({"": [run]})[""][0]
 
 
 def with_modes(run: Run, smallest: Callable) -> Run:
@@ -319,22 +317,22 @@ FAULTS = {
     ),
     "stepwise, lambda_min lifted": Fault("joint-stepwise-{}", JOINT, LIFTED),
     "stepwise, uphill": Fault("joint-stepwise-{}", JOINT, uphill),
-    "joint, lambda_min doubled": Fault("pl-joint-{}", JOINT, times("gram", 2.0, entry="smallest")),
-    "reach divided": Fault("b-distance-{}", CERTIFIED, times("b", 1e-3, entry="reach"), twice),
-    "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, entry="smallest"), twice),
-    "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, entry="bound"), twice),
+    "joint, lambda_min doubled": Fault("pl-joint-{}", JOINT, times("gram", 2.0, quantity="smallest")),
+    "reach divided": Fault("b-distance-{}", CERTIFIED, times("b", 1e-3, quantity="reach"), twice),
+    "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, quantity="smallest"), twice),
+    "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, quantity="bound"), twice),
     "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
-    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, entry="sigma_min"), twice),
-    "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, entry="smallest"), twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min"), twice),
+    "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, quantity="smallest"), twice),
     "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
-    "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, entry="mu"), twice),
+    "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, quantity="mu"), twice),
     "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
-    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, entry="sigma_min")),
-    "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, entry="ratio")),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min")),
+    "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, quantity="ratio")),
     "sampled constant constant": Fault(
-        "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, entry="found")
+        "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, quantity="found")
     ),
-    "level times s": Fault("scale-level-{}", CERTIFIED, edit("b", times_scale, "value random", entry="ratio")),
+    "level times s": Fault("scale-level-{}", CERTIFIED, edit("b", times_scale, "value random", quantity="ratio")),
     "query zero": Fault("degenerate-query-zero-{}", DEGENERATE, ranked(1)),
     "key zero": Fault("degenerate-key-zero-{}", DEGENERATE, ranked(-1)),
     "duplicates": Fault("degenerate-duplicate-tokens-{}", DEGENERATE, ranked(1)),
@@ -448,9 +446,9 @@ def test_the_two_largest_scales_are_compared_with_each_other_only(outcome):
 def test_lambda_min_doubled_where_the_inequality_is_nearly_met(outcome):
     """Late in a run the slowest mode is alone, and there PL is an equality."""
     runs = each(exact, "shapes")(outcome.runs["value block"])
-    eigenvalue = edit("gram", lambda values, _: 0 * values + 0.1, entry="smallest")(runs)
+    eigenvalue = edit("gram", lambda values, _: 0 * values + 0.1, quantity="smallest")(runs)
     alone = edit("pl", lambda values, _: 0 * values + 0.1)(eigenvalue)
-    doubled = times("gram", 2.0, entry="smallest")(alone)
+    doubled = times("gram", 2.0, quantity="smallest")(alone)
     for some, verdict in ((alone, "holds"), (doubled, "fails")):
         found = {one.id: one.verdict for one in of_rate(some)}
         assert [found[f"pl-value-{kernel}"] for kernel in KERNELS] == [verdict, verdict]

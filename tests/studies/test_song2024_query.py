@@ -16,7 +16,7 @@ from descentlab.studies.song2024_query import gram, limits, obstructions, reduce
 from descentlab.study import Run, Size, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.stationary import Kind
-from support.tampering import Edit, Fault, chain, each, edit, times, with_values
+from support.tampering import Edit, Fault, chain, each, edit, times
 
 KERNELS = ("softmax", "gaussian")
 GRAM, OBSTRUCTED, LIMITS, REDUCED, SEARCH = (part.section for part in (gram, obstructions, limits, reduced, search))
@@ -85,7 +85,7 @@ def test_the_reduced_function_is_the_one_of_the_specification(outcome):
 
 
 def kind(one: Kind, *families: str) -> Edit:
-    return edit("end", lambda values, _: 0 * values + one, *families, entry="kind")
+    return edit("end", lambda values, _: 0 * values + one, *families, quantity="kind")
 
 
 def last(value: Callable[[Run], float], *families: str) -> Edit:
@@ -124,9 +124,8 @@ def many(runs: dict) -> dict:
 
 
 def lifted(run: Run) -> Run:
-    values = run.trajectory["gram"].values.copy()
-    values[..., run.trajectory["gram"].labels.index("smallest")] = run.trajectory["gram"]["largest"]
-    return with_values(run, "gram", values)
+    largest = run.trajectory["gram"].sel(quantity="largest").values
+    return edit("gram", lambda *_: largest, quantity="smallest")({"": [run]})[""][0]
 
 
 def ended(factor: float, *families: str) -> Edit:
@@ -160,8 +159,8 @@ def warmed(temperature: float) -> Edit:
 
 def as_printed(runs: dict) -> dict:
     """The reduced problem with the digits of the specification in the place of what was measured."""
-    hessian = edit("end", lambda values, _: 0 * values + 0.0203, "left", entry="smallest")
-    exact = edit("end", lambda values, _: 0 * values, "left", entry="smallest_error")
+    hessian = edit("end", lambda values, _: 0 * values + 0.0203, "left", quantity="smallest")
+    exact = edit("end", lambda values, _: 0 * values, "left", quantity="smallest_error")
     return chain(label("softmax", hessian), label("softmax", exact))(runs)
 
 
@@ -183,7 +182,7 @@ def crowd(times_over: int) -> Edit:
 
 
 def kinds_by(rule: Callable[[Run], Kind], *families: str) -> Edit:
-    return edit("end", lambda values, run: 0 * values + rule(run), *families, entry="kind")
+    return edit("end", lambda values, run: 0 * values + rule(run), *families, quantity="kind")
 
 
 def of_heads(outcome) -> list[Run]:
@@ -259,16 +258,16 @@ def half_slow(values: np.ndarray, _: Run) -> np.ndarray:
     return values
 
 
-HALF_SLOW = edit("end", half_slow, entry="kind")
+HALF_SLOW = edit("end", half_slow, quantity="kind")
 
 FAULTS = {
-    "a wrong entry of K": Fault("query-gram-{}", GRAM, times("query", 1e9, "shapes", entry="mismatch")),
-    "the bound too large": Fault("query-bound-{}", GRAM, times("query", 1e9, "shapes", entry="bound")),
-    "the bound lost": Fault("query-positive-{}", GRAM, times("query", 0.0, "shapes", entry="bound")),
+    "a wrong entry of K": Fault("query-gram-{}", GRAM, times("query", 1e9, "shapes", quantity="mismatch")),
+    "the bound too large": Fault("query-bound-{}", GRAM, times("query", 1e9, "shapes", quantity="bound")),
+    "the bound lost": Fault("query-positive-{}", GRAM, times("query", 0.0, "shapes", quantity="bound")),
     "PL, lambda_min lifted": Fault("query-pl-{}", GRAM, each(lifted, "shapes")),
-    "rank lost": Fault("query-rank-{}", GRAM, times("query", 0.2, "near", entry="smallest"), many),
+    "rank lost": Fault("query-rank-{}", GRAM, times("query", 0.2, "near", quantity="smallest"), many),
     "certified uphill": Fault("query-rate-{}", GRAM, relative(2.0, "near"), many),
-    "sigma_0 too large": Fault("query-rate-{}", GRAM, times("query", 1e3, "near", entry="sigma_min"), many),
+    "sigma_0 too large": Fault("query-rate-{}", GRAM, times("query", 1e3, "near", quantity="sigma_min"), many),
     "softmax moves, equal keys": Fault("s-a-softmax", OBSTRUCTED, one_lane(0.99, "equal keys")),
     "softmax moves, equal values": Fault("s-b-softmax", OBSTRUCTED, one_lane(0.99, "equal values")),
     "one start stays": Fault("s-a-gaussian", OBSTRUCTED, one_lane(1e-9, "equal keys")),
@@ -288,20 +287,22 @@ FAULTS = {
         "g-d-short", LIMITS, one_lane(1e-6, "short step"), relative(1e-12, "short step")
     ),
     "the minimum elsewhere": Fault("s-d-softmax-left-end", REDUCED, ended(1.001, "left")),
-    "another loss": Fault("s-d-softmax-left-loss", REDUCED, times("end", 1.001, "left", entry="loss")),
+    "another loss": Fault("s-d-softmax-left-loss", REDUCED, times("end", 1.001, "left", quantity="loss")),
     "a saddle": Fault("s-d-softmax-left-kind", REDUCED, kind(Kind.SADDLE, "left")),
     "another Hessian": Fault(
-        "s-d-softmax-left-hessian", REDUCED, times("end", 1.01, "left", entry="smallest"), as_printed
+        "s-d-softmax-left-hessian", REDUCED, times("end", 1.01, "left", quantity="smallest"), as_printed
     ),
     "zero elsewhere": Fault("s-d-softmax-right-end", REDUCED, ended(1.001, "right")),
-    "not zero": Fault("s-d-softmax-right-loss", REDUCED, times("end", 1e15, "right", entry="loss")),
+    "not zero": Fault("s-d-softmax-right-loss", REDUCED, times("end", 1e15, "right", quantity="loss")),
     "Gaussian, zero elsewhere": Fault("s-d-gaussian-left-end", REDUCED, ended(1.001, "left")),
-    "Gaussian, not zero": Fault("s-d-gaussian-left-loss", REDUCED, times("end", 1e15, "left", entry="loss")),
+    "Gaussian, not zero": Fault("s-d-gaussian-left-loss", REDUCED, times("end", 1e15, "left", quantity="loss")),
     "Gaussian, right, zero elsewhere": Fault("s-d-gaussian-right-end", REDUCED, ended(1.001, "right")),
-    "Gaussian, right, not zero": Fault("s-d-gaussian-right-loss", REDUCED, times("end", 1e15, "right", entry="loss")),
+    "Gaussian, right, not zero": Fault(
+        "s-d-gaussian-right-loss", REDUCED, times("end", 1e15, "right", quantity="loss")
+    ),
     "narrow, zero elsewhere": Fault("s-d-narrow-left-end", REDUCED, ended(1.001, "left")),
-    "narrow, not zero": Fault("s-d-narrow-left-loss", REDUCED, times("end", 1e15, "left", entry="loss")),
-    "narrow, another loss": Fault("s-d-narrow-right-loss", REDUCED, times("end", 1.01, "right", entry="loss")),
+    "narrow, not zero": Fault("s-d-narrow-left-loss", REDUCED, times("end", 1e15, "left", quantity="loss")),
+    "narrow, another loss": Fault("s-d-narrow-right-loss", REDUCED, times("end", 1.01, "right", quantity="loss")),
     "narrow, a saddle": Fault("s-d-narrow-right-kind", REDUCED, kind(Kind.SADDLE, "right")),
     "another kernel": Fault("s-d-shape", REDUCED, warmed(2.0)),
     "another curvature": Fault("s-d-curvature", REDUCED, warmed(1.01), warmed((0.166426 / 0.1663) ** 0.5)),
@@ -355,7 +356,7 @@ def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
 
 
 EQUAL = {
-    "query-positive-softmax": (GRAM, times("query", 0.0, "shapes", entry="bound"), "fails"),
+    "query-positive-softmax": (GRAM, times("query", 0.0, "shapes", quantity="bound"), "fails"),
     "g-a-gradient": (LIMITS, edit("gradient", lambda values, _: 0 * values + 1e-10, "far"), "fails"),
     "large-slow-softmax": (SEARCH, chain(MANY, HALF_SLOW), "undecided"),
     "width-softmax": (SEARCH, chain(with_room, MANY, ALL_ZERO), "undecided"),

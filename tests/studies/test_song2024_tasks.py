@@ -9,6 +9,7 @@ import pytest
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.optim import Scheduled
+from descentlab.probes import HeldOut, LayerAttention
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.song2024_tasks import study
@@ -67,6 +68,9 @@ def test_the_paper_size_gives_each_kernel_its_grid_under_each_optimizer():
     assert {one.experiment.task.dataset.length for family in families.values() for one in family} == {4096}
 
 
+MEASURED = HeldOut().axes(None)
+
+
 def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0, apart=0.002):
     """A run with made-up records: the accuracy rises in a straight line to where it is on the test part."""
     random = np.random.default_rng(seed)
@@ -76,9 +80,9 @@ def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0, apart=0.00
     losses = np.log(2) + (loss - np.log(2)) * rise + spread
     sums = np.full((SEEDS, 3, 2, 2), rows) + 0.1 * random.normal(size=(SEEDS, 3, 2, 2))
     series = {
-        "development": Series(STEPS, np.stack([losses, accuracy], axis=-1), ("loss", "accuracy")),
-        "test": Series(STEPS[-1:], np.stack([losses, accuracy], axis=-1)[:, -1:], ("loss", "accuracy")),
-        "attention": Series(np.array([0, 10, 100]), sums),
+        "development": Series(STEPS, np.stack([losses, accuracy], axis=-1), MEASURED),
+        "test": Series(STEPS[-1:], np.stack([losses, accuracy], axis=-1)[:, -1:], MEASURED),
+        "attention": Series(np.array([0, 10, 100]), sums, LayerAttention().axes(None)),
     }
     experiment = requests("text", [with_kernel(BASE, kernel)], Size.QUICK)["adam"][0].experiment
     rule = dataclasses.replace(experiment.optimizer.rule, lr=lr)

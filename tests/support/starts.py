@@ -15,6 +15,7 @@ from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
 from descentlab.train import Lanes, prepare
 from support.problems import SMALL
+from support.quantities import by_quantity
 
 PROBES = {"features": FeatureSpectrum(), "b": TheoremB(), "c": TheoremC()}
 
@@ -29,7 +30,7 @@ def start(kernel=None, *, scale=1.0, value=0.0, trained=TRAINED, task=None, **mo
 
 
 def constants(experiments, probes=None):
-    """What the probes see at each start, by probe and label; compiled unoptimised, which is much faster."""
+    """What the probes see at each start, by probe and quantity; compiled unoptimised, which is much faster."""
     probes = probes or PROBES
     lanes = Lanes(tuple(experiments), (0,) * len(experiments))
     held, _ = prepare(lanes)
@@ -41,8 +42,7 @@ def constants(experiments, probes=None):
     with jax.enable_x64(True):
         compiled = eqx.filter_jit(eqx.filter_vmap(measure), compiler_options={"xla_backend_optimization_level": 0})
         values = {name: np.asarray(value) for name, value in compiled(held.objective, held.start).items()}
-    labels = {name: probe.labels(held.start) for name, probe in probes.items()}
     return [
-        {name: dict(zip(labels[name], values[name][lane].tolist(), strict=True)) for name in probes}
+        {name: by_quantity(probe, values[name][lane].tolist()) for name, probe in probes.items()}
         for lane in range(len(experiments))
     ]

@@ -24,19 +24,18 @@ def with_values(run: Run, probe: str, values: np.ndarray) -> Run:
     return dataclasses.replace(run, trajectory=trajectory)
 
 
-def edit(probe: str, change: Callable, *families: str, entry: str | None = None) -> Edit:
-    """Change a series, or one labelled entry of it, as a function of its values and the run."""
+def edit(probe: str, change: Callable, *families: str, **chosen: str) -> Edit:
+    """Change a series, or what is selected of it by axis, as a function of its values and the run."""
 
     def of(run: Run) -> Run:
         if probe not in run.trajectory.series:
             return run
-        series = run.trajectory[probe]
-        values = series.values.copy()
-        if entry is None:
-            return with_values(run, probe, change(values, run))
-        where = series.labels.index(entry)
-        values[..., where] = change(values[..., where], run)
-        return with_values(run, probe, values)
+        if not chosen:
+            return with_values(run, probe, change(run.trajectory[probe].values.copy(), run))
+        run = with_values(run, probe, run.trajectory[probe].values.copy())
+        part = run.trajectory[probe].sel(**chosen).values  # a view
+        part[...] = change(part.copy(), run)
+        return run
 
     return each(of, *families)
 
@@ -54,8 +53,8 @@ def untouched(runs: dict) -> dict:
     return runs
 
 
-def times(probe: str, factor: float, *families: str, entry: str | None = None) -> Edit:
-    return edit(probe, lambda values, _: factor * values, *families, entry=entry)
+def times(probe: str, factor: float, *families: str, **chosen: str) -> Edit:
+    return edit(probe, lambda values, _: factor * values, *families, **chosen)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from descentlab._definition import Untraced
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.objective import Examples, Splits
-from descentlab.probes import AbstractProbe
+from descentlab.probes import AbstractProbe, Axis
 from descentlab.schedule import AbstractSchedule, Every
 
 
@@ -73,7 +73,6 @@ class AboveLevel(AbstractProbe):
         """The difference, one entry."""
         return jnp.stack([point.loss - self.level])
 
-    def labels(self, params):
+    def axes(self, params):
         """The level."""
-        del params
-        return (f"above {self.level:g}",)
+        return (Axis("quantity", (f"above {self.level:g}",)),)

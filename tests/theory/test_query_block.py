@@ -14,6 +14,7 @@ from descentlab.attention import Gaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.models import MeanPool
 from descentlab.theory.query_block import QueryBlock, query_gram, token_bound
 from support.problems import SMALL, in_numpy, point_of, started
+from support.quantities import by_quantity
 from support.query_block import Layer
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -34,7 +35,7 @@ def problem(kernel, **changes):
 
 def constants(experiment, seed=0):
     values = FAST(QueryBlock())(point_of(experiment, seed))
-    return dict(zip(QueryBlock().labels(None), np.asarray(values).tolist(), strict=True))
+    return by_quantity(QueryBlock(), np.asarray(values).tolist())
 
 
 @pytest.mark.parametrize(("heads", "output_dim"), [(1, 1), (3, 3)])

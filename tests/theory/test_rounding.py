@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from descentlab.probes import GramSpectrum
 from descentlab.status import Status
 from descentlab.theory.claim import About
 from descentlab.theory.pl import pl_inequality
@@ -87,8 +88,11 @@ def recorded(dtype, ratio):
     """One step of a run whose PL ratio is so many times the smallest eigenvalue, which is the largest too."""
     at, one = np.zeros(1, dtype=int), np.ones((1, 1))
     spectrum = np.array([[[1.0, 1.0, 0.0, 0.0, 1.0]]])
-    labels = ("smallest", "largest", "smallest_error", "largest_error", "dense")
-    series = {"loss": Series(at, one), "pl": Series(at, ratio * one), "gram": Series(at, spectrum, labels)}
+    series = {
+        "loss": Series(at, one),
+        "pl": Series(at, ratio * one),
+        "gram": Series(at, spectrum, GramSpectrum().axes(None)),
+    }
     return Trajectory((0,), series, {"value": np.zeros((1, 2, 3, 4), dtype)}, (Status.FINISHED,), (-1,))
 
 

@@ -3,33 +3,35 @@
 import numpy as np
 import pytest
 
+from descentlab.probes import Axis, GramSpectrum
 from descentlab.status import Status
 from descentlab.theory.soundness import certified, theorem_b_claims
-from descentlab.theory.theorem_b import LABELS
+from descentlab.theory.theorem_b import LipschitzSearch, TheoremB, TheoremBConstants
 from descentlab.trajectory import Series, Trajectory
 
 LANES, STEPS = 40, np.arange(4)
-GRAM = ("smallest", "largest", "smallest_error", "largest_error", "dense")
 
 
 def trajectory(dtype, smallest=1.0, error=1e-12, ratio=0.5):
     """Lanes that fall to a third a step, at K = 1 with steps of a half, certified by Theorem B."""
 
-    def series(values, labels=(), steps=STEPS):
-        return Series(steps, np.asarray(values, dtype), labels)
+    def series(values, axes=(), steps=STEPS):
+        return Series(steps, np.asarray(values, dtype), axes)
 
     def every(*values):
         return np.broadcast_to(np.asarray(values), (LANES, len(STEPS), len(values)))
 
-    constants = dict.fromkeys(LABELS, 1.0) | {"ratio": ratio, "step": 0.5, "reach": 10.0}
+    constants = dict.fromkeys(TheoremBConstants._fields, 1.0) | {"ratio": ratio, "step": 0.5, "reach": 10.0}
     losses = np.broadcast_to(3.0**-STEPS, (LANES, len(STEPS)))
     found = {
         "loss": series(losses),
         "step_size": series(np.full_like(losses, 0.5)),
-        "gram": series(every(smallest, 1.0, error, error, 1.0), GRAM),
-        "distance": series(every(1.0)),
-        "b": series(np.broadcast_to(list(constants.values()), (LANES, 1, len(constants))), tuple(constants), STEPS[:1]),
-        "search": series(np.broadcast_to([0.5, 1.0], (LANES, 1, 2)), ("found", "bound"), STEPS[:1]),
+        "gram": series(every(smallest, 1.0, error, error, 1.0), GramSpectrum().axes(None)),
+        "distance": series(every(1.0), (Axis("block", ("value",)),)),
+        "b": series(
+            np.broadcast_to(list(constants.values()), (LANES, 1, len(constants))), TheoremB().axes(None), STEPS[:1]
+        ),
+        "search": series(np.broadcast_to([0.5, 1.0], (LANES, 1, 2)), LipschitzSearch().axes(None), STEPS[:1]),
     }
     final = {"value": np.zeros((LANES, 2), dtype)}
     return Trajectory(tuple(range(LANES)), found, final, (Status.FINISHED,) * LANES, (-1,) * LANES)
@@ -65,7 +67,7 @@ def test_lanes_that_reached_what_they_ran_for_are_judged_up_to_there():
     gone = {name: run[name].values.copy() for name in ("loss", "step_size", "gram", "distance")}
     for values in gone.values():
         values[:, 3:] = np.nan
-    series = {**run.series, **{name: Series(STEPS, values, run[name].labels) for name, values in gone.items()}}
+    series = {**run.series, **{name: Series(STEPS, values, run[name].axes) for name, values in gone.items()}}
     ended = Trajectory(run.seeds, series, run.final, (Status.REACHED,) * LANES, (2,) * LANES)
     claims = theorem_b_claims("k", [ended])
     assert set(verdicts(claims).values()) == {"holds"}

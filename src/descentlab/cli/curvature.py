@@ -154,8 +154,9 @@ def _along(leg: Leg, experiment: Experiment, trajectory: Trajectory, plan: Plan)
     """Steps and the sharpness there, as recorded or computed at recorded parameters; `None` without either."""
     for name, probe in experiment.probes.items():
         if isinstance(probe, Sharpness) and probe.top:
-            record = trajectory[name]
-            return record.steps, Estimate(record["top.0"][0], record["error.top.0"][0])
+            record = trajectory[name].sel(eigenvalue="top.0")
+            value, error = (record.sel(quantity=one).values[0] for one in ("value", "error"))
+            return record.steps, Estimate(value, error)
     for name, probe in experiment.probes.items():
         if isinstance(probe, Parameters):
             return sharpness_along(leg, trajectory[name].steps, plan)

@@ -15,6 +15,7 @@ from descentlab.models.capabilities import AttentionFeatures as AttentionFeature
 from descentlab.models.capabilities import AttentionMatrices as AttentionMatrices
 from descentlab.models.capabilities import HeadContributions as HeadContributions
 from descentlab.models.capabilities import offering as offering
+from descentlab.models.encoder import Connections as Connections
 from descentlab.models.encoder import Encoder as Encoder
 from descentlab.models.initializers import AbstractInit as AbstractInit
 from descentlab.models.initializers import FanIn as FanIn

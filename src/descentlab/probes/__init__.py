@@ -1,5 +1,6 @@
 """Probes: what a run records."""
 
+from descentlab.axis import Axis as Axis
 from descentlab.probes.attention import AttentionShape as AttentionShape
 from descentlab.probes.attention import LayerAttention as LayerAttention
 from descentlab.probes.base import AbstractProbe as AbstractProbe

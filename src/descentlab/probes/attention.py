@@ -5,13 +5,11 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.models import AttentionMatrices, offering
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
-
-__all__ = ["AttentionShape"]
-
 
 __all__ = ["AttentionShape", "LayerAttention"]
 
@@ -41,10 +39,10 @@ class AttentionShape(AbstractProbe):
         weights = jax.vmap(model.weights)(point.objective.inputs)
         return jnp.stack([_entropies(weights).mean(), weights.sum(axis=-1).mean()])
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Entropy and row sum."""
         del params
-        return ("entropy", "row_sum")
+        return (Axis("quantity", ("entropy", "row_sum")),)
 
 
 class LayerAttention(AbstractProbe):
@@ -67,7 +65,7 @@ class LayerAttention(AbstractProbe):
         positive(self, "examples")
 
     def __call__(self, point: Point) -> Array:
-        """Entropy and row sum, axes layer and these two."""
+        """Entropy and row sum of each layer."""
         model = offering(point.objective.model(point.params), AttentionMatrices, "the probe LayerAttention")
 
         def of(example: Array) -> Array:
@@ -80,7 +78,7 @@ class LayerAttention(AbstractProbe):
 
         return jax.lax.map(of, point.objective.inputs[: self.examples]).mean(axis=0)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: the last axis is entropy and row sum, the one before counts layers."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The layers, and entropy and row sum in each."""
         del params
-        return ()
+        return (Axis("layer"), Axis("quantity", ("entropy", "row_sum")))

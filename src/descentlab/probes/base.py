@@ -6,6 +6,7 @@ import equinox as eqx
 
 from descentlab._definition import Definition
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.point import Point
 from descentlab.schedule import AbstractSchedule
 
@@ -13,8 +14,8 @@ from descentlab.schedule import AbstractSchedule
 class AbstractProbe(Definition):
     """A quantity of a point. A probe looks and never changes the run.
 
-    What can be computed from recorded series is not a probe. Most need `__call__` and `labels` only; one that works
-    faster from what it found at the last look keeps that as its memory.
+    What can be computed from recorded series is not a probe. Most need `__call__` only, and `axes` where they record
+    more than a number; one that works faster from what it found at the last look keeps that as its memory.
     """
 
     when: eqx.AbstractVar[AbstractSchedule]
@@ -31,6 +32,11 @@ class AbstractProbe(Definition):
         """The quantity, and the memory for the next look."""
         return self(point), memory
 
-    @abstractmethod
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries along the last axis, empty for a single number or unnamed entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The name of every axis of the quantity, in order; none, for a single number, unless a probe says otherwise.
+
+        Args:
+            params: the trained blocks, with which names may vary.
+        """
+        del params
+        return ()

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from descentlab._tree import block_names, blocks, norm_squared
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
@@ -29,9 +30,9 @@ class GradientNorm(AbstractProbe):
         """One norm a block."""
         return _block_norms(point.gradient)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """The names of the trained blocks."""
-        return block_names(params)
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The trained blocks."""
+        return (Axis("block", block_names(params)),)
 
 
 class PLRatio(AbstractProbe):
@@ -50,11 +51,6 @@ class PLRatio(AbstractProbe):
         """The ratio."""
         return norm_squared(point.gradient) / (2 * point.loss)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: a single number."""
-        del params
-        return ()
-
 
 class Distance(AbstractProbe):
     """The Frobenius distance of each trained block from its start.
@@ -69,6 +65,6 @@ class Distance(AbstractProbe):
         """One distance a block."""
         return _block_norms(jax.tree.map(jnp.subtract, point.params, point.start))
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """The names of the trained blocks."""
-        return block_names(params)
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The trained blocks."""
+        return (Axis("block", block_names(params)),)

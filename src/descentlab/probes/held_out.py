@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.objective import Examples
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -59,10 +60,10 @@ class HeldOut(AbstractProbe):
             raise ValueError(f"HeldOut of the part {self.part!r} needs {way}; there are no such examples here")
         return found
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Loss and accuracy."""
         del params
-        return ("loss", "accuracy")
+        return (Axis("quantity", ("loss", "accuracy")),)
 
 
 class PopulationLoss(AbstractProbe):
@@ -88,8 +89,3 @@ class PopulationLoss(AbstractProbe):
                 "know it; record HeldOut, an estimate"
             )
         return found
-
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: it is one number."""
-        del params
-        return ()

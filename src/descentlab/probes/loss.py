@@ -1,6 +1,6 @@
 """Loss and step size."""
 
-from descentlab._types import Array, PyTree
+from descentlab._types import Array
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
@@ -21,11 +21,6 @@ class Loss(AbstractProbe):
         """The loss."""
         return point.loss
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: a single number."""
-        del params
-        return ()
-
 
 class StepSize(AbstractProbe):
     """The step size of the update that led to a point; NaN at step 0.
@@ -39,8 +34,3 @@ class StepSize(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The step size."""
         return point.step_size
-
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: a single number."""
-        del params
-        return ()

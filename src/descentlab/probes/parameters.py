@@ -3,6 +3,7 @@
 from jax.flatten_util import ravel_pytree
 
 from descentlab._types import Array, PyTree
+from descentlab.axis import Axis
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, At
@@ -23,7 +24,7 @@ class Parameters(AbstractProbe):
         """All trained parameters."""
         return ravel_pytree(point.params)[0]
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: entries are numbered."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The parameters, numbered."""
         del params
-        return ()
+        return (Axis("parameter"),)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from descentlab._check import not_negative, positive, real
 from descentlab._types import Array, Bool, PyTree
+from descentlab.axis import Axis
 from descentlab.curvature import Eigenpairs, Hessian, Krylov, eigenpairs
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -55,11 +56,12 @@ class Sharpness(AbstractProbe):
 
     @staticmethod
     def _listed(pairs: Eigenpairs) -> Array:
-        values = jnp.concatenate([jnp.asarray(pairs.values.value), jnp.asarray(pairs.values.error)])
-        return jnp.append(values, pairs.products.astype(values.dtype))
+        values, errors = (jnp.asarray(numbers) for numbers in pairs.values)
+        products = jnp.full_like(values, pairs.products, values.dtype)
+        return jnp.stack([values, errors, products], axis=-1)
 
     def __call__(self, point: Point) -> Array:
-        """Eigenvalues, the largest first and then the smallest; their residuals; products with the Hessian."""
+        """Each eigenvalue, the largest first and then the smallest, its residual, and the products that all took."""
         return self._listed(self._pairs(point, None))
 
     def look(self, point: Point, memory: Array) -> tuple[Array, Array]:
@@ -69,11 +71,11 @@ class Sharpness(AbstractProbe):
         kept = jnp.where(jnp.isfinite(pairs.vectors).all(), pairs.vectors, memory)
         return self._listed(pairs), kept
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The eigenvalues, and value, error and number of products of each."""
         del params
-        names = [f"top.{i}" for i in range(self.top)] + [f"bottom.{i}" for i in range(self.bottom)]
-        return (*names, *(f"error.{name}" for name in names), "products")
+        names = (*(f"top.{i}" for i in range(self.top)), *(f"bottom.{i}" for i in range(self.bottom)))
+        return Axis("eigenvalue", names), Axis("quantity", ("value", "error", "products"))
 
 
 class CriticalSharpness(AbstractProbe):
@@ -144,7 +146,7 @@ class CriticalSharpness(AbstractProbe):
         value = jnp.where(found != outside, ends.mean(), jnp.nan)
         return jnp.stack([value, jnp.where(found != outside, (ends[1] - ends[0]) / 2, jnp.nan), count])
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The critical sharpness, its error, and the number of losses."""
         del params
-        return ("sharpness", "error", "losses")
+        return (Axis("quantity", ("sharpness", "error", "losses")),)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from descentlab._check import positive
 from descentlab._types import Array, Float, Int, PyTree
+from descentlab.axis import Axis
 from descentlab.curvature import dense_extremes, lanczos_extremes
 from descentlab.curvature.gram import DENSE_ROWS
 from descentlab.models import AttentionFeatures, offering
@@ -130,10 +131,10 @@ class GramSpectrum(AbstractProbe):
         values = [extremes.smallest.value, extremes.largest.value, extremes.smallest.error, extremes.largest.error]
         return jnp.stack([*values, jnp.asarray(float(dense))])
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Smallest and largest eigenvalue, their errors, and whether they are from J."""
         del params
-        return ("smallest", "largest", "smallest_error", "largest_error", "dense")
+        return (Axis("quantity", ("smallest", "largest", "smallest_error", "largest_error", "dense")),)
 
 
 class FeatureSpectrum(AbstractProbe):
@@ -152,10 +153,10 @@ class FeatureSpectrum(AbstractProbe):
         """Smallest, largest, rank."""
         return in_float64(_feature_spectrum, point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Extreme singular values and the rank."""
         del params
-        return ("smallest", "largest", "rank")
+        return (Axis("quantity", ("smallest", "largest", "rank")),)
 
 
 def _feature_spectrum(objective: Objective, params: PyTree) -> Array:
@@ -185,10 +186,10 @@ class ModalSpectrum(AbstractProbe):
         """Two rows: eigenvalues, largest first, and squared components."""
         return in_float64(lambda objective, params: jnp.stack(jacobian_modes(objective, params)) ** 2, point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """None: entries are numbered."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Eigenvalue and squared component, of each mode."""
         del params
-        return ()
+        return (Axis("quantity", ("eigenvalue", "squared_component")), Axis("mode"))
 
 
 class TokenRank(AbstractProbe):
@@ -210,10 +211,10 @@ class TokenRank(AbstractProbe):
         """The rank, the rank with a column of ones appended, and how many tokens differ from all before in a sample."""
         return in_float64(lambda objective, _: _token_rank(objective.inputs), point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Both ranks and the number of distinct tokens."""
         del params
-        return ("rank", "rank_with_ones", "distinct")
+        return (Axis("quantity", ("rank", "rank_with_ones", "distinct")),)
 
 
 def _token_rank(inputs: Array) -> Array:

@@ -100,14 +100,12 @@ class Theorem(NamedTuple):
 
     Attributes:
         name: of its constants in `Facts`.
-        labels: of its constants.
-        constants: found from objective, trained blocks and the singular values of J, in the order of the labels.
+        constants: by name, found from objective, trained blocks and the singular values of J.
         row: its answer from the facts and the tolerance; `None` where it does not speak of the trained blocks.
     """
 
     name: str
-    labels: tuple[str, ...]
-    constants: Callable[[Objective, PyTree, Array], Array]
+    constants: Callable[[Objective, PyTree, Array], dict[str, Array]]
     row: Callable[["Facts", float], Row | None]
 
 
@@ -122,10 +120,10 @@ def theorems(model: AbstractArchitecture) -> tuple[Theorem, ...]:
 def _(model: AttentionLayer) -> tuple[Theorem, ...]:
     del model
     return (
-        Theorem("a", (), lambda *_: jnp.zeros(0), _row_a),
-        Theorem("query", query_block.LABELS, query_block.query_block, _row_query),
-        Theorem("b", theorem_b.LABELS, theorem_b.theorem_b, _row_b),
-        Theorem("c", theorem_c.LABELS, lambda objective, params, _: theorem_c.theorem_c(objective, params), _row_c),
+        Theorem("a", lambda *_: {}, _row_a),
+        Theorem("query", lambda *start: query_block.query_block(*start)._asdict(), _row_query),
+        Theorem("b", lambda *start: theorem_b.theorem_b(*start)._asdict(), _row_b),
+        Theorem("c", lambda objective, params, _: theorem_c.theorem_c(objective, params)._asdict(), _row_c),
     )
 
 
@@ -251,7 +249,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         zero=tuple(name for name, largest in found["largest"].items() if not largest > 0),
         head_dim=model.query.shape[2] if isinstance(model, MultiHeadAttention) else None,
         constants={
-            kind.name: dict(zip(kind.labels, values.tolist(), strict=True))
+            kind.name: {name: float(one) for name, one in values.items()}
             for kind, values in zip(kinds, found["constants"], strict=True)
         },
     )

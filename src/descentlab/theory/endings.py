@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._tree import named, with_named
-from descentlab._types import Any, Array, PyTree
+from descentlab._types import Array, ArrayLike, PyTree
+from descentlab.axis import Axis
 from descentlab.experiment import Experiment
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
@@ -33,29 +34,34 @@ class EndState(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The numbers of an `Ending`, in the order of the labels."""
+        """The numbers of an `Ending`."""
         arrays, structure = eqx.partition((point.objective, point.params, point.start), eqx.is_array)
 
         # Lanes take turns: each is done as soon as it has settled, and none waits for the slowest in every round.
         @jax.custom_batching.sequential_vmap
         def numbers(arrays: PyTree) -> Array:
             with jax.enable_x64(True):
-                return _numbers(classify(*double(eqx.combine(arrays, structure))), point.loss.dtype)
+                ending = classify(*double(eqx.combine(arrays, structure)))
+                return jnp.stack([jnp.asarray(number, point.loss.dtype) for number in _kept(ending)])
 
         return numbers(arrays)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the numbers."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The numbers of an `Ending`, the error of the smallest eigenvalue by itself."""
         del params
-        polished = ("polished_loss", "polished_gradient")
-        return ("kind", "loss", "gradient", *polished, "smallest", "smallest_error", "flat", "moved")
+        return (Axis("quantity", _KEPT),)
 
 
-def _numbers(ending: Ending, dtype: Any) -> Array:
-    """What a probe keeps of an ending."""
-    found = [ending.kind, ending.loss, ending.gradient, ending.polished_loss, ending.polished_gradient]
-    found += [*ending.smallest, ending.flat, ending.moved]
-    return jnp.stack([jnp.asarray(number, dtype) for number in found])
+_KEPT = (
+    *("kind", "loss", "gradient", "polished_loss", "polished_gradient"),
+    *("smallest", "smallest_error", "flat", "moved"),
+)
+
+
+def _kept(ending: Ending) -> list[ArrayLike]:
+    """The numbers named in `_KEPT`."""
+    plain = ending._asdict() | {"smallest": ending.smallest.value, "smallest_error": ending.smallest.error}
+    return [plain[name] for name in _KEPT]
 
 
 def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Trajectory | None = None) -> Ending:

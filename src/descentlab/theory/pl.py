@@ -18,7 +18,7 @@ __all__ = ["pl_inequality", "stepwise_bound"]
 
 
 def _at(series: Series, steps: np.ndarray) -> np.ndarray:
-    """The records at the given steps, axes lane and record, then those of the probe."""
+    """The records of a number at the given steps, axes lane and record."""
     return series.values[:, np.searchsorted(series.steps, steps)]
 
 
@@ -29,8 +29,8 @@ def _allowed(trajectory: Trajectory, steps: np.ndarray) -> np.ndarray:
     its sums, so p by $2 m u \|J\|_F \sqrt p$; and $\|J\|_F^2 \le m\lambda_{\max}$.
     """
     gram, ratio = trajectory["gram"], _at(trajectory["pl"], steps)
-    labels, values = list(gram.labels), _at(gram, steps)
-    largest, error = (np.maximum(values[..., labels.index(one)], 0.0) for one in ("largest", "smallest_error"))
+    kept = (_at(gram.sel(quantity=one), steps) for one in ("largest", "smallest_error"))
+    largest, error = (np.maximum(values, 0.0) for values in kept)
     size = lane_size(trajectory)
     return error + 2 * size**1.5 * unit_roundoff(trajectory) * np.sqrt(np.maximum(ratio, 0.0) * largest)
 
@@ -46,13 +46,11 @@ def pl_inequality(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     for trajectory in trajectories:
         loss, pl, gram = trajectory["loss"], trajectory["pl"], trajectory["gram"]
         steps = np.intersect1d(np.intersect1d(loss.steps, pl.steps), gram.steps)
-        labels = list(gram.labels)
-        values = _at(gram, steps)
         losses, ratio = _at(loss, steps), _at(pl, steps)
         ratios.append(ratio.ravel())
-        bounds.append(values[..., labels.index("smallest")].ravel())
+        bounds.append(_at(gram.sel(quantity="smallest"), steps).ravel())
         slack.append(_allowed(trajectory, steps).ravel())
-        dense = values[..., labels.index("dense")] == 1
+        dense = _at(gram.sel(quantity="dense"), steps) == 1
         where.append((dense & (losses > ZERO_LOSS * losses[:, :1]) & trajectory.finished[:, None]).ravel())
     joined = [np.concatenate(parts) if parts else np.zeros(0) for parts in (ratios, bounds, slack, where)]
     return at_least(about, joined[0], joined[1], slack=joined[2], where=joined[3].astype(bool))
@@ -75,11 +73,11 @@ def stepwise_bound(about: About, trajectories: Sequence[Trajectory]) -> Claim:
         if not all(np.array_equal(trajectory[name].steps, steps) for name in ("loss", "pl", "gram")):
             continue
         step_sizes = trajectory["step_size"].values[:, 1:]
-        eigenvalues = np.maximum(gram["smallest"] - _allowed(trajectory, steps), 0.0)[:, :-1]
+        eigenvalues = np.maximum(gram.sel(quantity="smallest").values - _allowed(trajectory, steps), 0.0)[:, :-1]
         product = np.cumprod(np.clip(1 - step_sizes * eigenvalues, 0.0, 1.0), axis=1)
         ratio = losses[:, 1:] / losses[:, :1]
         share = 4 * lane_size(trajectory) * unit_roundoff(trajectory) / np.sqrt(np.maximum(ratio, ZERO_LOSS))
-        dense = gram["dense"][:, 1:] == 1
+        dense = gram.sel(quantity="dense").values[:, 1:] == 1
         ratios.append(ratio.ravel())
         bounds.append(product.ravel())
         slack.append((product * np.cumsum(share, axis=1)).ravel())

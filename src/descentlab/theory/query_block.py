@@ -21,6 +21,7 @@ from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention, Gaussian, Softmax
 from descentlab.attention.gaussian import bandwidth
+from descentlab.axis import Axis
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.point import Point
@@ -31,9 +32,9 @@ from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.theorem_b import extreme_singular
 
 __all__ = [
-    "LABELS",
     "Head",
     "QueryBlock",
+    "QueryBlockConstants",
     "curvature_bound",
     "query_block",
     "query_gradients",
@@ -41,10 +42,35 @@ __all__ = [
     "token_bound",
 ]
 
-LABELS = (
-    *("tokens", "weakest", "bound", "smallest", "largest", "mismatch"),
-    *("sigma_min", "residual", "beta", "ratio", "step"),
-)
+
+class QueryBlockConstants(NamedTuple):
+    r"""What the certificate of the query block rests on at a point, and what it says.
+
+    Attributes:
+        tokens: $\sigma_{\min}(X)$.
+        weakest: $\gamma$.
+        bound: $\sigma_{\min}(X)^2\gamma^2/N$.
+        smallest: the least eigenvalue of K, from the singular values of J.
+        largest: the largest one, an upper bound.
+        mismatch: the largest difference between the entrywise product and $J J^\top$, relative to its largest entry.
+        sigma_min: a lower bound of $\sigma_0$.
+        residual: $\|r_0\|$.
+        beta: $\beta$; NaN where no bound is known for the kernel.
+        ratio: $8\beta\|r_0\| / \sigma_0^2$, at most 1 where the certificate applies; NaN where no bound is known.
+        step: the largest step size it speaks of.
+    """
+
+    tokens: Float[Array, ""]
+    weakest: Float[Array, ""]
+    bound: Float[Array, ""]
+    smallest: Float[Array, ""]
+    largest: Float[Array, ""]
+    mismatch: Float[Array, ""]
+    sigma_min: Float[Array, ""]
+    residual: Float[Array, ""]
+    beta: Float[Array, ""]
+    ratio: Float[Array, ""]
+    step: Float[Array, ""]
 
 
 class Head(NamedTuple):
@@ -173,12 +199,10 @@ def _lipschitz(model: MultiHeadAttention, inputs: Array) -> Array:
 
 
 class QueryBlock(AbstractProbe):
-    r"""The constants of the query block's certificate at a point; certified where `ratio` is at most 1.
+    """The constants of the query block's certificate at a point; certified where `ratio` is at most 1.
 
-    `tokens` is $\sigma_{\min}(X)$, `weakest` $\gamma$, `bound` $\sigma_{\min}(X)^2\gamma^2/N$, `smallest` and `largest`
-    the extreme eigenvalues of K from the singular values of J, and `mismatch` the largest difference between the
-    entrywise product and $J J^\top$, relative to its largest entry. NaN in `beta` and `ratio` says that no bound is
-    known for the kernel, in all but `residual` that more than the query block is trained or targets are not by token.
+    NaN in `beta` and `ratio` says that no bound is known for the kernel, in all but `residual` that more than the query
+    block is trained or targets are not by token. See `QueryBlockConstants`.
 
     Args:
         when: the steps at which they are recorded.
@@ -191,19 +215,17 @@ class QueryBlock(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The constants, in the order of the labels."""
-        return in_float64(lambda objective, params: query_block(objective, params, None), point)
+        """A `QueryBlockConstants`, stacked."""
+        return in_float64(lambda objective, params: jnp.stack(query_block(objective, params, None)), point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the constants."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The constants."""
         del params
-        return LABELS
+        return (Axis("quantity", QueryBlockConstants._fields),)
 
 
-def query_block(
-    objective: Objective, params: PyTree, singular: Float[Array, " row"] | None
-) -> Float[Array, " constant"]:
-    """The constants named in `LABELS`, in the precision of what is given.
+def query_block(objective: Objective, params: PyTree, singular: Float[Array, " row"] | None) -> QueryBlockConstants:
+    """The constants, in the precision of what is given.
 
     Args:
         objective: a layer of multi-head attention.
@@ -215,7 +237,8 @@ def query_block(
     gram = query_gram(objective, params) if bounds is not None else None
     residual = jnp.sqrt(2 * objective.loss(params))
     if bounds is None or gram is None:
-        return jnp.where(jnp.asarray([name == "residual" for name in LABELS]), residual, jnp.nan)
+        unknown = QueryBlockConstants(*[jnp.full_like(residual, jnp.nan)] * len(QueryBlockConstants._fields))
+        return unknown._replace(residual=residual)
     tokens, weakest = bounds
     jacobian = objective.jacobian(params)
     exact = jacobian @ jacobian.T
@@ -226,8 +249,9 @@ def query_block(
     beta = _lipschitz(model, objective.inputs)
     ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
     step = 1 / ((largest + sigma / 2) ** 2 + beta * residual)
-    found = [tokens, weakest, bound, values[-1] ** 2, largest**2, mismatch, sigma, residual, beta]
-    return jnp.stack([*found, jnp.where(jnp.isnan(beta), beta, ratio), step])
+    ratio = jnp.where(jnp.isnan(beta), beta, ratio)
+    found = tokens, weakest, bound, values[-1] ** 2, largest**2, mismatch, sigma, residual, beta, ratio, step
+    return QueryBlockConstants(*found)
 
 
 def _applies(model: PyTree, params: PyTree) -> bool:

@@ -52,10 +52,14 @@ def certified(trajectory: Trajectory, probe: str) -> np.ndarray:
         trajectory: with probes `step_size` and the certificate's.
         probe: name of the certificate's probe.
     """
-    constants = trajectory[probe]
-    steps = trajectory.last("step_size")
-    admissible = steps <= constants["step"][:, 0] * (1 + 1e-12)
-    return (constants["ratio"][:, 0] <= 1) & admissible & trajectory.finished & (not _in_single(trajectory))
+    largest, ratio = (_recorded(trajectory, probe, name)[:, 0] for name in ("step", "ratio"))
+    admissible = trajectory.last("step_size") <= largest * (1 + 1e-12)
+    return (ratio <= 1) & admissible & trajectory.finished & (not _in_single(trajectory))
+
+
+def _recorded(trajectory: Trajectory, probe: str, quantity: str) -> np.ndarray:
+    """A number that a probe recorded, axes lane and record."""
+    return trajectory[probe].sel(quantity=quantity).values
 
 
 def _gathered(chosen: list[tuple[Trajectory, np.ndarray]], claim: Claim) -> Claim:
@@ -115,18 +119,19 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     near, ranked = [], []
     share = sum_rounding(trajectories)
     for trajectory, lanes in chosen:
-        constants, gram = trajectory["b"], trajectory["gram"]
-        distance, smallest = _total(trajectory["distance"])[lanes], np.maximum(gram["smallest"][lanes], 0.0)
+        distance = _total(trajectory["distance"])[lanes]
+        smallest = np.maximum(_recorded(trajectory, "gram", "smallest")[lanes], 0.0)
+        off = _recorded(trajectory, "gram", "smallest_error")[lanes]
         moved.append(distance.ravel())
         near.append(trajectory.made("distance")[lanes].ravel())
         ranked.append(trajectory.made("gram")[lanes].ravel())
-        reach.append(np.broadcast_to(constants["reach"][lanes], distance.shape).ravel())
+        reach.append(np.broadcast_to(_recorded(trajectory, "b", "reach")[lanes], distance.shape).ravel())
         shifted.append(np.broadcast_to(_of_weights(trajectory)[lanes, None], distance.shape).ravel())
         kept.append(np.sqrt(smallest).ravel())
-        unsure.append((np.sqrt(smallest + gram["smallest_error"][lanes]) - np.sqrt(smallest)).ravel())
-        half.append(np.broadcast_to(constants["sigma_min"][lanes] / 2, smallest.shape).ravel())
-        found.append(trajectory["search"]["found"][lanes, 0])
-        bound.append(trajectory["search"]["bound"][lanes, 0])
+        unsure.append((np.sqrt(smallest + off) - np.sqrt(smallest)).ravel())
+        half.append(np.broadcast_to(_recorded(trajectory, "b", "sigma_min")[lanes] / 2, smallest.shape).ravel())
+        found.append(_recorded(trajectory, "search", "found")[lanes, 0])
+        bound.append(_recorded(trajectory, "search", "bound")[lanes, 0])
     sides = [np.concatenate(parts) for parts in (moved, reach, kept, half, found, bound)]
     error, at_distance, at_rank = (np.concatenate(parts) for parts in (unsure, near, ranked))
     slack = share * sides[1] + np.concatenate(shifted)
@@ -144,10 +149,11 @@ def theorem_b_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     return [
         _gathered(chosen, at_most(said[0], sides[0], sides[1], slack=slack, where=at_distance)),
         _gathered(
-            chosen, at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error, where=at_rank)
+            chosen,
+            at_least(said[1], sides[2], sides[3], slack=share * sides[3], uncertainty=error, where=at_rank),
         ),
         _gathered(chosen, at_most(said[2], sides[4], sides[5], slack=share * sides[5])),
-        _rate(said[3], chosen, [trajectory["b"]["sigma_min"][:, 0] ** 2 / 4 for trajectory, _ in chosen]),
+        _rate(said[3], chosen, [_recorded(trajectory, "b", "sigma_min")[:, 0] ** 2 / 4 for trajectory, _ in chosen]),
     ]
 
 
@@ -162,16 +168,16 @@ def theorem_c_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[Cl
     chosen = _rows(trajectories, "c")
     kept, half = [], []
     for trajectory, lanes in chosen:
-        smallest = trajectory["features"]["smallest"][lanes]
+        smallest = _recorded(trajectory, "features", "smallest")[lanes]
         kept.append(smallest.ravel())
-        half.append(np.broadcast_to(trajectory["c"]["lambda_b"][lanes] / 2, smallest.shape).ravel())
+        half.append(np.broadcast_to(_recorded(trajectory, "c", "lambda_b")[lanes] / 2, smallest.shape).ravel())
     measured, bound = np.concatenate(kept), np.concatenate(half)
     made = np.concatenate([one.made("features")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"c-rank-{kernel}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", source, kernel)
     rate = About(f"c-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", source, kernel)
     return [
         _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
-        _rate(rate, chosen, [trajectory["c"]["mu"][:, 0] for trajectory, _ in chosen]),
+        _rate(rate, chosen, [_recorded(trajectory, "c", "mu")[:, 0] for trajectory, _ in chosen]),
     ]
 
 
@@ -184,13 +190,14 @@ def query_block_claims(kernel: str, trajectories: Sequence[Trajectory]) -> list[
     """
     source = "docs/theory/query_block.md"
     chosen = _rows(trajectories, "query")
-    kept = [np.sqrt(one["query"]["smallest"][lanes]) for one, lanes in chosen]
-    half = [one["query"]["sigma_min"][lanes][:, :1] / 2 + 0 * k for (one, lanes), k in zip(chosen, kept, strict=True)]
+    kept = [np.sqrt(_recorded(one, "query", "smallest")[lanes]) for one, lanes in chosen]
+    start = [_recorded(one, "query", "sigma_min")[lanes, :1] for one, lanes in chosen]
+    half = [np.broadcast_to(sigma / 2, k.shape) for sigma, k in zip(start, kept, strict=True)]
     measured, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (kept, half))
     made = np.concatenate([one.made("query")[lanes].ravel() for one, lanes in chosen])
     rank = About(f"query-rank-{kernel}", "Certified lanes keep sigma_min(J_t) >= sigma_0 / 2", source, kernel)
     rate = About(f"query-rate-{kernel}", "Certified lanes obey f_t <= (1 - eta sigma_0^2 / 4)^t f_0", source, kernel)
     return [
         _gathered(chosen, at_least(rank, measured, bound, slack=sum_rounding(trajectories) * bound, where=made)),
-        _rate(rate, chosen, [one["query"]["sigma_min"][:, 0] ** 2 / 4 for one, _ in chosen]),
+        _rate(rate, chosen, [_recorded(one, "query", "sigma_min")[:, 0] ** 2 / 4 for one, _ in chosen]),
     ]

@@ -9,12 +9,14 @@ Constants are found in double precision, and $\sigma_0$ is a lower bound: the co
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from descentlab._types import Array, Float, PyTree
+from descentlab.axis import Axis
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
@@ -23,9 +25,31 @@ from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import jacobian_lipschitz, largest_radius
 
-__all__ = ["LABELS", "LipschitzSearch", "TheoremB", "extreme_singular", "theorem_b"]
+__all__ = ["LipschitzSearch", "TheoremB", "TheoremBConstants", "extreme_singular", "theorem_b"]
 
-LABELS = ("sigma_min", "sigma_max", "residual", "radius", "beta", "ratio", "step", "reach")
+
+class TheoremBConstants(NamedTuple):
+    r"""What Theorem B rests on at a start, and what it says.
+
+    Attributes:
+        sigma_min: a lower bound of $\sigma_0$.
+        sigma_max: an upper bound of $\sigma_{\max}(J_0)$.
+        residual: $\|r_0\|$.
+        radius: $\rho$.
+        beta: $\beta(\rho)$; NaN where no Lipschitz bound is known.
+        ratio: $8\beta\|r_0\| / \sigma_0^2$, at most 1 where it applies; infinite where J has not full row rank.
+        step: the largest step size it speaks of.
+        reach: how far from the start an iterate may be.
+    """
+
+    sigma_min: Float[Array, ""]
+    sigma_max: Float[Array, ""]
+    residual: Float[Array, ""]
+    radius: Float[Array, ""]
+    beta: Float[Array, ""]
+    ratio: Float[Array, ""]
+    step: Float[Array, ""]
+    reach: Float[Array, ""]
 
 
 def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Array, Array]:
@@ -39,8 +63,8 @@ def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Ar
     return certain_smallest(singular, shape), singular[0] * (1 + singular_error(shape, singular.dtype))
 
 
-def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> Float[Array, " constant"]:
-    """The constants named in `LABELS`, in the precision of what is given.
+def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> TheoremBConstants:
+    """The constants, in the precision of what is given.
 
     Args:
         objective: of any model; what is known of it decides `beta`.
@@ -57,7 +81,7 @@ def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row
     # The two sides of the equivalence agree, except where the radius was cut off at the end of its range.
     ratio = jnp.where(reach > radius, jnp.maximum(ratio, reach / radius), ratio)
     step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
-    return jnp.stack([smallest, largest, residual, radius, beta, ratio, step, reach])
+    return TheoremBConstants(smallest, largest, residual, radius, beta, ratio, step, reach)
 
 
 class TheoremB(AbstractProbe):
@@ -76,16 +100,16 @@ class TheoremB(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The constants, in the order of the labels."""
-        return in_float64(_constants, point)
+        """A `TheoremBConstants`, stacked."""
+        return in_float64(lambda objective, params: jnp.stack(_constants(objective, params)), point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the constants."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The constants."""
         del params
-        return LABELS
+        return (Axis("quantity", TheoremBConstants._fields),)
 
 
-def _constants(objective: Objective, params: PyTree) -> Array:
+def _constants(objective: Objective, params: PyTree) -> TheoremBConstants:
     return theorem_b(objective, params, jacobian_modes(objective, params)[0])
 
 
@@ -118,18 +142,19 @@ class LipschitzSearch(AbstractProbe):
 
     def _search(self, objective: Objective, params: PyTree, *drawn: Array) -> Array:
         constants = _constants(objective, params)
-        beta, radius = constants[4], constants[3]
         flat, unravel = ravel_pytree(params)
         moves, left, shares = drawn
         units = _unit(moves)
-        places = flat + radius * shares[:, None] * units[:, 0]
+        places = flat + constants.radius * shares[:, None] * units[:, 0]
 
         def function(vector: Array) -> Array:
             return objective.residual(unravel(vector))
 
         slopes = jax.vmap(functools.partial(self._steepest, function))(places, _unit(left), units[:, 1])
-        far = jax.vmap(functools.partial(_quotient, objective, params))(radius * units[:, 2], radius * units[:, 3])
-        return jnp.stack([jnp.maximum(slopes.max(), far.max()), beta])
+        far = jax.vmap(functools.partial(_quotient, objective, params))(
+            *(constants.radius * units[:, 2:]).swapaxes(0, 1)
+        )
+        return jnp.stack([jnp.maximum(slopes.max(), far.max()), constants.beta])
 
     def _steepest(self, function: Callable, at: Array, left: Array, second: Array) -> Array:
         """The largest second derivative found at a point, from a first guess of two of its three directions."""
@@ -146,10 +171,10 @@ class LipschitzSearch(AbstractProbe):
 
         return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros((), at.dtype)))[2]
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the entries."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The quotient found and the bound."""
         del params
-        return ("found", "bound")
+        return (Axis("quantity", ("found", "bound")),)
 
 
 def _unit(vectors: Array) -> Array:

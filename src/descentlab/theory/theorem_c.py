@@ -8,11 +8,14 @@ $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t
 Constants are found in double precision; $\lambda_B$ and $\omega$ are lower bounds, computed values less their errors.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention
+from descentlab.axis import Axis
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe, feature_matrix
@@ -21,11 +24,33 @@ from descentlab.probes.spectra import certain_smallest, singular_error
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 
-__all__ = ["LABELS", "TRAINED", "TheoremC", "theorem_c"]
+__all__ = ["TRAINED", "TheoremC", "TheoremCConstants", "theorem_c"]
 
 TRAINED = ("query", "key", "value")
 
-LABELS = ("lambda_b", "omega", "mu", "residual", "reach", "radius", "ratio", "step")
+
+class TheoremCConstants(NamedTuple):
+    r"""What Theorem C rests on at a start, and what it says.
+
+    Attributes:
+        lambda_b: a lower bound of $\lambda_B$.
+        omega: a lower bound of $\omega$.
+        mu: $\omega^2\lambda_B^2/4$.
+        residual: $\|r_0\|$.
+        reach: how far the value block may move.
+        radius: r.
+        ratio: the two sides of the assumption, at most 1 where the theorem applies; NaN where no bound is known.
+        step: the largest step size it speaks of.
+    """
+
+    lambda_b: Float[Array, ""]
+    omega: Float[Array, ""]
+    mu: Float[Array, ""]
+    residual: Float[Array, ""]
+    reach: Float[Array, ""]
+    radius: Float[Array, ""]
+    ratio: Float[Array, ""]
+    step: Float[Array, ""]
 
 
 class TheoremC(AbstractProbe):
@@ -45,17 +70,17 @@ class TheoremC(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The constants, in the order of the labels."""
-        return in_float64(theorem_c, point)
+        """A `TheoremCConstants`, stacked."""
+        return in_float64(lambda objective, params: jnp.stack(theorem_c(objective, params)), point)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Names of the constants."""
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The constants."""
         del params
-        return LABELS
+        return (Axis("quantity", TheoremCConstants._fields),)
 
 
-def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]:
-    """The constants named in `LABELS`, in the precision of what is given.
+def theorem_c(objective: Objective, params: PyTree) -> TheoremCConstants:
+    """The constants, in the precision of what is given.
 
     Args:
         objective: a layer of multi-head attention.
@@ -72,7 +97,7 @@ def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]
     bounds = _bounds(model.attention, where, features / 2)
     if bounds is None or set(where.trained) != set(TRAINED):
         unknown = jnp.full_like(mu, jnp.nan)
-        return jnp.stack([features, omega, mu, residual, reach, unknown, unknown, unknown])
+        return TheoremCConstants(features, omega, mu, residual, reach, unknown, unknown, unknown)
     radius, first, second = bounds
     value, output = where.norms["value"] + reach, where.norms["output"]
     heads = model.query.shape[0]
@@ -80,7 +105,7 @@ def theorem_c(objective: Objective, params: PyTree) -> Float[Array, " constant"]
     ratio = jnp.where(mu > 0, movement / (mu * radius), jnp.inf)
     change = assembled(second, (value, output, where.features + first * radius), where.trained)
     smoothness = (output * norm) ** 2 + heads * (first * output * value) ** 2 + change * residual
-    return jnp.stack([features, omega, mu, residual, reach, radius, ratio, 1 / smoothness])
+    return TheoremCConstants(features, omega, mu, residual, reach, radius, ratio, 1 / smoothness)
 
 
 def _features(objective: Objective, params: PyTree) -> tuple[Array, Array]:

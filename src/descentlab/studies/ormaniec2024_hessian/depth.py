@@ -16,7 +16,7 @@ from descentlab.studies.ormaniec2024_hessian.growth import EXPONENTS, grid
 from descentlab.studies.ormaniec2024_hessian.norms import Growth
 from descentlab.studies.ormaniec2024_hessian.published import FILES, LINEAR_NETWORK, SCALES, SOURCE, Quantity
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
-from descentlab.studies.ormaniec2024_hessian.slopes import labels, norms, scales, slope, slope_claim, small
+from descentlab.studies.ormaniec2024_hessian.slopes import arrays_of, norms, scales, slope, slope_claim, small
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
@@ -82,7 +82,7 @@ def claims(runs: Runs) -> list[Claim]:
 def _deep(kernel: str, runs: Runs) -> list[Claim]:
     """Exponents of all layers at small scales, and zeros of the last layer."""
     chosen = of_kernel(runs, kernel, DEEP)
-    last = np.concatenate([norms(run, "functional", labels(run, "value")[-1]).ravel() for run in chosen])
+    last = np.concatenate([norms(run, "functional", arrays_of(run, "value")[-1]).ravel() for run in chosen])
     zero = About(
         f"deep-last-{kernel}", "H_f of the last layer's value block is exactly zero", f"{SOURCE}, figure 6", kernel
     )
@@ -106,7 +106,7 @@ def _powers(key: str, runs: Sequence[Run], quantities: Sequence[Quantity], kerne
     measured, expected, said = [], [], []
     for block, part in quantities:
         for run in runs:
-            arrays = labels(run, block)[: -1 if (block, part) == ("value", "functional") else None]
+            arrays = arrays_of(run, block)[: -1 if (block, part) == ("value", "functional") else None]
             found = [slope(run, part, array, small(run)) for array in arrays]
             measured += found
             expected += [_power(kernel, (block, part))] * len(arrays)
@@ -133,7 +133,7 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
     for run in runs:
         depth, every = depth_of(run), scales(run) > 0
         power = 2.0 * 3**depth
-        arrays = [array for block in ("value", "query") for array in labels(run, block)]
+        arrays = [array for block in ("value", "query") for array in arrays_of(run, block)]
         slopes = [slope(run, "outer", array, every) for array in arrays]
         about = About(
             f"linear-outer-{depth}",
@@ -142,7 +142,7 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
             "linear",
         )
         found.append(slope_claim(about, slopes, power, 0.02 * power))
-        last = [norms(run, "functional", labels(run, block)[-1]) for block in ("value", "query")]
+        last = [norms(run, "functional", arrays_of(run, block)[-1]) for block in ("value", "query")]
         about = About(
             f"linear-functional-{depth}",
             f"With {_layers(depth)} of linear attention H_f of the last layer's value and query blocks is exactly zero",
@@ -151,7 +151,7 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
         )
         found.append(close(about, np.concatenate(last), 0.0))
         if depth == 2:
-            first = [slope(run, "hessian", labels(run, block)[0], scales(run) < 0.2) for block in ("value", "query")]
+            first = [slope(run, "hessian", arrays_of(run, block)[0], scales(run) < 0.2) for block in ("value", "query")]
             about = About(
                 "linear-first-2",
                 "With 2 layers of linear attention H of the first layer grows with the power 9 while the outputs are "
@@ -171,7 +171,7 @@ def _network_claims(runs: Sequence[Run]) -> list[Claim]:
     slopes, layer_means = [], []
     for run in runs:
         place = int(np.argmin(np.abs(scales(run) - SCALES[2])))
-        arrays = labels(run, "weight")
+        arrays = arrays_of(run, "weight")
         slopes += [slope(run, "hessian", array, scales(run) > 0) for array in arrays]
         # The published squares are summed: 2 N times the loss.
         total = 2 * value_at(run.experiment, "data.samples")
@@ -215,7 +215,7 @@ def _chart(kernel: str, runs: Runs) -> go.Figure:
 
 def _deepest(runs: Sequence[Run]) -> go.Figure:
     run = max(runs, key=depth_of)
-    arrays = [array for block in ("value", "query", "weight") for array in labels(run, block)]
+    arrays = [array for block in ("value", "query", "weight") for array in arrays_of(run, block)]
     return growth_chart("Norms", run, arrays, {})
 
 

@@ -12,13 +12,13 @@ from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.curvature import Functional, GaussNewton
 from descentlab.objective import Objective
 from descentlab.point import Point
-from descentlab.probes import AbstractProbe
+from descentlab.probes import AbstractProbe, Axis
 from descentlab.schedule import AbstractSchedule, At
 
 __all__ = ["PARTS", "Growth", "block_norms", "key_of", "scaled"]
 
 PARTS = ("outer", "functional", "hessian")
-"""H_o, H_f and their sum H in the names of records."""
+"""H_o, H_f and their sum H."""
 
 
 class Growth(AbstractProbe):
@@ -39,18 +39,17 @@ class Growth(AbstractProbe):
     when: AbstractSchedule = At((0,))
 
     def __call__(self, point: Point) -> Array:
-        """The norms in the order of the labels."""
+        """The norms, axes part, array and scale."""
         key = key_of(point.objective.inputs)
 
         def at(scale: Array) -> Array:
             return block_norms(*scaled(point.objective, point.params, scale), self.draws, key=key)
 
-        return jax.lax.map(at, jnp.asarray(self.scales, point.loss.dtype)).T.ravel()
+        return jnp.moveaxis(jax.lax.map(at, jnp.asarray(self.scales, point.loss.dtype)), 0, -1)
 
-    def labels(self, params: PyTree) -> tuple[str, ...]:
-        """Part, array and number of the scale, such as `outer query.0 7`."""
-        places = range(len(self.scales))
-        return tuple(f"{part} {name} {at}" for part in PARTS for name in array_names(params) for at in places)
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """Part of the Hessian, array, and number of the scale."""
+        return Axis("part", PARTS), Axis("array", tuple(array_names(params))), Axis("scale")
 
 
 def key_of(inputs: Array) -> PRNGKeyArray:
@@ -68,11 +67,14 @@ def scaled(objective: Objective, params: PyTree, scale: Array | float) -> tuple[
 
 
 def _scaled(tree: PyTree, scale: Array | float) -> PyTree:
-    embeddings, rest = select(tree, [name for name in block_names(tree) if name in ("embed", "position")])
+    scaled_blocks = [name for name in block_names(tree) if name in ("embed", "position")]
+    if not scaled_blocks:
+        return tree
+    embeddings, rest = select(tree, scaled_blocks)
     return eqx.combine(jax.tree.map(lambda a: scale * a, embeddings), rest)
 
 
-def block_norms(objective: Objective, params: PyTree, draws: int, *, key: PRNGKeyArray) -> Float[Array, " label"]:
+def block_norms(objective: Objective, params: PyTree, draws: int, *, key: PRNGKeyArray) -> Float[Array, "part array"]:
     """The norm of every diagonal block of H_o, then of H_f, then of H, estimated by so many products each.
 
     H is the sum of the other two, so that all three share products. A block is the whole matrix with other rows and
@@ -91,4 +93,4 @@ def block_norms(objective: Objective, params: PyTree, draws: int, *, key: PRNGKe
 
     every = jnp.repeat(masks, draws, axis=0), jnp.tile(jax.random.split(key, draws), len(sizes))
     found = jax.lax.map(squares, every).reshape(len(sizes), draws, len(PARTS))
-    return jnp.sqrt(found.mean(axis=1)).T.ravel()
+    return jnp.sqrt(found.mean(axis=1)).T

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab._describe import value_at
+from descentlab._tree import is_meant
 from descentlab._types import ArrayLike
 from descentlab.estimate import Estimate, mean_interval
 from descentlab.study import Run
 from descentlab.theory.claim import About, Claim, close
+from descentlab.trajectory import Series
 
-__all__ = ["labels", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
+__all__ = ["arrays_of", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
 
 
 def scales(run: Run) -> np.ndarray:
@@ -18,17 +20,21 @@ def scales(run: Run) -> np.ndarray:
     return np.asarray(value_at(run.experiment, "probes.growth.scales"))
 
 
-def labels(run: Run, block: str) -> list[str]:
-    """The arrays of a block, first layer to last."""
-    found = [one.split()[1] for one in run.trajectory["growth"].labels if one.startswith("outer ")]
-    return [name for name in dict.fromkeys(found) if name.partition(".")[0] == block]
+def arrays_of(run: Run, block: str) -> list[str]:
+    """The names of the arrays of a block, first layer to last."""
+    names = (str(name) for name in run.trajectory["growth"].entries("array"))
+    return [name for name in names if is_meant(name, block)]
+
+
+def _recorded(run: Run, part: str, array: str) -> Series:
+    """The norms of one part of one array, given by its name, or by its block if that has one array."""
+    (name,) = arrays_of(run, array)
+    return run.trajectory["growth"].sel(part=part, array=name)
 
 
 def norms(run: Run, part: str, array: str) -> np.ndarray:
-    """Norms of one part of one block, axes seed and scale."""
-    record = run.trajectory["growth"]
-    first = record.labels.index(f"{part} {array} 0")
-    return record.values[:, 0, first : first + len(scales(run))]
+    """Norms of one part of one array at the start, axes seed and scale."""
+    return _recorded(run, part, array).at(0)
 
 
 def small(run: Run) -> np.ndarray:
@@ -62,6 +68,5 @@ def slope_claim(about: About, found: Sequence[Estimate], expected: ArrayLike, to
 
 
 def norms_at(run: Run, part: str, array: str) -> np.ndarray:
-    """Norms of one part of one block at the first scale, axes seed and look."""
-    record = run.trajectory["growth"]
-    return record.values[:, :, record.labels.index(f"{part} {array} 0")]
+    """Norms of one part of one array at the first scale, axes seed and look."""
+    return _recorded(run, part, array).sel(scale=0).values

@@ -135,7 +135,8 @@ def alike(kind: str, kernel: str, run: Run) -> Claim:
 def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
     """Whether the most negative eigenvalue gets small beside the largest."""
     record = run.trajectory["sharpness"]
-    share = -record["bottom.0"] / record["top.0"]
+    smallest, largest = (record.sel(eigenvalue=one, quantity="value").values for one in ("bottom.0", "top.0"))
+    share = -smallest / largest
     about = About(
         f"indefinite-{kind.lower()}-{kernel}",
         f"Training with {kind} makes the Hessian less indefinite: -smallest / largest eigenvalue falls",
@@ -146,9 +147,19 @@ def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
     return _compared(about, share[:, -1], share[:, 0])
 
 
-def _late(record: Series, label: str) -> np.ndarray:
+def _largest(run: Run) -> Series:
+    """The largest eigenvalue along training."""
+    return run.trajectory["sharpness"].sel(eigenvalue="top.0", quantity="value")
+
+
+def _critical(run: Run) -> Series:
+    """The critical sharpness along training."""
+    return run.trajectory["critical"].sel(quantity="sharpness")
+
+
+def _late(record: Series) -> np.ndarray:
     """Means over the last quarter of training, one a seed."""
-    return record[label][:, -max(1, record.steps.size // 4) :].mean(axis=1)
+    return record.values[:, -max(1, record.steps.size // 4) :].mean(axis=1)
 
 
 def _settled(about: About, late: np.ndarray, threshold: float, share: float) -> Claim:
@@ -167,7 +178,7 @@ def edge(kernel: str, run: Run) -> Claim:
         "Cohen et al. 2021, arXiv:2103.00065, figure 1",
         kernel,
     )
-    return _settled(about, _late(run.trajectory["sharpness"], "top.0"), _threshold(run), 0.2)
+    return _settled(about, _late(_largest(run)), _threshold(run), 0.2)
 
 
 def edge_along(kernel: str, run: Run) -> Claim:
@@ -178,7 +189,7 @@ def edge_along(kernel: str, run: Run) -> Claim:
         "Kalra et al. 2026, arXiv:2601.16979",
         kernel,
     )
-    return _settled(about, _late(run.trajectory["critical"], "sharpness"), _threshold(run), 0.1)
+    return _settled(about, _late(_critical(run)), _threshold(run), 0.1)
 
 
 def _threshold(run: Run) -> float:
@@ -187,19 +198,20 @@ def _threshold(run: Run) -> float:
 
 def directional(kernel: str, run: Run) -> Claim:
     """Whether the curvature along the update stays below the largest, where both are known."""
-    sharp, critical = run.trajectory["sharpness"], run.trajectory["critical"]
+    sharp, critical = run.trajectory["sharpness"].sel(eigenvalue="top.0"), run.trajectory["critical"]
     places = np.searchsorted(critical.steps, sharp.steps)
-    along, error = critical["sharpness"][:, places], critical["error"][:, places]
+    along, error = (critical.sel(quantity=one).values[:, places] for one in ("sharpness", "error"))
+    largest = sharp.sel(quantity="value").values
     about = About(
         f"directional-{kernel}",
         "Under GD the critical sharpness is at most the sharpness, within its bracket and 10 %",
         "Kalra et al. 2026, arXiv:2601.16979; exact where the loss is quadratic up to the critical step",
         kernel,
-        f"Median quotient {np.nanmedian(along / sharp['top.0']):.3g}.",
+        f"Median quotient {np.nanmedian(along / largest):.3g}.",
     )
-    known = np.isfinite(along) & (sharp["top.0"] > 0)
-    slack = 0.1 * sharp["top.0"] + sharp["error.top.0"]
-    claim = at_most(about, along, sharp["top.0"], slack=slack, uncertainty=error, where=known)
+    known = np.isfinite(along) & (largest > 0)
+    slack = 0.1 * largest + sharp.sel(quantity="error").values
+    claim = at_most(about, along, largest, slack=slack, uncertainty=error, where=known)
     return of_seeds(claim, len(along))
 
 
@@ -222,7 +234,7 @@ def sharpness(runs: Runs) -> go.Figure:
         runs,
         "Sharpness",
         Axis("sharpness", "log"),
-        lambda run: (run.trajectory["sharpness"].steps, run.trajectory["sharpness"]["top.0"]),
+        lambda run: (_largest(run).steps, _largest(run).values),
     )
     return add_level(figure, 2 / value_at(OPTIMIZERS["GD"], "lr"), "2 / step size of GD")
 
@@ -235,8 +247,8 @@ def along_updates(runs: Runs) -> go.Figure:
     """
 
     def values(run: Run) -> tuple[np.ndarray, np.ndarray]:
-        record = run.trajectory["critical"]
-        return record.steps, record["sharpness"] / _threshold(run)
+        record = _critical(run)
+        return record.steps, record.values / _threshold(run)
 
     return _drawn(runs, "Critical sharpness", Axis("critical sharpness x step size / 2", "log"), values)
 

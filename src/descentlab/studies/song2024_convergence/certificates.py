@@ -72,7 +72,7 @@ def claims(runs: Runs) -> list[Claim]:
     found = []
     for kernel in kernels(runs):
         zero, moved = (of_kernel(runs, kernel, family) for family in ("value zero", "value random"))
-        if np.isnan(zero[0].trajectory["b"]["beta"]).all():
+        if np.isnan(zero[0].trajectory["b"].sel(quantity="beta").values).all():
             about = About(f"b-{kernel}", "Theorems B and C certify convergence in advance", "Theorems B, C", kernel)
             found.append(not_applicable(about, "no bound of the second derivative is known for this kernel"))
             continue
@@ -126,10 +126,10 @@ def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
 
 def _factor(run: Run) -> np.ndarray:
     """Predicted over actual steps to the last recorded loss above rounding, by lane."""
-    loss, constants = run.trajectory["loss"], run.trajectory["b"]
+    loss, sigma = run.trajectory["loss"], run.trajectory["b"].sel(quantity="sigma_min").at(0)
     relative = loss.values / loss.values[:, :1]
     eta = run.trajectory["step_size"].values[:, -1]
-    decay = -np.log1p(-np.clip(eta * constants["sigma_min"][:, 0] ** 2 / 4, 0, 1 - 1e-16))
+    decay = -np.log1p(-np.clip(eta * sigma**2 / 4, 0, 1 - 1e-16))
     last = np.maximum((relative > 1e-20).sum(axis=1) - 1, 1)
     logs = -np.log(np.maximum(relative[np.arange(len(last)), last], 1e-300))
     return logs / np.maximum(decay, 1e-300) / loss.steps[last]
@@ -138,8 +138,9 @@ def _factor(run: Run) -> np.ndarray:
 def _ratios(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Output scales, the ratio of Theorem B by run and lane, and the same with the sampled constant."""
     ordered = sorted(runs, key=_scale)
-    claimed = np.stack([run.trajectory["b"]["ratio"][:, 0] for run in ordered])
-    shares = [run.trajectory["search"]["found"][:, 0] / run.trajectory["search"]["bound"][:, 0] for run in ordered]
+    claimed = np.stack([run.trajectory["b"].sel(quantity="ratio").at(0) for run in ordered])
+    searched = [run.trajectory["search"] for run in ordered]
+    shares = [one.sel(quantity="found").at(0) / one.sel(quantity="bound").at(0) for one in searched]
     return np.asarray([_scale(run) for run in ordered]), claimed, claimed * np.stack(shares)
 
 
@@ -150,7 +151,9 @@ def _rounding(runs: Sequence[Run]) -> float:
     them each of the two ratios by twice $u\,\sigma_{\max}/\sigma_0$.
     """
     constants = [run.trajectory["b"] for run in runs]
-    spread = max(float(np.max(one["sigma_max"] / one["sigma_min"])) for one in constants)
+    spread = max(
+        float(np.max(one.sel(quantity="sigma_max").values / one.sel(quantity="sigma_min").values)) for one in constants
+    )
     return max(1e-6, 2 * float(np.finfo(constants[0].values.dtype).eps) * spread)
 
 

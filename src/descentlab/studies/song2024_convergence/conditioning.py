@@ -41,7 +41,7 @@ class Scales:
     def of(cls, runs: Sequence[Run], wanted: tuple[int, int]) -> "Scales":
         """Those of the runs with the wanted heads and width."""
         chosen = sorted((run for run in runs if shape(run) == wanted), key=_scale)
-        smallest = [run.trajectory["features"].at(0)[:, 0] for run in chosen]
+        smallest = [run.trajectory["features"].sel(quantity="smallest").at(0) for run in chosen]
         conditions = [[theorem_a.condition_number(s) for s in run.trajectory["modes"].values[:, 0]] for run in chosen]
         return cls(np.asarray([_scale(run) for run in chosen]), np.transpose(smallest), np.transpose(conditions))
 

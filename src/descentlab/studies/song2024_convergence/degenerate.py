@@ -59,7 +59,11 @@ def _claim(family: str, kernel: str, runs: Runs) -> Claim:
     expected = predicted_rank(family, kernel, chosen[0].experiment)
     if expected is None:
         return not_applicable(about, "no rank was derived for this kernel")
-    return close(about, np.concatenate([run.trajectory["features"].at(0)[:, 2] for run in chosen]), float(expected))
+    return close(
+        about,
+        np.concatenate([run.trajectory["features"].sel(quantity="rank").at(0) for run in chosen]),
+        float(expected),
+    )
 
 
 section = Section("degenerate starts", requests, claims)

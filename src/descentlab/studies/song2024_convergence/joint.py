@@ -68,7 +68,7 @@ def _arrival(runs: Sequence[Run]) -> str:
         losses = run.trajectory["loss"].values
         below = losses <= REACHED * losses[:, :1]
         first += [int(np.argmax(row)) for row in below if row.any()]
-        smallest = run.trajectory["features"]["smallest"]
+        smallest = run.trajectory["features"].sel(quantity="smallest").values
         shrink.append((smallest / smallest[:, :1]).min())
     arrived = f"Reached after {min(first)} to {max(first)} steps" if first else "Never reached"
     return f"{arrived}; the lowest sigma_min(B_t) / sigma_min(B_0) is {min(shrink):.3g}."

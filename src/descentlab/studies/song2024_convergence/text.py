@@ -64,12 +64,11 @@ def _joint(experiment: Experiment) -> Experiment:
 def _ranks(run: Run) -> dict[str, np.ndarray]:
     """By lane: measured rank of B, the bound from the rank of the tokens, and that rank."""
     tokens = run.trajectory["tokens"]
-    rank, with_ones = tokens["rank"][:, 0], tokens["rank_with_ones"][:, 0]
+    rank, with_ones, distinct = (tokens.sel(quantity=q).at(0) for q in ("rank", "rank_with_ones", "distinct"))
     heads = shape(run)[0]
     sums_to_one = type(value_at(run.experiment, "model.attention")).__name__ in {"Softmax", "NormalizedGaussian"}
     bound = heads * rank - (heads - 1) * (sums_to_one & (with_ones == rank))
-    distinct = tokens["distinct"][:, 0]
-    measured = run.trajectory["features"].at(0)[:, 2]
+    measured = run.trajectory["features"].sel(quantity="rank").at(0)
     return {"measured": measured, "bound": np.minimum(distinct, bound), "tokens": rank, "distinct": distinct}
 
 

@@ -95,7 +95,7 @@ def threshold(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     ranks, expected, floors, reachable = [], [], [], []
     for run in runs:
         heads, dim = shape(run)
-        ranks.append(run.trajectory["features"].at(0)[:, 2])
+        ranks.append(run.trajectory["features"].sel(quantity="rank").at(0))
         expected.append(np.full_like(ranks[-1], min(targets(run), heads * dim)))
         losses = run.trajectory["loss"].values[:, 0]
         floors.append(np.asarray([theorem_a.least_squares_floor(s) for s in _lanes(run)]) / losses)

@@ -110,7 +110,7 @@ def _wide(run: Run) -> bool:
 
 
 def _column(runs: Sequence[Run], name: str) -> np.ndarray:
-    return np.concatenate([run.trajectory["query"][name].ravel() for run in runs])
+    return np.concatenate([run.trajectory["query"].sel(quantity=name).values.ravel() for run in runs])
 
 
 def bounds(runs: Runs) -> go.Figure:
@@ -126,8 +126,9 @@ def bounds(runs: Runs) -> go.Figure:
             record = run.trajectory["query"]
             if _wide(run) and shape(run)[0] == 1:
                 color, steps = kernel_color(kernel), np.maximum(record.steps, 1)
-                add_line(figure, steps, np.median(record["smallest"], axis=0), kernel, color=color, dash="solid")
-                add_line(figure, steps, np.median(record["bound"], axis=0), f"{kernel}, bound", color=color)
+                smallest, bound = (np.median(record.sel(quantity=q).values, axis=0) for q in ("smallest", "bound"))
+                add_line(figure, steps, smallest, kernel, color=color, dash="solid")
+                add_line(figure, steps, bound, f"{kernel}, bound", color=color)
     return figure
 
 

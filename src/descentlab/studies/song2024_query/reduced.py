@@ -94,25 +94,29 @@ def claims(runs: Runs) -> list[Claim]:
     return found
 
 
+def _end(run: Run, quantity: str) -> float:
+    """A number of the end state of the first seed."""
+    return float(run.trajectory["end"].sel(quantity=quantity).values[0, -1])
+
+
 def _about(key: str, text: str, run: Run) -> About:
-    end = run.trajectory["end"]
-    kind = Kind(int(end["kind"][0, -1]))
+    kind = Kind(int(_end(run, "kind")))
     detail = (
-        f"{kind.sentence}; gradient {end['gradient'][0, -1]:.2g}, smallest Hessian eigenvalue "
-        f"{end['smallest'][0, -1]:.6g} +- {end['smallest_error'][0, -1]:.1g}."
+        f"{kind.sentence}; gradient {_end(run, 'gradient'):.2g}, smallest Hessian eigenvalue "
+        f"{_end(run, 'smallest'):.6g} +- {_end(run, 'smallest_error'):.1g}."
     )
     return About(key, text, SOURCE, name(run.experiment), detail)
 
 
 def _ends(family: str, run: Run) -> list[Claim]:
     """Where a run ends and what its end state is."""
-    kernel, end = label(run), run.trajectory["end"]
+    kernel = label(run)
     if (kernel, family) not in {*ENDS, ("narrow", "right")}:
         return []
     words = {"softmax": "softmax", "gaussian": "Gaussian, c = 1/2", "narrow": "Gaussian, c = 1"}[kernel]
     tag, key = ("G-b" if kernel == "narrow" else "S-d"), f"s-d-{kernel}-{family}"
     where = f"{tag}: {words}, {family} start:"
-    loss, kind = float(end["loss"][0, -1]), float(end["kind"][0, -1])
+    loss, kind = _end(run, "loss"), _end(run, "kind")
     queries = run.trajectory.final["query"][0].ravel()
     found = []
     if (kernel, family) in ENDS:
@@ -133,7 +137,7 @@ def _ends(family: str, run: Run) -> list[Claim]:
     if kernel == "softmax":
         about = _about(f"{key}-hessian", f"{where} the Hessian there is 0.0203 times the identity", run)
         found.append(
-            close(about, end["smallest"][0, -1], 0.0203, tolerance=5e-5, uncertainty=end["smallest_error"][0, -1])
+            close(about, _end(run, "smallest"), 0.0203, tolerance=5e-5, uncertainty=_end(run, "smallest_error"))
         )
     return found
 

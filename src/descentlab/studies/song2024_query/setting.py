@@ -98,7 +98,7 @@ def relative_loss(runs: Sequence[Run]) -> np.ndarray:
 
 def kinds(runs: Sequence[Run]) -> np.ndarray:
     """The class of the end state of every lane."""
-    return np.concatenate([run.trajectory["end"]["kind"][:, -1] for run in runs])
+    return np.concatenate([run.trajectory["end"].sel(quantity="kind").values[:, -1] for run in runs])
 
 
 def counted(runs: Sequence[Run]) -> str:

@@ -26,7 +26,7 @@ CHANCE = 0.5
 
 def test_accuracy(run: Run) -> np.ndarray:
     """The accuracy of each seed on the test part, after the last step."""
-    return run.trajectory["test"]["accuracy"][:, -1]
+    return run.trajectory["test"].sel(quantity="accuracy").values[:, -1]
 
 
 def resolution(run: Run) -> float:
@@ -38,7 +38,7 @@ def resolution(run: Run) -> float:
 
 def mean_loss(run: Run) -> np.ndarray:
     """The development loss of each seed averaged over training, in nats: the smaller, the faster."""
-    return run.trajectory["development"]["loss"].mean(axis=1)
+    return run.trajectory["development"].sel(quantity="loss").values.mean(axis=1)
 
 
 def chosen(runs: Sequence[Run]) -> dict[str, Run]:
@@ -52,7 +52,7 @@ def chosen(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def _development(run: Run) -> float:
-    accuracy = run.trajectory["development"]["accuracy"][:, -1]
+    accuracy = run.trajectory["development"].sel(quantity="accuracy").values[:, -1]
     return float(np.where(np.isfinite(accuracy), accuracy, 0).mean())
 
 
@@ -90,9 +90,9 @@ def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
 
 def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether every seed leaves the neighbourhood of chance on development data."""
-    record = run.trajectory["development"]
+    accuracy = run.trajectory["development"].sel(quantity="accuracy").values
     looked = value_at(run.experiment, "probes.development").examples or 5000
-    best = np.nanmax(record["accuracy"], axis=1)
+    best = np.nanmax(accuracy, axis=1)
     edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
     about = About(
         f"{task}-{kind}-unstuck-{kernel}",
@@ -107,23 +107,23 @@ def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
 
 def rows(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether the rows of the kernel sum to much more than those of softmax at the start."""
-    attention = run.trajectory["attention"].values
-    first, last = attention[:, 0].mean(axis=0), attention[:, -1].mean(axis=0)
-    sums = [mean_interval(layer) for layer in attention[:, 0, :, 1].T]
+    sums, entropies = (run.trajectory["attention"].sel(quantity=one).values for one in ("row_sum", "entropy"))
+    first = [mean_interval(layer) for layer in sums[:, 0].T]
     about = About(
         f"{task}-{kind}-rows-{kernel}",
         f"On {task}, rows of the {kernel} kernel sum to at least 10 in every layer at the start (softmax: to 1)",
         "docs/studies/song2024_tasks.md",
         kernel,
-        f"Row sums by layer {_listed(first[:, 1])} at the start, {_listed(last[:, 1])} at the end ({kind}); entropies "
-        f"{_listed(first[:, 0])} and {_listed(last[:, 0])} nats.",
+        f"Row sums by layer {_listed(sums[:, 0])} at the start, {_listed(sums[:, -1])} at the end ({kind}); entropies "
+        f"{_listed(entropies[:, 0])} and {_listed(entropies[:, -1])} nats.",
     )
-    values, errors = np.asarray(sums, dtype=np.float64).T
+    values, errors = np.asarray(first, dtype=np.float64).T
     return at_least(about, values, 10.0, uncertainty=errors)
 
 
 def _listed(numbers: np.ndarray) -> str:
-    return ", ".join(f"{number:.3g}" for number in numbers)
+    """The mean over seeds in each layer, in words."""
+    return ", ".join(f"{number:.3g}" for number in numbers.mean(axis=0))
 
 
 def better(task: str, kind: str, best: dict[str, Run]) -> Claim:
@@ -179,9 +179,9 @@ def _curves(runs: Runs, what: str, label: str) -> go.Figure:
     figure = lines(label.capitalize(), Axis("step"), Axis(label))
     for kind, family in runs.items():
         for kernel, run in chosen(family).items():
-            record = run.trajectory["development"]
+            record = run.trajectory["development"].sel(quantity=what)
             color = kernel_color(kernel) if len(runs) == 1 else None
-            add_band(figure, record.steps, record[what], f"{kernel}, {kind}", color=color, quantiles=(0.0, 1.0))
+            add_band(figure, record.steps, record.values, f"{kernel}, {kind}", color=color, quantiles=(0.0, 1.0))
     return figure
 
 
@@ -193,10 +193,10 @@ def attention(runs: Runs) -> go.Figure:
     figure = lines("Row sums", Axis("step"), Axis("mean row sum", "log"))
     for kind, family in runs.items():
         for kernel, run in chosen(family).items():
-            record = run.trajectory["attention"]
-            for layer in range(record.values.shape[2]):
-                label = f"{kernel}, {kind}, layer {layer + 1}"
-                add_band(figure, record.steps, record.values[:, :, layer, 1], label, quantiles=(0.0, 1.0))
+            record = run.trajectory["attention"].sel(quantity="row_sum")
+            for number, layer in enumerate(record.entries("layer"), 1):
+                label = f"{kernel}, {kind}, layer {number}"
+                add_band(figure, record.steps, record.sel(layer=layer).values, label, quantiles=(0.0, 1.0))
     return figure
 
 
