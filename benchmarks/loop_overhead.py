@@ -91,6 +91,7 @@ def patch_lanes():
             return PATCHES["dim"]
 
         def sample(self, count, world, *, key):
+            del world
             signs, noise = jax.random.split(key)
             targets = jax.random.rademacher(signs, (count,), jnp.result_type(float))
             signal = targets[:, None] * jnp.zeros(self.width).at[0].set(10.0)
