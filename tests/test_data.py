@@ -11,12 +11,13 @@ import pytest
 from descentlab._definition import DefinitionError
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, check, stored
+from descentlab.lanes import Lanes
 from descentlab.models import Classify, EachToken, NoPositions, Transformer
 from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
 from descentlab.tasks import TokenRegression
-from descentlab.train import Lanes, prepare, train
+from descentlab.train import prepare, train
 from support.problems import CLASSIFYING, SMALL, run, started
 
 pytestmark = pytest.mark.usefixtures("float64")

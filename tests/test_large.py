@@ -13,6 +13,7 @@ from descentlab import Experiment, _memory, train
 from descentlab._describe import replace_at
 from descentlab._memory import TooLarge
 from descentlab.experiment import MOST_STEPS, check
+from descentlab.lanes import MOST_SEED, Lanes
 from descentlab.models import LinearNetwork, Transformer
 from descentlab.probes import Loss
 from descentlab.schedule import At, Every, LogSpaced
@@ -21,7 +22,7 @@ from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import Addition
 from descentlab.theory.certify import certify
-from descentlab.train import MOST_SEED, Lanes, check_lanes, segments
+from descentlab.train import check_lanes, segments
 from support.problems import SMALL
 
 GIB = 2**30

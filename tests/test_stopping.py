@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from descentlab._definition import DefinitionError
+from descentlab.lanes import Lanes
 from descentlab.optim import GD
 from descentlab.probes import Distance, GradientNorm, Loss, Parameters
 from descentlab.schedule import At, AtEnd, Every
@@ -15,7 +16,7 @@ from descentlab.stopping import AbstractStop, GradientBelow, LossBelow
 from descentlab.store import Store
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
-from descentlab.train import Lanes, prepare, segments, train
+from descentlab.train import prepare, segments, train
 from support.problems import SMALL, run
 
 PROBES = {

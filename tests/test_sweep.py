@@ -12,11 +12,11 @@ import pytest
 from descentlab import Experiment, FullBatch, Status, checkpoint, parts, sweep, train
 from descentlab._describe import structure
 from descentlab.attention import Gaussian, Softmax
+from descentlab.lanes import Lanes
 from descentlab.optim import GD
 from descentlab.store import Store
 from descentlab.sweep import Request, grid, lanes_within, run
 from descentlab.tasks import TokenRegression
-from descentlab.train import Lanes
 from descentlab.trajectory import Trajectory
 from support.changed import flipped
 

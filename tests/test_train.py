@@ -11,12 +11,13 @@ import pytest
 
 from descentlab._tree import named
 from descentlab.attention import Gaussian, Softmax
+from descentlab.lanes import Lanes
 from descentlab.models import Normal
 from descentlab.optim import GD, Momentum
 from descentlab.probes import AbstractProbe, Distance, GradientNorm, GramSpectrum, Loss, Parameters, StepSize
 from descentlab.schedule import AbstractSchedule, At, Every, LogSpaced
 from descentlab.status import Status
-from descentlab.train import Lanes, advance, prepare, train, trajectories
+from descentlab.train import advance, prepare, train, trajectories
 from support.problems import LAYER, SMALL, VALUE_ONLY, point_of, run, started
 from support.rounding import rounding
 

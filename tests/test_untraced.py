@@ -10,13 +10,13 @@ from descentlab import FullBatch, train
 from descentlab._describe import digest, structure
 from descentlab.data import Minibatch
 from descentlab.datasets import OwnText
+from descentlab.lanes import Lanes
 from descentlab.models import AttentionLayer, MeanPool
 from descentlab.probes import Loss
 from descentlab.schedule import Every
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import Classification
-from descentlab.train import Lanes
 from support.members import LABELLED
 from support.problems import CLASSIFYING, SMALL, run
 from support.untraced import AboveLevel, Geometric, Share, Signal

@@ -12,10 +12,9 @@ import numpy as np
 from descentlab import Experiment, FullBatch, Given, train
 from descentlab._check import positive, real
 from descentlab.cli.commands import use_compilation_cache
-from descentlab.losses import AbstractLossFunction
 from descentlab.models import AttentionLayer, Normal
 from descentlab.objective import Examples
-from descentlab.optim import GD, GramGD
+from descentlab.optim import GramGD
 from descentlab.sweep import Request, grid, run
 from descentlab.tasks import AbstractTask, Arrays
 
@@ -73,24 +72,3 @@ given = Arrays(Given("inputs", random.normal(size=(3, 4, 12))), Given("targets",
 own = train(eqx.tree_at(lambda e: e.task, BASE, given))["loss"].values
 print("loss on own arrays:", own[0, 0], own[0, -1])
 assert own[0, -1] < own[0, 0]
-
-
-# A loss of one's own says what one target costs; its mean, and weights of examples, come from the base class.
-class Huber(AbstractLossFunction):
-    """Squares of small errors, sizes of large ones, which then pull no harder than others."""
-
-    def each(self, outputs, targets):
-        """The loss of every target."""
-        size = jnp.abs(outputs - targets)
-        return jnp.where(size < 1, size**2 / 2, size - 1 / 2)
-
-
-class RobustSum(NeighbourSum):
-    """The same sums, compared by Huber's loss."""
-
-    loss_function = Huber()
-
-
-robust = train(eqx.tree_at(lambda e: (e.task, e.optimizer), BASE, (RobustSum(), GD(0.5))))["loss"].values
-print("Huber's loss:", robust[0, 0], robust[0, -1])
-assert robust[0, -1] < 0.5 * robust[0, 0]

@@ -27,10 +27,11 @@ from descentlab._describe import replace_at, structure
 from descentlab._memory import inner_programs
 from descentlab.checkpoint import Checkpoint, Plan
 from descentlab.experiment import Experiment, check
+from descentlab.lanes import Lanes
 from descentlab.parts import State, versions
 from descentlab.probes import HeldOut, Loss
 from descentlab.store import Store
-from descentlab.train import Carry, Lanes, check_lanes, prepare, segments, trace_iteration, trajectories
+from descentlab.train import Carry, check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]

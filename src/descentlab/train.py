@@ -10,7 +10,6 @@ import functools
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import equinox as eqx
@@ -20,14 +19,13 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from descentlab._arithmetic import arithmetic
-from descentlab._check import counted
-from descentlab._definition import DefinitionError, Untraced
-from descentlab._describe import digest, structure
+from descentlab._definition import DefinitionError
 from descentlab._memory import TooLarge, explained, in_words, machine
 from descentlab._tree import named
 from descentlab._types import Array, Int, PyTree
 from descentlab.axis import check_axes
 from descentlab.experiment import Experiment, Lane, begin, check, record_bytes, stored
+from descentlab.lanes import Lanes, experiment_of
 from descentlab.objective import Splits
 from descentlab.optim import Update
 from descentlab.point import Point, evaluate
@@ -37,7 +35,6 @@ from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = [
     "Carry",
-    "Lanes",
     "advance",
     "check_lanes",
     "initial_carry",
@@ -56,9 +53,6 @@ Bounds = tuple[Array | np.ndarray, Array | np.ndarray]
 TOGETHER_BYTES = 2**18
 """Data and start of lanes that step together on a processor; what a step computes takes about twenty times as much."""
 
-MOST_SEED = 2**32 - 1
-"""The largest seed: seeds are numbers of 32 bits."""
-
 LISTED_STEPS = 2**22
 """Up to so many steps, where a step is recorded is looked up in a table of all steps; beyond, it is searched."""
 
@@ -70,99 +64,6 @@ LONG = 30 * 24 * 3600
 
 MAPS_SHARE = 0.5
 """Share of the memory maps that Linux gives a process from which compiled programs are dropped."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Lanes:
-    """Experiments with their seeds, equal up to floats.
-
-    Attributes:
-        experiments: one a lane.
-        seeds: one a lane.
-        ends: the blocks at the end of each lane's origin, where the experiments have one.
-
-    Raises:
-        ValueError: if there are none, or their structures differ.
-    """
-
-    experiments: tuple[Experiment, ...]
-    seeds: tuple[int, ...]
-    ends: tuple[Mapping[str, np.ndarray], ...] = ()
-
-    def __post_init__(self):
-        if not self.experiments or len(self.experiments) != len(self.seeds):
-            raise ValueError(f"wanted one seed an experiment, got {len(self.experiments)} and {len(self.seeds)}")
-        for seed in self.seeds:
-            counted("a seed", seed, MOST_SEED)
-        if len({structure(one) for one in {e.digest: e for e in self.experiments}.values()}) > 1:
-            raise ValueError("experiments of one program may differ in their floats only; run the others separately")
-        if len(self.ends) != (0 if self.first.origin is None else len(self.seeds)):
-            raise ValueError(f"wanted the end of the origin of each of {len(self.seeds)} lanes, got {len(self.ends)}")
-
-    @property
-    def first(self) -> Experiment:
-        """An experiment that has the structure of all."""
-        return self.experiments[0]
-
-    def precision(self) -> AbstractContextManager:
-        """The context in which everything about these lanes is computed."""
-        return arithmetic(self.first.precision)
-
-    def varying(self) -> tuple[PyTree, PyTree]:
-        """The floats, stacked over lanes, and the rest of the definition, shared by them."""
-        return self._varying
-
-    @functools.cached_property
-    def _varying(self) -> tuple[PyTree, PyTree]:
-        # Kept, because it takes 0.2 ms a lane and every segment asks for it.
-        whole = functools.partial(jax.tree.map, _Whole.of, is_leaf=_is_untraced)
-        floats, rest = zip(*(eqx.partition(whole(one), _is_float) for one in self.experiments), strict=True)
-        dtype = np.float64 if self.first.precision == "float64" else np.float32
-        return jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=dtype), *floats), rest[0]
-
-    @functools.cached_property
-    def stored(self) -> Splits | None:
-        """The data set, shared by all lanes."""
-        return jax.tree.map(jnp.asarray, stored(self.first))
-
-    def stacked_ends(self) -> Mapping[str, np.ndarray] | None:
-        """The blocks at the end of the origins, stacked over lanes."""
-        return jax.tree.map(lambda *arrays: np.stack(arrays), *self.ends) if self.ends else None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Whole:
-    """A part of a definition of which a compiled program traces nothing; one that differs needs another program."""
-
-    definition: Untraced
-
-    @staticmethod
-    def of(part: PyTree) -> PyTree:
-        """The part, in one piece if nothing of it may be traced."""
-        return _Whole(part) if _is_untraced(part) else part
-
-    @functools.cached_property
-    def _digest(self) -> str:
-        return digest(self.definition)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, _Whole) and self._digest == other._digest)
-
-    def __hash__(self) -> int:
-        return hash(self._digest)
-
-
-def _is_untraced(part: PyTree) -> bool:
-    return isinstance(part, Untraced)
-
-
-def _experiment(floats: PyTree, rest: PyTree) -> Experiment:
-    """A lane's experiment inside a program."""
-    return jax.tree.map(lambda leaf: leaf.definition if isinstance(leaf, _Whole) else leaf, eqx.combine(floats, rest))
-
-
-def _is_float(leaf: PyTree) -> bool:
-    return isinstance(leaf, float)
 
 
 class Carry(eqx.Module):
@@ -318,7 +219,7 @@ def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, 
 
 def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
     """One lane before its first step."""
-    experiment = _experiment(floats, rest)
+    experiment = experiment_of(floats, rest)
     lane = begin(experiment, key=jax.random.key(seed), stored=held, end=end)
     return lane, initial_carry(experiment, lane, held)
 
@@ -375,7 +276,7 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tupl
 
     def iterate(varying: tuple[PyTree, Lane], arrays: PyTree, step: Array) -> PyTree:
         floats, lane = varying
-        after = _iterate(_experiment(floats, rest), lane, held, step, eqx.combine(arrays, structure))
+        after = _iterate(experiment_of(floats, rest), lane, held, step, eqx.combine(arrays, structure))
         return eqx.filter(after, eqx.is_array)
 
     if carry.status.ndim:  # inside the loop, so that it is one loop with one end
@@ -496,7 +397,7 @@ def _look_at_ends(varying: PyTree, shared: PyTree, carry: Carry) -> Carry:
 
     def look(arrays: PyTree) -> dict[str, Array]:
         floats, lane, carry = eqx.combine(arrays, structure)
-        experiment = _experiment(floats, rest)
+        experiment = experiment_of(floats, rest)
         step = jnp.where(carry.ended < 0, experiment.steps, carry.ended)
         point, _ = _moved(experiment, lane, held, step, carry)
         probes = {name: probe for name, probe in experiment.probes.items() if probe.when.at_end}

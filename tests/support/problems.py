@@ -9,12 +9,13 @@ import numpy as np
 from descentlab.attention import Gaussian
 from descentlab.data import FullBatch, Minibatch
 from descentlab.experiment import Experiment, start, stored
+from descentlab.lanes import Lanes
 from descentlab.models import AttentionLayer, Classify, Transformer
 from descentlab.point import evaluate
 from descentlab.probes import Loss
 from descentlab.schedule import Every
 from descentlab.tasks import Classification, TokenRegression
-from descentlab.train import Lanes, advance, prepare, trajectories
+from descentlab.train import advance, prepare, trajectories
 from support.counting import Counting
 
 LAYER = AttentionLayer(Gaussian(0.5), heads=2, head_dim=2)

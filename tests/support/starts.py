@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab.attention import Gaussian
+from descentlab.lanes import Lanes
 from descentlab.models import Normal
 from descentlab.point import evaluate
 from descentlab.probes import FeatureSpectrum
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
-from descentlab.train import Lanes, prepare
+from descentlab.train import prepare
 from support.problems import SMALL
 from support.quantities import by_quantity
 

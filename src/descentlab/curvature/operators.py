@@ -261,13 +261,11 @@ class EmpiricalFisher(AbstractCurvature):
 
     def of(self, objective: Objective) -> TreeProduct:
         """The product on the examples of one batch."""
+        # One example is a batch of one.
+        each_alone = jax.tree.map(lambda a: a[:, None], objective.examples)
 
         def each(params: PyTree) -> tuple[Array, Array | float]:
-            def one(example: Examples) -> tuple[Array, Array | float]:
-                alone = jax.tree.map(lambda a: a[None], example)
-                return objective.on(alone).loss(params), objective.share(alone)
-
-            return jax.vmap(one)(objective.examples)
+            return jax.vmap(lambda one: (objective.on(one).loss(params), objective.share(one)))(each_alone)
 
         _, push, shares = jax.linearize(each, self.params, has_aux=True)
         pull = jax.linear_transpose(push, self.params)

@@ -68,6 +68,12 @@ def _weights(allowed: Array | None, kernel: AbstractAttention | Heads, query: Ar
     return kernel.weights(query, key, allowed)
 
 
+def _mixed(
+    allowed: Array | None, chunk: int | None, kernel: AbstractAttention | Heads, query: Array, key: Array, value: Array
+) -> Array:
+    return in_chunks(kernel, chunk)(query, key, value, allowed)
+
+
 class Connections(Definition):
     """How the branches of all layers meet the stream of tokens.
 
@@ -160,11 +166,7 @@ class Encoder(eqx.Module):
         def attended(tokens: Array) -> Array:
             projected = [layer.projected(tokens, name) for name in ("query", "key", "value")]
             allowed = self._allowed(mask, tokens.shape[0])
-
-            def mix(kernel: AbstractAttention | Heads, query: Array, key: Array, value: Array) -> Array:
-                return in_chunks(kernel, self.chunk)(query, key, value, allowed)
-
-            mixed = over_heads(self.attention, mix, *projected, out_axes=1)
+            mixed = over_heads(self.attention, functools.partial(_mixed, allowed, self.chunk), *projected, out_axes=1)
             outputs = jnp.tensordot(mixed, layer.output, axes=2) + layer.output_bias
             return _dropped(outputs, self.connections.dropout, keys[0])
 

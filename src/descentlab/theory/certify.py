@@ -8,6 +8,7 @@ from descentlab._check import counted
 from descentlab._describe import replace_at
 from descentlab.data import FullBatch
 from descentlab.experiment import MOST_STEPS, Experiment
+from descentlab.lanes import MOST_SEED
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.probes.spectra import RANK_TOLERANCE
@@ -15,7 +16,7 @@ from descentlab.schedule import At
 from descentlab.theory.advice import advise
 from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up, theorems
 from descentlab.theory.endings import classify_ends, in_words
-from descentlab.train import MOST_SEED, train
+from descentlab.train import train
 
 __all__ = ["Certification", "Row", "certify"]
 

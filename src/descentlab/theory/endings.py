@@ -9,12 +9,13 @@ from descentlab._tree import named, with_named
 from descentlab._types import Array, ArrayLike, PyTree
 from descentlab.axis import Axis
 from descentlab.experiment import Experiment
+from descentlab.lanes import Lanes
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import double
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.stationary import Ending, Kind, classify
-from descentlab.train import Lanes, prepare
+from descentlab.train import prepare
 from descentlab.trajectory import Trajectory
 
 __all__ = ["EndState", "classify_ends", "in_words"]
