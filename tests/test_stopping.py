@@ -115,7 +115,7 @@ def test_a_rule_that_answers_with_no_truth_value_is_refused():
         LossBelow(0.0)
 
 
-@pytest.mark.parametrize("together", [1, 2, 4])
+@pytest.mark.parametrize("together", [None, 2, 4])
 @pytest.mark.parametrize("cuts", [(), (3, 4, 20)], ids=["whole", "cut"])
 def test_lanes_of_a_batch_end_each_at_its_own_step(monkeypatch, free, together, cuts):
     rates = (0.1, 0.02, 1e200, 0.001)

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._definition import LATER, Definition
+from descentlab._definition import LATER, Definition, DefinitionError
 from descentlab._types import Array, Float
 
 __all__ = ["AbstractLossFunction", "CrossEntropy", "Logistic", "SquaredError", "scaled", "total", "weighted_mean"]
@@ -48,6 +48,15 @@ class AbstractLossFunction(Definition):
         """What else is read off the outputs, by name: the accuracy where targets are classes or signs."""
         del outputs, targets, weights
         return {}
+
+    def margins(self, outputs: Array, targets: Array) -> Float[Array, "batch ..."]:
+        """By how much every target is classified rightly, above 0 where it is.
+
+        Raises:
+            DefinitionError: if targets are neither classes nor signs.
+        """
+        del outputs, targets
+        raise DefinitionError(f"a margin needs classes or signs, and {type(self).__name__} compares numbers")
 
     def check(self, outputs: Shape, targets: Shape, weights: Shape | None = None) -> None:
         """Raise where shapes do not fit; unless a loss says otherwise, targets have the shape of the outputs.
@@ -112,6 +121,11 @@ class CrossEntropy(AbstractLossFunction):
         kept = targets != self.ignored
         return kept if weights is None else kept * _spread(weights, kept)
 
+    def margins(self, outputs: Array, targets: Array) -> Float[Array, "batch ..."]:
+        """The output of every target's class less the largest other one."""
+        own = jax.nn.one_hot(targets, outputs.shape[-1], dtype=bool)
+        return jnp.sum(jnp.where(own, outputs, 0), axis=-1) - jnp.max(jnp.where(own, -jnp.inf, outputs), axis=-1)
+
     def metrics(self, outputs: Array, targets: Array, weights: Array | None = None) -> dict[str, Float[Array, ""]]:
         """The share of targets whose class has the largest output."""
         hits = (jnp.argmax(outputs, axis=-1) == targets).astype(outputs.dtype)
@@ -138,6 +152,10 @@ class Logistic(AbstractLossFunction):
         """The loss of every target."""
         margins = _margins(outputs, targets)
         return jnp.where(jnp.abs(targets) == 1, jax.nn.softplus(-margins), jnp.nan)
+
+    def margins(self, outputs: Array, targets: Array) -> Float[Array, "batch ..."]:
+        """Output times sign."""
+        return _margins(outputs, targets)
 
     def metrics(self, outputs: Array, targets: Array, weights: Array | None = None) -> dict[str, Float[Array, ""]]:
         """The share of targets whose sign is that of the output; an output of 0 has none."""

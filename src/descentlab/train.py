@@ -325,10 +325,11 @@ def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: 
 
 
 @eqx.filter_jit
-def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: Bounds, together: int) -> Carry:
-    """Lanes that step together have a common axis in their steps, and one that steps by itself has none.
+def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: Bounds, together: int | None) -> Carry:
+    """Lanes that step together have a common axis in their steps; one that steps by itself has none.
 
-    A mapped axis, even of one lane, makes the compiler transpose attention matrices, a third of an encoder's step.
+    A mapped axis, even of one lane, makes the compiler transpose gradients and attention matrices, a third of the step
+    of an encoder. Tiny models are faster with it.
     """
     lanes = carry.status.shape[0]
     arrays, structure = eqx.partition((varying, carry), eqx.is_array)
@@ -336,23 +337,29 @@ def _advance(varying: PyTree, shared: PyTree, carry: Carry, bounds: Bounds, toge
     def some(arrays: PyTree) -> PyTree:
         return eqx.filter(_segment(shared, bounds, *eqx.combine(arrays, structure)), eqx.is_array)
 
-    if together == lanes > 1:
+    if together == lanes:
         return eqx.combine(some(arrays), structure[1])
-    shape = (lanes // together, together) if together > 1 else (lanes,)
+    if together is None and lanes == 1:  # a loop over one lane would have to be compiled
+        done = some(jax.tree.map(lambda array: array[0], arrays))
+        return eqx.combine(jax.tree.map(lambda array: array[None], done), structure[1])
+    shape = (lanes,) if together is None else (lanes // together, together)
     turns = jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), arrays)
     done = jax.tree.map(lambda array: array.reshape(lanes, *array.shape[len(shape) :]), jax.lax.map(some, turns))
     return eqx.combine(done, structure[1])
 
 
-def _together(lane_bytes: int, lanes: int) -> int:
+def _together(lane_bytes: int, lanes: int) -> int | None:
     """How many lanes, each with so many bytes of data and start, step together; the others wait for their turn.
 
     Lanes of one step share the dispatch of its operations, which counts for tiny models. A processor reads what does
-    not fit in its cache from memory in each of these operations, which doubles the time of larger ones.
+    not fit in its cache from memory in each of these operations, which doubles the time of larger ones: `None` has
+    each of them step by itself.
     """
     if jax.default_backend() != "cpu":
         return lanes
-    most = max(1, TOGETHER_BYTES // max(1, lane_bytes))
+    if lane_bytes > TOGETHER_BYTES:
+        return None
+    most = TOGETHER_BYTES // max(1, lane_bytes)
     return max(count for count in range(1, min(lanes, most) + 1) if lanes % count == 0)
 
 
@@ -425,7 +432,7 @@ def advance(lanes: Lanes, constants: Lane, carry: Carry, first: int, stop: int) 
     with lanes.precision(), explained():
         floats, rest = lanes.varying()
         bounds = (np.asarray(first, np.int32), np.asarray(stop, np.int32))
-        together = 1 if lanes.stored is not None else _together(_lane_bytes(constants), len(lanes.seeds))
+        together = None if lanes.stored is not None else _together(_lane_bytes(constants), len(lanes.seeds))
         return _advance((floats, constants), (rest, lanes.stored), carry, bounds, together)
 
 

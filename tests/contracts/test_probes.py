@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab.experiment import stored
 from descentlab.point import evaluate
-from descentlab.probes import AbstractProbe, HeldOut, LayerAttention
+from descentlab.probes import AbstractProbe, HeldOut, LayerAttention, Margin
 from descentlab.schedule import At
 from descentlab.tasks import AbstractTask
 from descentlab.trajectory import Series
@@ -38,8 +38,10 @@ each = pytest.mark.parametrize("probe", members.examples(AbstractProbe), ids=mem
 
 @each
 def test_a_value_has_one_shape_at_every_point_and_a_name_for_every_axis(probe):
-    experiment = CLASSIFYING if isinstance(probe, HeldOut | LayerAttention) else SMALL
+    experiment = CLASSIFYING if isinstance(probe, HeldOut | LayerAttention | Margin) else SMALL
     objective, start = started(experiment)
+    parts = {"signal": jnp.zeros(objective.examples.rows, int), "noise": objective.inputs[:, 0]}
+    objective = objective.on(objective.examples._replace(parts=parts))
     held = jax.tree.map(jnp.asarray, stored(experiment))
     known = {"stored": held, "held_out": held and held.development, "task": Known()}
 

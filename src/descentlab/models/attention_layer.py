@@ -107,6 +107,8 @@ class MultiHeadAttention(eqx.Module):
         One product for all heads: mapped over samples it is a single large matrix product, where heads as a mapped
         axis would make many small ones, and twice the time of a step.
         """
+        if block.shape[0] == 1:  # an axis of one head would have the compiler transpose the gradient at every step
+            return (inputs @ block[0])[:, None]
         return jnp.tensordot(inputs, block, axes=((1,), (1,)))
 
 

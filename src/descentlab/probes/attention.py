@@ -1,9 +1,10 @@
 """What the attention matrices look like."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive
+from descentlab._check import positive, real
 from descentlab._types import Array, PyTree
 from descentlab.axis import Axis
 from descentlab.models import AttentionMatrices, offering
@@ -11,14 +12,18 @@ from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
 
-__all__ = ["AttentionShape", "LayerAttention"]
+__all__ = ["AttentionShape", "LayerAttention", "Saturation"]
 
 
 def _entropies(weights: Array) -> Array:
     """The entropy, in nats, of every row divided by the sum of its absolute values."""
+    return jax.scipy.special.entr(_shares(weights)).sum(axis=-1)
+
+
+def _shares(weights: Array) -> Array:
+    """The absolute values of every row over their sum."""
     sizes = jnp.abs(weights)
-    shares = sizes / jnp.maximum(sizes.sum(axis=-1, keepdims=True), jnp.finfo(sizes.dtype).tiny)
-    return jax.scipy.special.entr(shares).sum(axis=-1)
+    return sizes / jnp.maximum(sizes.sum(axis=-1, keepdims=True), jnp.finfo(sizes.dtype).tiny)
 
 
 class AttentionShape(AbstractProbe):
@@ -82,3 +87,35 @@ class LayerAttention(AbstractProbe):
         """The layers, and entropy and row sum in each."""
         del params
         return (Axis("layer"), Axis("quantity", ("entropy", "row_sum")))
+
+
+class Saturation(AbstractProbe):
+    r"""How far attention has collapsed to one token a row: the mean largest share, and the share of saturated rows.
+
+    The shares of a row are its absolute values over their sum; a row is saturated where the largest is at least
+    `level`. Over samples, heads and tokens (and layers, where there are several).
+
+    Args:
+        level: from which on a row counts as saturated.
+        when: the steps at which they are recorded.
+
+    Raises:
+        ValueError: if `level` is not above 0.
+    """
+
+    level: float = eqx.field(default=0.99, converter=real)
+    when: AbstractSchedule = LogSpaced(10)
+
+    def __check_init__(self):
+        positive(self, "level")
+
+    def __call__(self, point: Point) -> Array:
+        """The mean largest share and the share of saturated rows."""
+        model = offering(point.objective.model(point.params), AttentionMatrices, "the probe Saturation")
+        largest = jax.vmap(lambda example: _shares(model.weights(example)).max(axis=-1))(point.objective.inputs)
+        return jnp.stack([largest.mean(), jnp.mean(largest >= self.level, dtype=largest.dtype)])
+
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The largest share and the saturated rows."""
+        del params
+        return (Axis("quantity", ("largest", "saturated")),)

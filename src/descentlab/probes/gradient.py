@@ -10,7 +10,7 @@ from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
 
-__all__ = ["Distance", "GradientNorm", "PLRatio"]
+__all__ = ["Distance", "GradientNorm", "PLRatio", "RelativeDistance"]
 
 
 def _block_norms(tree: PyTree) -> Array:
@@ -50,6 +50,26 @@ class PLRatio(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The ratio."""
         return norm_squared(point.gradient) / (2 * point.loss)
+
+
+class RelativeDistance(AbstractProbe):
+    r"""The Frobenius distance of each trained block from its start in units of the start, $\|W_t - W_0\| / \|W_0\|$.
+
+    It is infinite for a block that started at zero and has moved, and NaN before.
+
+    Args:
+        when: the steps at which it is recorded.
+    """
+
+    when: AbstractSchedule = LogSpaced()
+
+    def __call__(self, point: Point) -> Array:
+        """One ratio a block."""
+        return _block_norms(jax.tree.map(jnp.subtract, point.params, point.start)) / _block_norms(point.start)
+
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The trained blocks."""
+        return (Axis("block", block_names(params)),)
 
 
 class Distance(AbstractProbe):
