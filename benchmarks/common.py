@@ -61,12 +61,12 @@ def lanes_of(size: Size, precision: str, steps: int):
     """The package's lanes for a size: all four blocks trained, loss and gradient norm recorded at every step."""
     from descentlab.data import FullBatch
     from descentlab.experiment import Experiment
+    from descentlab.lanes import Lanes
     from descentlab.models import AttentionLayer, Normal
     from descentlab.optim import GD
     from descentlab.probes import GradientNorm, Loss
     from descentlab.schedule import Every
     from descentlab.tasks import TokenRegression
-    from descentlab.train import Lanes
 
     start = Normal(0.5)
     experiment = Experiment(

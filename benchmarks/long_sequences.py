@@ -31,12 +31,12 @@ def lanes_of(kernel, length, chunk):
     from descentlab.attention import Gaussian, Softmax
     from descentlab.data import Minibatch
     from descentlab.datasets import AbstractDataset
+    from descentlab.lanes import Lanes
     from descentlab.objective import Examples, Splits
     from descentlab.probes import Loss
     from descentlab.schedule import Every
     from descentlab.studies.song2024_tasks.experiments import BASE
     from descentlab.tasks import Classification
-    from descentlab.train import Lanes
 
     class Bytes(AbstractDataset):
         """Random bytes with random classes."""

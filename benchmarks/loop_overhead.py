@@ -72,6 +72,7 @@ def patch_lanes():
     from descentlab.attention import NoScaling, Softmax
     from descentlab.data import FullBatch
     from descentlab.experiment import Experiment
+    from descentlab.lanes import Lanes
     from descentlab.losses import AbstractLossFunction, Logistic
     from descentlab.models import AttentionLayer, Normal, Signs, SumPool
     from descentlab.objective import Examples
@@ -79,7 +80,6 @@ def patch_lanes():
     from descentlab.probes import Loss
     from descentlab.schedule import Every
     from descentlab.tasks import AbstractTask
-    from descentlab.train import Lanes
 
     class Patches(AbstractTask):
         """Signal and noise."""

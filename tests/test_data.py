@@ -64,7 +64,7 @@ def test_the_full_batch_of_a_data_set_has_distinct_examples_and_no_more_than_the
     held = stored(CLASSIFYING).train
     order = np.lexsort(np.asarray(objective.inputs).T)
     np.testing.assert_array_equal(np.asarray(objective.inputs)[order], held.inputs[np.lexsort(held.inputs.T)])
-    with pytest.raises(ValueError, match="the data set has 40 training examples, 41 were asked for"):
+    with pytest.raises(ValueError, match="this part of the data set has 40 examples, 41 were asked for"):
         check(dataclasses.replace(CLASSIFYING, data=FullBatch(41)))
 
 

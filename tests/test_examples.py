@@ -11,7 +11,7 @@ import pytest
 from descentlab._check import real
 from descentlab._describe import structure
 from descentlab._tree import with_named
-from descentlab.curvature import GaussNewton, Gram, Hessian
+from descentlab.curvature import GaussNewton, Gram, Hessian, lanczos_extremes
 from descentlab.data import FullBatch, Minibatch, Online, Padded
 from descentlab.experiment import Experiment, begin, check, stored
 from descentlab.given import Given
@@ -19,11 +19,15 @@ from descentlab.losses import Logistic
 from descentlab.models import AbstractArchitecture, AttentionLayer, MeanPool
 from descentlab.objective import Examples
 from descentlab.optim import GD
-from descentlab.probes import HeldOut, Loss, PopulationLoss
+from descentlab.probes import FeatureSpectrum, GramSpectrum, HeldOut, Loss, PopulationLoss
 from descentlab.schedule import At, Every
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import AbstractTask, Arrays, InRange, Teacher, TextWindows, TokenRegression
+from descentlab.theory.endings import EndState
+from descentlab.theory.query_block import QueryBlock
+from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
+from descentlab.theory.theorem_c import TheoremC
 from descentlab.train import train
 from support.problems import CLASSIFYING, SMALL
 
@@ -182,6 +186,25 @@ def test_online_training_of_a_lane_is_the_same_alone_and_among_others():
     assert not np.allclose(one["loss"].values, two["loss"].values, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        Arrays(Given("x", np.ones((6, 2, 2))), Given("y", np.ones((6, 2)))),
+        TextWindows(Given("t", np.arange(10, dtype=np.uint8)), window=4, dim=8),
+    ],
+)
+def test_a_task_with_so_many_examples_is_refused_online_since_fresh_ones_would_be_held_out_ones(task):
+    with pytest.raises(ValueError, match=f"{type(task).__name__} has 6 in all; choose Minibatch"):
+        check(dataclasses.replace(SMALL, task=task, data=Online(2)))
+
+
+@pytest.mark.parametrize("data", [Online(2), Minibatch(2, samples=4), Padded(2, room=3)])
+@pytest.mark.parametrize("probe", [TheoremB(), TheoremC(), LipschitzSearch(), QueryBlock(), EndState()])
+def test_theorems_are_refused_where_examples_change_or_count_differently(probe, data):
+    with pytest.raises(ValueError, match=f"are for a FullBatch, got {type(data).__name__}"):
+        train(dataclasses.replace(SMALL, data=data, probes={"theorem": probe}))
+
+
 def test_a_data_set_online_gives_distinct_training_examples():
     data, held = Online(40), jax.tree.map(jnp.asarray, stored(CLASSIFYING))
     lane = begin(dataclasses.replace(CLASSIFYING, data=data), key=KEY, stored=held)
@@ -206,6 +229,25 @@ def test_a_padded_run_is_the_run_on_its_first_examples():
     matrix = Gram(lane.objective, lane.start).dense()
     np.testing.assert_allclose(matrix[:rows, :rows], Gram(own.objective, own.start).dense(), rtol=0, atol=1e-12)
     assert not matrix[rows:].any()
+
+
+def test_spectra_of_a_padded_run_are_those_of_its_examples():
+    wide = dataclasses.replace(SMALL, task=TokenRegression(tokens=2, dim=6), model=AttentionLayer(heads=1), steps=0)
+    padded = dataclasses.replace(wide, data=Padded(2, room=3))
+    lane = begin(padded, key=KEY)
+    first = lane.objective.examples.at(slice(2))
+    arrays = Arrays(Given("x", np.asarray(first.inputs)), Given("y", np.asarray(first.targets)))
+    plain = dataclasses.replace(padded, task=arrays, data=FullBatch(2))
+    own = begin(plain, key=KEY)
+    probes = {"gram": GramSpectrum(At((0,))), "features": FeatureSpectrum(At((0,)))}
+    ours, theirs = (train(dataclasses.replace(one, probes=probes), [3]) for one in (padded, plain))
+    for name in probes:
+        assert theirs[name].values[0, 0, 0] > 1e-3
+        np.testing.assert_allclose(ours[name].values[..., :2], theirs[name].values[..., :2], rtol=1e-10)
+    np.testing.assert_array_equal(ours["features"].values[..., 2], theirs["features"].values[..., 2])
+    ours, theirs = (lanczos_extremes(one.objective, one.start, matvecs=60) for one in (lane, own))
+    np.testing.assert_allclose(ours.smallest.value, theirs.smallest.value, rtol=1e-10)
+    np.testing.assert_allclose(ours.largest.value, theirs.largest.value, rtol=1e-10)
 
 
 def test_numbers_of_samples_are_lanes_of_one_program():

@@ -177,7 +177,7 @@ class Online(AbstractData):
         batch: examples of a step.
 
     Raises:
-        ValueError: if it is not above 0.
+        ValueError: if it is not above 0, or a task has so many examples and no more: fresh ones would be held-out ones.
     """
 
     batch: int = 32
@@ -187,7 +187,11 @@ class Online(AbstractData):
 
     def drawn(self, task: AbstractTask, world: PyTree) -> int:
         """One, for the shapes."""
-        del task, world
+        if task.distinct is not None and not isinstance(world, Examples):
+            raise ValueError(
+                f"Online draws fresh examples, of which {type(task).__name__} has {task.distinct} in all; choose "
+                f"Minibatch({self.batch}, samples={task.distinct}), less those that are held out"
+            )
         return 1
 
     def pool(self, objective: Objective, task: AbstractTask, world: PyTree, count: int) -> Examples:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from descentlab._definition import DefinitionError
-from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab._types import Array, Bool, Float, PRNGKeyArray, PyTree
 from descentlab.losses import AbstractLossFunction, SquaredError, scaled, total
 
 __all__ = ["ZERO_LOSS", "Examples", "Objective", "Splits"]
@@ -137,6 +137,10 @@ class Objective(eqx.Module):
     def scaled(self, rows: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
         """Rows of all examples over sqrt(N), in least squares with weights times sqrt(w_i / sum w), as in J."""
         return scaled(rows, self.examples.weights if isinstance(self.loss_function, SquaredError) else None)
+
+    def counting(self, shape: tuple[int, ...]) -> Bool[Array, " row"]:
+        """Which numbers of arrays of this shape, examples first, have no weight of 0; the other rows of J are 0."""
+        return self.scaled(jnp.ones(shape)).ravel() > 0
 
     def jacobian(self, params: PyTree) -> Float[Array, "row param"]:
         """J, its columns the trained parameters in tree order.

@@ -26,6 +26,7 @@ class Point(eqx.Module):
         world: what all examples of the lane have in common, where the task draws such a thing.
         held_out: examples that training never sees, where there are any.
         task: where the examples come from.
+        data: how they are put together.
         change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
         rate: its step size.
     """
@@ -41,6 +42,7 @@ class Point(eqx.Module):
     world: PyTree = None
     held_out: Examples | None = None
     task: Any = None
+    data: Any = None
     change: PyTree | None = None
     rate: Float[Array, ""] | None = None
 

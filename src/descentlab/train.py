@@ -96,7 +96,8 @@ def _point(experiment: Experiment, lane: Lane, held: Splits | None, step: Array,
     params, step_size = carry
     point = evaluate(objective, params, step, lane.start, step_size)
     held_out = held.development if lane.held_out is None and held is not None else lane.held_out
-    return dataclasses.replace(point, stored=held, world=lane.world, held_out=held_out, task=experiment.task)
+    of_run = {"stored": held, "world": lane.world, "held_out": held_out, "task": experiment.task}
+    return dataclasses.replace(point, **of_run, data=experiment.data)
 
 
 def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Carry:

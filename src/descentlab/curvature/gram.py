@@ -208,13 +208,16 @@ def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
 
     With J of m rows and P columns a singular value is known to $\delta = \max(m, P)\,\epsilon\,\sigma_{\max}$, the
     backward error of QR and SVD, and its square to $\delta (2 \sigma + \delta)$. From K itself it would be known to
-    $m\,\epsilon\,\sigma_{\max}^2$ only. Where J has fewer columns than rows the smallest eigenvalue is zero.
+    $m\,\epsilon\,\sigma_{\max}^2$ only. Where J has fewer columns than rows the smallest eigenvalue is zero. Rows with
+    a weight of 0 are none here.
     """
     jacobian = objective.jacobian(params)
     rows, columns = jacobian.shape
+    count = jnp.sum(objective.counting(eqx.filter_eval_shape(objective.outputs, params).shape))
     singular = jnp.linalg.svd(jnp.linalg.qr(jacobian.T, mode="r"), compute_uv=False)
-    reached = np.asarray([columns >= rows, True])
-    ends = jnp.where(reached, singular[np.asarray([-1, 0])], 0.0)
+    reached = jnp.stack([columns >= count, jnp.asarray(True)])
+    places = jnp.stack([jnp.clip(count - 1, 0, singular.shape[0] - 1), jnp.zeros_like(count)])
+    ends = jnp.where(reached, singular[places], 0.0)
     known = max(rows, columns) * jnp.finfo(singular.dtype).eps * singular[0]
     errors = jnp.where(reached, known * (2 * ends + known), 0.0)
     return GramExtremes(Estimate(ends[0] ** 2, errors[0]), Estimate(ends[1] ** 2, errors[1]))
@@ -228,8 +231,8 @@ def lanczos_extremes(objective: Objective, params: PyTree, *, matvecs: int) -> G
         params: where.
         matvecs: Lanczos steps, at most the number of rows.
     """
-    rows = eqx.filter_eval_shape(objective.residual, params).shape[0]
-    return GramExtremes(*extreme_pairs(gram_product(objective, params), rows, matvecs=matvecs))
+    among = objective.counting(eqx.filter_eval_shape(objective.outputs, params).shape)
+    return GramExtremes(*extreme_pairs(gram_product(objective, params), among.size, matvecs=matvecs, among=among))
 
 
 def largest_eigenvalue(objective: Objective, params: PyTree) -> Float[Array, ""]:

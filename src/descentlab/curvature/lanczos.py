@@ -12,7 +12,9 @@ from descentlab.estimate import Estimate
 __all__ = ["extreme_pairs"]
 
 
-def extreme_pairs(product: Callable[[Array], Array], size: int, *, matvecs: int) -> tuple[Estimate, Estimate]:
+def extreme_pairs(
+    product: Callable[[Array], Array], size: int, *, matvecs: int, among: Bool[Array, " row"] | None = None
+) -> tuple[Estimate, Estimate]:
     """Smallest and largest Ritz value after `matvecs` Lanczos steps with full reorthogonalisation.
 
     The error is the residual ||A v - lambda v|| of the Ritz pair: some eigenvalue lies that close, not necessarily
@@ -23,11 +25,15 @@ def extreme_pairs(product: Callable[[Array], Array], size: int, *, matvecs: int)
         product: v -> A v with A symmetric.
         size: number of rows of A.
         matvecs: Lanczos steps, at most the number of rows.
+        among: the rows that count, all others of A being 0; `None` counts all.
     """
     start = jax.random.normal(jax.random.key(0), (size,))
+    start = start if among is None else jnp.where(among, start, 0.0)
     result = decomp.tridiag_sym(min(matvecs, size))(product, start / jnp.linalg.norm(start))
     whole = jnp.asarray(result.J_small)
     known = _before_breakdown(whole)
+    if among is not None:  # there are no more vectors than rows that count
+        known = known & (jnp.arange(known.size) < jnp.sum(among))
     triangle = jnp.where(known[:, None] & known, whole, 0.0)
     basis = jnp.where(known[:, None], jnp.asarray(result.Q_tall), 0.0)  # its rows are the Lanczos vectors
 

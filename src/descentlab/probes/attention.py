@@ -81,7 +81,7 @@ class LayerAttention(AbstractProbe):
             numbers = jnp.stack([_entropies(weights), weights.sum(axis=-1)], axis=-1).mean(axis=1)
             return jnp.sum(jnp.where(real[None, :, None], numbers, 0), axis=1) / real.sum()
 
-        return jax.lax.map(of, point.objective.inputs[: self.examples]).mean(axis=0)
+        return jax.lax.map(of, point.objective.examples.at(slice(self.examples)).inputs).mean(axis=0)
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
         """The layers, and entropy and row sum in each."""

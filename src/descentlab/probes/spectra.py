@@ -140,8 +140,8 @@ class GramSpectrum(AbstractProbe):
 class FeatureSpectrum(AbstractProbe):
     r"""Smallest and largest singular value and the rank of the attention-feature matrix B, in double precision.
 
-    The smallest is the one with the index of the number of rows: zero where B has fewer columns. The rank counts
-    singular values above $10^{-10}$ times the largest; see `rank_tolerance`.
+    The smallest is the one with the index of the number of rows, without those of weight 0: zero where B has fewer
+    columns. The rank counts singular values above $10^{-10}$ times the largest; see `rank_tolerance`.
 
     Args:
         when: the steps at which it is recorded.
@@ -162,7 +162,9 @@ class FeatureSpectrum(AbstractProbe):
 def _feature_spectrum(objective: Objective, params: PyTree) -> Array:
     features = feature_matrix(objective, params)
     singular = jnp.linalg.svd(features, compute_uv=False)
-    smallest = singular[-1] if features.shape[1] >= features.shape[0] else jnp.zeros_like(singular[-1])
+    rows = objective.examples.rows
+    count = jnp.sum(objective.counting((rows, features.shape[0] // rows)))
+    smallest = jnp.where(count <= features.shape[1], singular[jnp.clip(count - 1, 0, singular.shape[0] - 1)], 0.0)
     return jnp.stack([smallest, singular[0], rank_of(singular, features.shape)])
 
 
@@ -172,6 +174,7 @@ class ModalSpectrum(AbstractProbe):
     With a model linear in its trained blocks, gradient descent gives
     $f_t = \frac12 \sum_i c_i^2 (1 - \eta\lambda_i)^{2t}$ with these $\lambda_i$ and $c_i^2$. They come from the
     singular values of J, so that a small eigenvalue keeps its relative precision down to $10^{-30}$ of the largest.
+    Rows of weight 0 add eigenvalues 0 with components 0, which are no modes of the run.
 
     Args:
         when: the steps at which it is recorded.

@@ -59,5 +59,7 @@ def distinct_rows(examples: Examples, count: int, *, key: PRNGKeyArray) -> Examp
         ValueError: if there are not so many.
     """
     if count > examples.rows:
-        raise ValueError(f"the data set has {examples.rows} training examples, {count} were asked for; ask for fewer")
+        raise ValueError(
+            f"this part of the data set has {examples.rows} examples, {count} were asked for; ask for fewer"
+        )
     return examples.at(jax.random.choice(key, examples.rows, (count,), replace=False))

@@ -6,7 +6,6 @@ from typing import Any
 
 from descentlab._check import counted
 from descentlab._describe import replace_at
-from descentlab.data import FullBatch
 from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.lanes import MOST_SEED
 from descentlab.optim import Armijo
@@ -16,6 +15,7 @@ from descentlab.schedule import At
 from descentlab.theory.advice import advise
 from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up, theorems
 from descentlab.theory.endings import classify_ends, in_words
+from descentlab.theory.full_batch import full_batch
 from descentlab.train import train
 
 __all__ = ["Certification", "Row", "certify"]
@@ -114,8 +114,7 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
     counted("seed", seed, MOST_SEED)
     if not theorems(experiment.model):
         raise ValueError(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
-    if not isinstance(experiment.data, FullBatch):
-        raise ValueError(f"certificates are for a FullBatch, got {type(experiment.data).__name__}")
+    full_batch(experiment.data, "certificates")
     if experiment.origin is not None:
         raise ValueError("certificates are for a start that is drawn or given, got an experiment with an origin")
     facts = measure(experiment, seed)

@@ -14,6 +14,7 @@ from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import double
 from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.full_batch import full_batch
 from descentlab.theory.stationary import Ending, Kind, classify
 from descentlab.train import prepare
 from descentlab.trajectory import Trajectory
@@ -36,6 +37,7 @@ class EndState(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The numbers of an `Ending`."""
+        full_batch(point.data, "end states")
         arrays, structure = eqx.partition((point.objective, point.params, point.start), eqx.is_array)
 
         # Lanes take turns: each is done as soon as it has settled, and none waits for the slowest in every round.
@@ -77,7 +79,7 @@ def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Tra
         The ending with a leading lane axis.
 
     Raises:
-        ValueError: if the trajectory of the origin is missing.
+        ValueError: if the trajectory of the origin is missing, or the run is not on the full batch.
 
     Examples:
         >>> from descentlab import Experiment, train
@@ -86,6 +88,7 @@ def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Tra
         >>> Kind(int(classify_ends(experiment, train(experiment)).kind[0])).sentence
         'not converged'
     """
+    full_batch(experiment.data, "end states")
     seeds = trajectory.seeds
     lanes = Lanes((experiment,) * len(seeds), seeds, () if before is None else before.ends())
     constants, _ = prepare(lanes)

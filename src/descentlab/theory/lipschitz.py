@@ -20,6 +20,7 @@ from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Sof
 from descentlab.attention.gaussian import bandwidth
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
+from descentlab.theory.full_batch import all_alike
 
 __all__ = [
     "Geometry",
@@ -95,8 +96,7 @@ def geometry(objective: Objective, params: PyTree) -> Geometry:
     Raises:
         ValueError: if the model is not a layer of multi-head attention, or examples have weights.
     """
-    if objective.examples.weights is not None:
-        raise ValueError("these bounds are for examples that all count the same, got weights; leave the weights out")
+    all_alike(objective)
     model = objective.model(params)
     if not isinstance(model, MultiHeadAttention):
         raise ValueError(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")

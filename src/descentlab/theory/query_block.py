@@ -29,6 +29,7 @@ from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import in_float64
 from descentlab.probes.spectra import certain_smallest, jacobian_modes
 from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.full_batch import all_alike, full_batch
 from descentlab.theory.theorem_b import extreme_singular
 
 __all__ = [
@@ -216,6 +217,7 @@ class QueryBlock(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """A `QueryBlockConstants`, stacked."""
+        full_batch(point.data, "the constants of the query block")
         return in_float64(lambda objective, params: jnp.stack(query_block(objective, params, None)), point)
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
@@ -231,7 +233,11 @@ def query_block(objective: Objective, params: PyTree, singular: Float[Array, " r
         objective: a layer of multi-head attention.
         params: its trained blocks at the start.
         singular: the singular values of J there, of `jacobian_modes`; `None` finds them.
+
+    Raises:
+        ValueError: if examples have weights.
     """
+    all_alike(objective)
     model = objective.model(params)
     bounds = token_bound(objective, params) if _applies(model, params) else None
     gram = query_gram(objective, params) if bounds is not None else None

@@ -23,6 +23,7 @@ from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import in_float64
 from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular_error
 from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.full_batch import full_batch
 from descentlab.theory.lipschitz import jacobian_lipschitz, largest_radius
 
 __all__ = ["LipschitzSearch", "TheoremB", "TheoremBConstants", "extreme_singular", "theorem_b"]
@@ -101,6 +102,7 @@ class TheoremB(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """A `TheoremBConstants`, stacked."""
+        full_batch(point.data, "the constants of Theorem B")
         return in_float64(lambda objective, params: jnp.stack(_constants(objective, params)), point)
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
@@ -132,6 +134,7 @@ class LipschitzSearch(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The largest quotient found, and the claimed bound."""
+        full_batch(point.data, "the constants of Theorem B")
         # Drawn out here: in a program of single precision JAX has no random numbers of double precision.
         keys = jax.random.split(jax.random.key(0), 3)
         size = sum(leaf.size for leaf in jax.tree.leaves(point.params))

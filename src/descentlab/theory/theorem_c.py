@@ -22,6 +22,7 @@ from descentlab.probes import AbstractProbe, feature_matrix
 from descentlab.probes.precision import in_float64
 from descentlab.probes.spectra import certain_smallest, singular_error
 from descentlab.schedule import AbstractSchedule, At
+from descentlab.theory.full_batch import full_batch
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 
 __all__ = ["TRAINED", "TheoremC", "TheoremCConstants", "theorem_c"]
@@ -71,6 +72,7 @@ class TheoremC(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """A `TheoremCConstants`, stacked."""
+        full_batch(point.data, "the constants of Theorem C")
         return in_float64(lambda objective, params: jnp.stack(theorem_c(objective, params)), point)
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
