@@ -8,6 +8,7 @@ from typing import Any
 from descentlab._describe import paths, replace_at, value_at
 from descentlab.experiment import Experiment
 from descentlab.given import Given
+from descentlab.probes import ZeroGradients
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
 from descentlab.theory.claim import Claim
@@ -99,12 +100,14 @@ class Outcome:
         size: what was computed.
         runs: by section what its claims were held against: its runs by family, or what it derives from them.
         claims: all claims, in the order of the sections.
+        remarks: what must be known of how the runs ended, in sentences.
     """
 
     study: Study
     size: Size
     runs: Mapping[str, Any]
     claims: Sequence[Claim]
+    remarks: Sequence[str] = ()
 
 
 def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
@@ -218,4 +221,30 @@ def conclude(
     }
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
     claims = [claim for section in study.sections for claim in section.claims(seen[section.name])]
-    return Outcome(study, size, seen, claims)
+    every = [one for families in runs.values() for family in families.values() for one in family]
+    return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])
+
+
+def _unreached(runs: Sequence[Run]) -> list[str]:
+    """How many of the lanes with a stopping rule never got there."""
+    reached = [one.trajectory.reached for one in runs if one.experiment.until is not None]
+    lanes, there = (sum(map(len, reached)), sum(int(one.sum()) for one in reached)) if reached else (0, 0)
+    return [f"{lanes - there} of {lanes} lanes with a stopping rule never got there"] if lanes else []
+
+
+def _frozen(runs: Sequence[Run]) -> list[str]:
+    """Where gradients that are exactly zero hold parameters fast at the end, by block."""
+    found: dict[str, list[float]] = {}
+    for one in runs:
+        for name, probe in one.experiment.probes.items():
+            if isinstance(probe, ZeroGradients):
+                last = one.trajectory.last(name)
+                for at, block in enumerate(one.trajectory[name].entries("block")):
+                    found.setdefault(str(block), []).extend(last[:, at])
+    zero = {block: [number for number in numbers if number > 0] for block, numbers in found.items()}
+    return [
+        f"gradients of exactly 0 hold up to {max(numbers):.0f} entries of {block} at the end of {len(numbers)} of "
+        f"{len(found[block])} lanes"
+        for block, numbers in zero.items()
+        if numbers
+    ]

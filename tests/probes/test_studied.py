@@ -15,7 +15,7 @@ from descentlab.curvature import Gram
 from descentlab.data import FullBatch, Padded
 from descentlab.experiment import begin
 from descentlab.losses import CrossEntropy, Logistic
-from descentlab.models import AttentionLayer, MeanPool
+from descentlab.models import AttentionLayer, MeanPool, Normal
 from descentlab.objective import Examples
 from descentlab.optim import GD
 from descentlab.probes import (
@@ -28,8 +28,11 @@ from descentlab.probes import (
     RelativeDistance,
     Saturation,
     WithKernel,
+    ZeroGradients,
 )
 from descentlab.schedule import At
+from descentlab.stopping import LossBelow
+from descentlab.study import Run, _frozen, _unreached
 from descentlab.tasks import AbstractTask
 from descentlab.train import train
 from support.problems import SMALL
@@ -174,3 +177,19 @@ class Halved(eqx.Module):
 def test_a_model_without_a_kernel_cannot_get_another():
     with pytest.raises(DefinitionError, match="WithKernel needs a model with one attention kernel, got Halved"):
         WithKernel(Softmax())(Halved())
+
+
+def test_zero_gradients_are_counted_and_said():
+    """A value block of zeros gives queries and keys no gradient, and itself one."""
+    still = dataclasses.replace(PATCHES, model=dataclasses.replace(PATCHES.model, value=Normal(0.0)), steps=0)
+    still = dataclasses.replace(still, probes={"zero": ZeroGradients(At((0,)))}, until=LossBelow(1e-9))
+    found = train(still, seeds=2)
+    counts = {block: found["zero"].sel(block=block).values[:, 0].tolist() for block in ("query", "key", "value")}
+    assert counts == {"query": [24.0, 24.0], "key": [24.0, 24.0], "value": [0.0, 0.0]}
+    said = [*_unreached([Run(still, found)]), *_frozen([Run(still, found)])]
+    assert said == [
+        "2 of 2 lanes with a stopping rule never got there",
+        "gradients of exactly 0 hold up to 24 entries of query at the end of 2 of 2 lanes",
+        "gradients of exactly 0 hold up to 24 entries of key at the end of 2 of 2 lanes",
+    ]
+    assert _unreached([Run(PATCHES, found)]) == []

@@ -146,6 +146,7 @@ EXAMPLES = {
     probes.HeldOut: [probes.HeldOut(part="test", examples=3)],
     probes.PopulationLoss: [probes.PopulationLoss()],
     probes.RelativeDistance: [probes.RelativeDistance()],
+    probes.ZeroGradients: [probes.ZeroGradients()],
     probes.GramShares: [probes.GramShares()],
     probes.Rank: [probes.Rank("query")],
     probes.Margin: [probes.Margin()],

@@ -98,11 +98,14 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     begun = time.monotonic()
     outcome = _run(study, size, wanted, store) if command == "run" else _read(study, size, wanted, store, again)
     provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
+    provenance |= {"how runs ended": "; ".join(outcome.remarks)} if outcome.remarks else {}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
     page = store.root / "reports" / f"{study.name}-{size}.html"
     screen = console()
     screen.print(display.claims_table(outcome.claims))
     screen.print(display.summary(outcome.claims))
+    for remark in outcome.remarks:
+        screen.print(remark, markup=False, soft_wrap=True)
     if command == "check" and page.exists():
         screen.print(f"page: {page}", soft_wrap=True)
     write_answer(

@@ -15,7 +15,9 @@ __all__ = ["SignGD"]
 class SignGD(AbstractOptimizer):
     r"""Every parameter moves against the sign of its gradient, $\Delta\theta = -\eta\, \mathrm{sign} \nabla f$.
 
-    It is Adam without its two means. With a constant step it does not come closer to a minimum than $\eta$.
+    It is Adam without its two means. With a constant step it does not come closer to a minimum than $\eta$. An entry
+    whose gradient is exactly zero stays where it is; in single precision gradients of a saturated model underflow to
+    that, which the probe `ZeroGradients` counts.
 
     Args:
         lr: the step size $\eta$.

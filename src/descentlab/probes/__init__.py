@@ -14,6 +14,7 @@ from descentlab.probes.gradient import Distance as Distance
 from descentlab.probes.gradient import GradientNorm as GradientNorm
 from descentlab.probes.gradient import PLRatio as PLRatio
 from descentlab.probes.gradient import RelativeDistance as RelativeDistance
+from descentlab.probes.gradient import ZeroGradients as ZeroGradients
 from descentlab.probes.held_out import HeldOut as HeldOut
 from descentlab.probes.held_out import PopulationLoss as PopulationLoss
 from descentlab.probes.loss import Loss as Loss

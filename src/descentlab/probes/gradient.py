@@ -10,7 +10,7 @@ from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, LogSpaced
 
-__all__ = ["Distance", "GradientNorm", "PLRatio", "RelativeDistance"]
+__all__ = ["Distance", "GradientNorm", "PLRatio", "RelativeDistance", "ZeroGradients"]
 
 
 def _block_norms(tree: PyTree) -> Array:
@@ -50,6 +50,31 @@ class PLRatio(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The ratio."""
         return norm_squared(point.gradient) / (2 * point.loss)
+
+
+class ZeroGradients(AbstractProbe):
+    """How many entries of each trained block have a gradient of exactly zero, most often by underflow.
+
+    A sign rule leaves such an entry where it is, whatever the step size.
+
+    Args:
+        when: the steps at which they are counted.
+    """
+
+    when: AbstractSchedule = LogSpaced()
+
+    def __call__(self, point: Point) -> Array:
+        """One number a block."""
+        return jnp.stack(
+            [
+                sum((jnp.sum(array == 0, dtype=point.loss.dtype) for array in arrays), jnp.zeros((), point.loss.dtype))
+                for arrays in blocks(point.gradient).values()
+            ]
+        )
+
+    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+        """The trained blocks."""
+        return (Axis("block", block_names(params)),)
 
 
 class RelativeDistance(AbstractProbe):
