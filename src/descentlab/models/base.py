@@ -11,6 +11,12 @@ from descentlab.cost.model import Model
 class AbstractArchitecture(Definition):
     """Hyperparameters of a model. `init` draws the trainable model, a map from one example to its outputs.
 
+    This is all that any architecture must offer. The trainable model is an equinox module, or any tree that can be
+    called with one example; its parameters are its inexact arrays, under their paths. Hyperparameters that it needs it
+    reads from a definition that it keeps, such as this one: a float in a field of its own would be trained where it
+    varies by lane, and is refused. What only some models offer, and who asks for it, is in
+    `descentlab.models.capabilities`.
+
     Attributes:
         embeds: whether the model takes token numbers as well as vectors.
     """
