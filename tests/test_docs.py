@@ -60,6 +60,7 @@ from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention
 from descentlab.cli.commands import use_compilation_cache
+from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
 from descentlab.objective import Examples, Splits
@@ -86,6 +87,8 @@ for model, trained in ((layer, ("query", "value")), (OneMatrix(), ("weight",))):
     assert run["entry"].values.shape == loss[None].shape
     ends = [run["range"].sel(example=1, quantity=one).values for one in ("smallest", "largest")]
     assert np.all(ends[0] <= ends[1]) and np.all(np.abs(ends) <= run["entry"].values + 1e-12)
+turns = train(Experiment(Copy(), OneByOne(2), OneMatrix(), Sign(), ("weight",), {"loss": Loss()}, steps=20))["loss"].values[0]
+assert turns[-2] < turns[0] and turns[-1] < turns[1]
 stopped = train(Experiment(Copy(), FullBatch(2), OneMatrix(), Sign(), ("weight",), probes, steps=20, until=Within(1e9)))
 assert stopped.ended == (0,) and stopped.reached.all()
 """
