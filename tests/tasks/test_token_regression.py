@@ -93,7 +93,7 @@ def test_targets_of_the_wrong_shape_are_refused_with_both_shapes():
     task = TokenRegression(tokens=3, dim=4, target=Teacher(pooled))
     with pytest.raises(ValueError, match=r"outputs \(2, 3, 1\), got \(2, 1\)"):
         check(dataclasses.replace(SMALL, task=task))
-    with pytest.raises(ValueError, match="no block 'values' to train; did you mean value"):
+    with pytest.raises(ValueError, match="there is no parameter 'values' here; did you mean value"):
         check(dataclasses.replace(SMALL, task=TokenRegression(tokens=3, dim=4, target=InRange(("values",)))))
 
 

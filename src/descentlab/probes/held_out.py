@@ -27,7 +27,8 @@ class HeldOut(AbstractProbe):
     Args:
         when: the steps at which they are recorded.
         part: the examples held out, for choosing: those that `Experiment.held_out` asks for, of a data set those of
-            its development part; the test part of a data set, for reporting once; or what the run trains on.
+            its development part; the test part of a data set, for reporting once; or its whole training part, of tasks
+            that draw the batch of the step.
         examples: how many, from the front (their order is random); `None` takes all.
 
     Raises:
