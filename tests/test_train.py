@@ -268,7 +268,7 @@ def test_programs_of_earlier_structures_are_dropped_before_a_process_runs_out_of
 
 
 def test_what_is_wrong_is_said_before_anything_is_compiled():
-    with pytest.raises(ValueError, match="no block 'keys' to train; did you mean key"):
+    with pytest.raises(ValueError, match="there is no parameter 'keys' here; did you mean key"):
         train(dataclasses.replace(SMALL, trained=("keys",)))
     with pytest.raises(ValueError, match="Experiment.steps"):
         dataclasses.replace(SMALL, steps=-1)
