@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import re
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -123,14 +124,17 @@ def test_records_are_placed_alike_by_table_and_by_search(monkeypatch):
 
 @pytest.mark.usefixtures("without_type_checker")
 def test_a_run_beyond_a_month_says_so_and_goes_on(monkeypatch, caplog):
-    monkeypatch.setattr(program, "advance", lambda lanes, constants, carry, first, stop: carry + [(first, stop)])
+    def advance(lanes, constants, carry, first, stop):
+        return SimpleNamespace(ended=np.asarray([-1]), parts=[*carry.parts, (first, stop)])
+
+    monkeypatch.setattr(program, "advance", advance)
     lanes = Lanes((dataclasses.replace(SMALL, steps=200),), (0,))
     clock = iter(range(0, 10**9, 10**6))
     monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
     with caplog.at_level(logging.WARNING, "descentlab"):
-        *_, (step, carry) = segments(lanes, None, [], 0)
+        *_, (step, carry) = segments(lanes, None, SimpleNamespace(parts=[]), 0)
     assert step == 201
-    assert [one[0] for one in carry] == [0, *(one[1] for one in carry[:-1])]
+    assert [one[0] for one in carry.parts] == [0, *(one[1] for one in carry.parts[:-1])]
     (said,) = caplog.messages
     assert said == "169 steps are left, which at 6.2e+04 s each take 122 days; the run goes on"
 

@@ -29,11 +29,13 @@ EXPERIMENT = Experiment(
 )
 
 run = train(EXPERIMENT)
-sharp, critical = run["sharpness"], run["critical"]
+sharp = run["sharpness"].sel(eigenvalue="top.0", quantity="value")
+critical = run["critical"].sel(quantity="sharpness")
 print("  step   loss  sharpness  along the update  2 / step size")
 for at, step in enumerate(sharp.steps):
     loss = run["loss"].values[0, step]
-    print(f"{step:6} {loss:6.3f} {sharp['top.0'][0, at]:10.2f} {critical['sharpness'][0, step]:17.2f} {2 / LR:14.1f}")
+    along = critical.values[0, step]
+    print(f"{step:6} {loss:6.3f} {sharp.values[0, at]:10.2f} {along:17.2f} {2 / LR:14.1f}")
 
 with jax.enable_x64(True):
     [leg] = legs((EXPERIMENT, run), "layer")
