@@ -20,6 +20,7 @@ from descentlab._tree import (
     is_meant,
     named,
     norm_squared,
+    parted,
     select,
     with_named,
 )
@@ -96,6 +97,12 @@ def test_selected_and_rest_are_put_together_again(chosen):
     assert rest.layers[0].kernel.width == 1
     assert len(jax.tree.leaves(trained)) == len(chosen)
     assert eqx.tree_equal(eqx.combine(trained, rest), stack())
+
+
+def test_a_name_that_is_also_a_block_is_parted_alone():
+    tree = {"weight": jnp.ones(1), "layers": [{"weight": jnp.zeros(1)}]}
+    assert array_names(select(tree, ("weight",))[0]) == ["layers.0.weight", "weight"]
+    assert array_names(parted(tree, ["weight"])[0]) == ["weight"]
 
 
 def test_nothing_named_means_everything():

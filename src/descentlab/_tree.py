@@ -9,7 +9,7 @@ pattern in which `*` stands for anything, dots too, and `?` for one character (`
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -29,6 +29,7 @@ __all__ = [
     "is_meant",
     "named",
     "norm_squared",
+    "parted",
     "select",
     "with_named",
 ]
@@ -132,10 +133,16 @@ def select(tree: PyTree, selectors: Sequence[str] | None) -> tuple[PyTree, PyTre
         if not any(is_meant(name, selector) for name in every):
             raise ValueError(f"there is no parameter {selector!r} here; {nearest(selector, _known(every))}")
 
-    def is_selected(path: tuple, leaf: PyTree) -> bool:
-        return _is_parameter(leaf) and any(is_meant(_name(path), selector) for selector in wanted)
+    return parted(tree, [name for name in every if any(is_meant(name, selector) for selector in wanted)])
 
-    return eqx.partition(tree, tree_map_with_path(is_selected, tree, is_leaf=_is_definition))
+
+def parted(tree: PyTree, names: Collection[str]) -> tuple[PyTree, PyTree]:
+    """Two trees of the same shape: the parameters of exactly these names, and everything else."""
+
+    def is_named(path: tuple, leaf: PyTree) -> bool:
+        return _is_parameter(leaf) and _name(path) in names
+
+    return eqx.partition(tree, tree_map_with_path(is_named, tree, is_leaf=_is_definition))
 
 
 def _known(every: Sequence[str]) -> list[str]:

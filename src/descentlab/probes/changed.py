@@ -6,7 +6,7 @@ from abc import abstractmethod
 import equinox as eqx
 
 from descentlab._definition import Definition, DefinitionError
-from descentlab._tree import array_names, select
+from descentlab._tree import array_names, parted
 from descentlab._types import Array, PyTree
 from descentlab.attention import AbstractAttention
 from descentlab.axis import Axis
@@ -60,11 +60,11 @@ class Changed(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The quantity in the changed model."""
         model = self.change(point.objective.model(point.params))
-        params, frozen = select(model, array_names(point.params))
+        params, frozen = parted(model, array_names(point.params))
         objective = dataclasses.replace(point.objective, frozen=frozen)
         there = evaluate(objective, params, point.step, point.start, point.step_size)
-        known = {name: getattr(point, name) for name in ("stored", "world", "held_out", "task", "change", "rate")}
-        return self.probe(dataclasses.replace(there, **known))
+        seen = {name: getattr(there, name) for name in ("objective", "params", "loss", "gradient")}
+        return self.probe(dataclasses.replace(point, **seen))
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
         """Those of the probe."""
