@@ -161,7 +161,7 @@ def test_a_run_is_classified_after_it_as_by_the_probe_at_its_end(trained):
     found = classify_ends(experiment, trajectory)
     recorded = trajectory["end"]
     np.testing.assert_array_equal(recorded.sel(quantity="kind").values[:, 0], found.kind)
-    np.testing.assert_allclose(recorded["loss"][:, 0], found.loss, rtol=1e-9, atol=1e-20)
+    np.testing.assert_allclose(recorded.sel(quantity="loss").values[:, 0], found.loss, rtol=1e-9, atol=1e-20)
     assert list(found.kind) == [Kind.ZERO, Kind.ZERO]
     assert in_words(found, 0).startswith("zero loss (f = ")
 
