@@ -117,10 +117,12 @@ def test_no_pair_of_points_changes_the_jacobian_faster_than_beta(kernel):
 def test_the_ratio_and_the_step_are_those_of_the_statement(kernel):
     found = constants(problem(kernel))
     sigma, largest = np.sqrt(found["smallest"]), np.sqrt(found["largest"])
-    assert found["ratio"] == pytest.approx(8 * found["beta"] * found["residual"] / sigma**2, rel=1e-9)
-    assert found["step"] == pytest.approx(
-        1 / ((largest + sigma / 2) ** 2 + found["beta"] * found["residual"]), rel=1e-9
-    )
+    assert found["ratio"] == pytest.approx(2 * found["beta"] * found["residual"] / sigma**2, rel=1e-9)
+    kept = sigma * np.sqrt(max(1 - found["ratio"], 0.0))
+    assert found["kept"] == pytest.approx(kept, rel=1e-9)
+    assert found["reach"] == pytest.approx(2 * found["residual"] / (sigma + kept), rel=1e-9)
+    longest = largest + found["beta"] * found["reach"]
+    assert found["step"] == pytest.approx(1 / (longest**2 + found["beta"] * found["residual"] / 2), rel=1e-9)
 
 
 def test_equal_keys_leave_nothing_to_softmax_and_something_to_the_gaussian_kernel():

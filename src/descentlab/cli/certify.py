@@ -23,7 +23,7 @@ from descentlab.formats import DataError, finite, read_bytes, read_npz
 from descentlab.given import Given
 from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
 from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
-from descentlab.theory.certificates import rounded_up
+from descentlab.theory.certificate import rounded_up
 
 __all__ = ["main"]
 

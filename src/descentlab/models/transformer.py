@@ -87,8 +87,8 @@ class Transformer(AbstractArchitecture):
         if self.chunk is not None and not self.attention.facts.row_by_row:
             kernel = type(self.attention).__name__
             raise ValueError(
-                f"Transformer.chunk computes rows of attention apart, but {kernel} does not say that a row depends on its "
-                "own query alone; leave out chunk, or state row_by_row in the facts of the kernel"
+                f"Transformer.chunk computes rows of attention apart, but {kernel} does not say that a row "
+                "depends on its own query alone; leave out chunk, or state row_by_row in the facts of the kernel"
             )
         if isinstance(self.dropout, float) and self.dropout >= 1:
             raise ValueError(f"Transformer.dropout must be below 1, got {self.dropout}")

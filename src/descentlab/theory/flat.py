@@ -36,9 +36,7 @@ def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[
 
 
 @functools.singledispatch
-def query_chart(
-    model: PyTree, objective: Objective, params: PyTree
-) -> tuple[Array, Callable[[Array], PyTree]] | None:
+def query_chart(model: PyTree, objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
     """That of one architecture: none unless it is registered with `query_chart.register`."""
     del model, objective, params
     return None

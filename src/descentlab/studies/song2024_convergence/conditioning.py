@@ -13,8 +13,8 @@ from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import kernel_color
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
 from descentlab.study import Run, Runs
-from descentlab.theory import theorem_a
 from descentlab.theory.claim import About, Claim, above, at_least, at_most, below
+from descentlab.theory.modes import condition_number, recorded_modes
 
 __all__ = ["Scales", "between_kernels", "conditioning", "scales"]
 
@@ -42,7 +42,7 @@ class Scales:
         """Those of the runs with the wanted heads and width."""
         chosen = sorted((run for run in runs if shape(run) == wanted), key=_scale)
         smallest = [run.trajectory["features"].sel(quantity="smallest").at(0) for run in chosen]
-        conditions = [[theorem_a.condition_number(s) for s in run.trajectory["modes"].values[:, 0]] for run in chosen]
+        conditions = [[condition_number(one) for one in recorded_modes(run.trajectory)] for run in chosen]
         return cls(np.asarray([_scale(run) for run in chosen]), np.transpose(smallest), np.transpose(conditions))
 
     @property
