@@ -59,7 +59,7 @@ from descentlab import Experiment, FullBatch, train
 from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention
-from descentlab.cli.commands import use_compilation_cache
+from descentlab import use_compilation_cache
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
