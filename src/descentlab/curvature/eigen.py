@@ -84,6 +84,11 @@ class Eigenpairs(NamedTuple):
     risk: Float[Array, ""]
     products: Int[Array, ""]
 
+    def listed(self) -> list[tuple[float, float, bool]]:
+        """Each eigenvalue with its residual and whether it has converged, as plain numbers."""
+        columns = (*self.values, self.converged)
+        return list(zip(*(np.asarray(column).tolist() for column in columns), strict=True))
+
 
 def eigenpairs(
     operator: Operator,
