@@ -24,7 +24,7 @@ from plotly.offline import get_plotlyjs
 
 from descentlab._check import printable
 from descentlab._files import replacing
-from descentlab.theory.claim import Claim, Verdict
+from descentlab.claims import Claim, Verdict
 
 __all__ = ["MAX_BYTES", "Figure", "Report", "format_number", "render", "write"]
 
@@ -41,7 +41,7 @@ _VERDICTS = {
     Verdict.NOT_APPLICABLE: ("void", "\N{EN DASH}", "not applicable", "not applicable"),
 }
 
-_COLUMNS = ("Verdict", "Claim", "Kernel", "Measured", "Expected", "Checked", "Margin", "Source")
+_COLUMNS = ("Verdict", "Claim", "Case", "Measured", "Expected", "Checked", "Margin", "Source")
 
 _CLAIMS_NOTE = (
     "Measured and expected are the two sides of the comparison that is met least, and the margin is by how much it "
@@ -288,12 +288,12 @@ def _claims(claims: Sequence[Claim]) -> str:
         return ""
     head = "".join(_tag("th", name, 'role="columnheader" scope="col"') for name in _COLUMNS)
     verdicts = [str(verdict) for verdict in _VERDICTS if any(claim.verdict == verdict for claim in claims)]
-    kernels = list(dict.fromkeys(claim.kernel for claim in claims if claim.kernel))
+    cases = list(dict.fromkeys(claim.case for claim in claims if claim.case))
     count = _tag("p", "", 'class="count" role="status"')
     table = _tag("thead", _tag("tr", head, 'role="row"'), 'role="rowgroup"')
     table += _tag("tbody", "".join(map(_claim, claims)), 'role="rowgroup"')
     return (
-        _tag("div", _filter("verdict", verdicts) + _filter("kernel", kernels) + count, 'class="filters" hidden')
+        _tag("div", _filter("verdict", verdicts) + _filter("case", cases) + count, 'class="filters" hidden')
         + _tag("table", table, 'class="claims" role="table" aria-labelledby="claims-heading"')
         + _tag("p", _CLAIMS_NOTE, 'class="note"')
     )
@@ -324,7 +324,7 @@ def _claim(claim: Claim) -> str:
     cells = (
         _tag("span", badge, f'class="badge {kind}"'),
         _tag("details", _tag("summary", _inline(claim.text)) + more),
-        _escape(claim.kernel) if claim.kernel else _muted("all"),
+        _escape(claim.case) if claim.case else _muted("all"),
         format_number(claim.measured),
         format_number(claim.expected),
         format_number(claim.checked),
@@ -334,7 +334,7 @@ def _claim(claim: Claim) -> str:
     row = "".join(
         _tag("td", cell, f'role="cell" data-label="{name}"') for name, cell in zip(_COLUMNS, cells, strict=True)
     )
-    of = f'data-verdict="{_escape(claim.verdict)}" data-kernel="{_escape(claim.kernel or "")}"'
+    of = f'data-verdict="{_escape(claim.verdict)}" data-case="{_escape(claim.case or "")}"'
     return _tag("tr", row, f'role="row" {of}')
 
 
