@@ -60,7 +60,7 @@ from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention
 from descentlab.claims import claim
-from descentlab.cli.commands import use_compilation_cache
+from descentlab import use_compilation_cache
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from descentlab._types import ArrayLike
+from descentlab.mistake import Mistake
 
 __all__ = [
     "About",
@@ -344,16 +345,16 @@ def claim(
         A decorator.
 
     Raises:
-        ValueError: if two claims would get one name, since a parameter is missing in it, or if both `cases` and
+        Mistake: if two claims would get one name, since a parameter is missing in it, or if both `cases` and
             `between` are given.
     """
     named = {name.split(".")[0].split("[")[0] for _, name, _, _ in string.Formatter().parse(id) if name}
     if missing := set(over or {}) - named:
-        raise ValueError(f"the id of a claim must name every parameter, {id!r} lacks {', '.join(sorted(missing))}")
+        raise Mistake(f"the id of a claim must name every parameter, {id!r} lacks {', '.join(sorted(missing))}")
     if between and (cases is not None or "case" in named):
-        raise ValueError(f"a claim is asked of each case or between some, {id!r} wants both")
+        raise Mistake(f"a claim is asked of each case or between some, {id!r} wants both")
     if cases is not None and len(cases) > 1 and "case" not in named:
-        raise ValueError(f"the id of a claim on several cases must name the case, {id!r} lacks {{case}}")
+        raise Mistake(f"the id of a claim on several cases must name the case, {id!r} lacks {{case}}")
 
     def stated(judge: Callable[..., Claim]) -> Statement:
         chosen = None if cases is None else tuple(cases)

@@ -25,6 +25,7 @@ from plotly.offline import get_plotlyjs
 from descentlab._check import printable
 from descentlab._files import replacing
 from descentlab.claims import Claim, Verdict
+from descentlab.mistake import Mistake
 
 __all__ = ["MAX_BYTES", "Figure", "Report", "format_number", "render", "write"]
 
@@ -118,7 +119,7 @@ def render(report: Report) -> str:
         The page; plotly is part of it only if there are figures.
 
     Raises:
-        ValueError: if the page exceeds `MAX_BYTES`.
+        Mistake: if the page exceeds `MAX_BYTES`.
     """
     charts = [_chart_data(figure.chart) for figure in report.figures]
     provenance = [(name, _escape(value)) for name, value in report.provenance.items()]
@@ -149,7 +150,7 @@ def render(report: Report) -> str:
     )
     size = len(page.encode())
     if size > MAX_BYTES:
-        raise ValueError(_too_large(size, report.figures, charts))
+        raise Mistake(_too_large(size, report.figures, charts))
     return page
 
 

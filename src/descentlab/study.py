@@ -9,6 +9,7 @@ from descentlab._describe import paths, replace_at, value_at
 from descentlab.claims import Claim, Statement
 from descentlab.experiment import Experiment
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 from descentlab.probes import ZeroGradients
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
@@ -177,7 +178,7 @@ def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
     """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
 
     Raises:
-        ValueError: if an override names no field or its value is refused.
+        Mistake: if an override names no field or its value is refused.
     """
     path, given = study.axis
     chosen = list(given)
@@ -209,7 +210,7 @@ def requests(
         text: takes the place of the text of every experiment on windows of a text.
 
     Raises:
-        ValueError: if an override is refused, the study sets that field itself in every experiment, or there is a
+        Mistake: if an override is refused, the study sets that field itself in every experiment, or there is a
             text but no experiment on one, or the results of so many seeds do not fit into memory.
     """
     changed = dict(overrides or {})
@@ -218,9 +219,9 @@ def requests(
     every = [one for families in wanted.values() for family in families.values() for one in family]
     for path, value in changed.items():
         if not any(_has(one.experiment, path, value) for one in every):
-            raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
+            raise Mistake(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
     if text is not None and not any("task.text" in paths(one.experiment) for one in every):
-        raise ValueError(f"{study.name} has no experiment on windows of a text; leave out --text")
+        raise Mistake(f"{study.name} has no experiment on windows of a text; leave out --text")
     if seeds is not None:
         check_lanes([one.experiment for one in every], seeds)
     chosen = None if seeds is None else tuple(range(seeds))
@@ -241,7 +242,7 @@ def _adapted(request: Request, seeds: tuple[int, ...] | None, text: Given | None
 def _has(experiment: Experiment, path: str, value: Any) -> bool:
     try:
         return bool(value_at(experiment, path) == value)
-    except ValueError:
+    except Mistake:
         return False
 
 
@@ -255,7 +256,7 @@ def run_study(
     """Train what is not yet in the store, then hold the claims against it.
 
     Raises:
-        ValueError: if an experiment does not fit together.
+        Mistake: if an experiment does not fit together.
         StoreError: if the store cannot be written.
     """
     flat = [one for families in wanted.values() for family in families.values() for one in family]

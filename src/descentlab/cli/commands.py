@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
-import platformdirs
 import tyro
 
 from descentlab import interrupts
 from descentlab._check import printable
 from descentlab._describe import describe, value_at
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import discovery, display, flags
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.datasets import folder
@@ -27,7 +27,7 @@ from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
 
-__all__ = ["main", "use_compilation_cache"]
+__all__ = ["main"]
 
 Wanted = Mapping[str, dict[str, list[Request]]]
 
@@ -53,16 +53,6 @@ class Options:
     json: Path | None = None
     text: Path | None = None
     data: Path | None = None
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs, small ones too, in the user's cache folder; go on without where it cannot be made."""
-    folder = Path(platformdirs.user_cache_dir("descentlab")) / "jax"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def main(command: str, place: str | Path, arguments: list[str]) -> int:

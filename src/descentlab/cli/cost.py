@@ -88,7 +88,7 @@ def _cost(options: Options) -> Cost:
     """The counts that the flags ask for.
 
     Raises:
-        ValueError: if there is no such model, kernel, machine or precision, or a size is refused.
+        Mistake: if there is no such model, kernel, machine or precision, or a size is refused.
     """
     if options.model in presets.CONVOLUTIONAL:
         return cost(options.model, options.setting)

@@ -17,9 +17,9 @@ from descentlab._check import positive
 from descentlab._describe import describe, value_at
 from descentlab._tree import is_meant
 from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from descentlab._check import positive
 from descentlab._describe import describe
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate

@@ -22,6 +22,7 @@ from descentlab.cost.transformer import Transformer, encoder
 from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment, stored
 from descentlab.losses import CrossEntropy
+from descentlab.mistake import Mistake
 from descentlab.models import Transformer as Model
 from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
@@ -96,7 +97,7 @@ def trained(run: Run) -> list[Trained]:
     splits = stored(run.experiment)
     definition = run.experiment.model
     if splits is None or not isinstance(definition, Model):
-        raise ValueError("this section needs a Transformer on a data set; leave --task and --model as they are")
+        raise Mistake("this section needs a Transformer on a data set; leave --task and --model as they are")
     model = definition.init(jnp.asarray(splits.train.inputs[0]), key=jax.random.key(0))
     return [Trained(model, ends, splits, definition) for ends in run.trajectory.ends()]
 
