@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from descentlab.cli import main
-from descentlab.pages import cost as cost_module
 from descentlab.cost import measure
 from descentlab.cost.operators import total
 from descentlab.cost.transformer import KERNELS, Transformer, encoder
+from descentlab.pages import cost as cost_module
 
 MODEL = {
     "model_type": "bert",

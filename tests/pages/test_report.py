@@ -13,15 +13,15 @@ import plotly.graph_objects as go
 import pytest
 
 from descentlab import pages
+from descentlab.claims import Claim, Verdict
 from descentlab.pages import Figure, Report, format_number
 from descentlab.pages import report as report_module
-from descentlab.theory.claim import Claim, Verdict
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" </title>"
 
 
 def claim(verdict: Verdict = Verdict.HOLDS, **changed) -> Claim:
-    fields = {"id": f"claim-{verdict}", "text": f"It {verdict}", "source": "Theorem 1", "kernel": None, "detail": ""}
+    fields = {"id": f"claim-{verdict}", "text": f"It {verdict}", "source": "Theorem 1", "case": None, "detail": ""}
     return Claim(**(fields | changed), verdict=verdict)
 
 
@@ -83,14 +83,14 @@ class TestText:
             title=HOSTILE,
             question=f"{HOSTILE}\n\n- {HOSTILE}\n\n`{HOSTILE}` ${HOSTILE}$",
             paper=HOSTILE,
-            claims=[claim(text=HOSTILE, source=HOSTILE, kernel=HOSTILE, detail=HOSTILE, id=HOSTILE)],
+            claims=[claim(text=HOSTILE, source=HOSTILE, case=HOSTILE, detail=HOSTILE, id=HOSTILE)],
             figures=[Figure(HOSTILE, HOSTILE, go.Figure(go.Scatter(y=[1, 2], name=HOSTILE)))],
             definitions=[(HOSTILE, {"class": HOSTILE, HOSTILE: [HOSTILE, {"given": HOSTILE, "sha256": HOSTILE}]})],
             provenance={HOSTILE: HOSTILE},
         )
         harmless = report(
             question="a\n\n- a\n\n`a` $a$",
-            claims=[claim(kernel="k")],
+            claims=[claim(case="k")],
             figures=[Figure("f", "c", chart())],
             definitions=[("d", {"class": "m:c", "field": ["v", {"given": "g", "sha256": "s"}]})],
             provenance={"p": "v"},
@@ -102,7 +102,7 @@ class TestText:
         assert json.loads(page.data[0])["data"][0]["name"] == HOSTILE
 
     def test_a_quoted_attribute_cannot_be_left(self):
-        page = Elements(report(claims=[claim(kernel='a" onclick="b')]).html())
+        page = Elements(report(claims=[claim(case='a" onclick="b')]).html())
         assert not any("onclick" in attributes for _, attributes in page.found)
 
     def test_a_docstring_keeps_its_paragraphs_lists_code_and_emphasis(self):
@@ -232,10 +232,10 @@ class TestClaims:
         assert "2 hold1 fails0 undecided0 not applicable" in text
 
     def test_filters_offer_what_occurs(self):
-        page = Elements(report(claims=[claim(kernel="softmax"), claim(Verdict.FAILS, kernel="linear")]).html())
+        page = Elements(report(claims=[claim(case="softmax"), claim(Verdict.FAILS, case="linear")]).html())
         offered = [(a["data-filter"], a["data-value"]) for _, a in page.found if "data-filter" in a]
         assert offered == [(name, "") for name in ("verdict",)] + [
-            ("verdict", "holds"), ("verdict", "fails"), ("kernel", ""), ("kernel", "softmax"), ("kernel", "linear"),
+            ("verdict", "holds"), ("verdict", "fails"), ("case", ""), ("case", "softmax"), ("case", "linear"),
         ]  # fmt: skip
 
     def test_a_report_of_nothing_is_a_page(self):
@@ -287,7 +287,7 @@ class TestPage:
     def test_definitions_show_every_field_at_every_depth(self):
         data = {
             "class": "descentlab.models.attention_layer:AttentionLayer",
-            "kernel": {"class": "descentlab.attention.softmax:Softmax", "temperature": 0.7},
+            "case": {"class": "descentlab.attention.softmax:Softmax", "temperature": 0.7},
             "bare": {"class": "descentlab.data:FullBatch"},
             "probes": [{"class": "a:Loss"}, {"class": "a:Sharpness", "when": {"class": "b:Every", "steps": 17}}],
             "trained": ["query", "key"],
@@ -372,7 +372,7 @@ def test_no_command_to_a_terminal_and_nothing_that_cannot_be_encoded_is_on_the_p
         title=evil,
         question=evil,
         paper=evil,
-        claims=[claim(id=evil, text=evil, source=evil, kernel=evil, detail=evil)],
+        claims=[claim(id=evil, text=evil, source=evil, case=evil, detail=evil)],
         figures=[figure],
         definitions=[(evil, data)],
         provenance={evil: evil, "command": evil},

@@ -20,10 +20,10 @@ from plotly.offline import get_plotlyjs
 
 from descentlab._check import printable
 from descentlab._files import replacing
+from descentlab.claims import Claim, Verdict
 from descentlab.mistake import Mistake
 from descentlab.pages.markup import inline, prose
 from descentlab.pages.numbers import DASH, format_number
-from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["MAX_BYTES", "Figure", "Report"]
 

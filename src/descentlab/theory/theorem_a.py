@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descentlab.claims import About, Claim, at_most, close
 from descentlab.mistake import Mistake
 from descentlab.objective import ZERO_LOSS
 from descentlab.probes.spectra import RANK_TOLERANCE
-from descentlab.theory.claim import About, Claim, at_most, close
 from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
 from descentlab.trajectory import Trajectory
 

@@ -14,6 +14,7 @@ from descentlab._tree import block_of, named, select, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
 from descentlab.attention.gaussian import bandwidth
+from descentlab.claims import About, Claim, above, at_least, at_most, of_seeds
 from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
@@ -28,7 +29,6 @@ from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, of_seeds
 
 SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}
 SPARSITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
