@@ -39,6 +39,7 @@ from descentlab.landscape import (
     trajectory_plane,
 )
 from descentlab.landscape.surface import Loss, Progress
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Objective, Splits
 from descentlab.probes import Parameters
 from descentlab.trajectory import Trajectory
@@ -111,15 +112,15 @@ def legs(
         samples: most examples that are evaluated.
 
     Raises:
-        ValueError: if a lane ended as it should not, it has no stored parameters, or the trajectory of the origin
+        Mistake: if a lane ended as it should not, it has no stored parameters, or the trajectory of the origin
             is missing.
     """
     experiment, trajectory = run
     if not trajectory.finished.all():
         lost = [seed for seed, well in zip(trajectory.seeds, trajectory.finished, strict=True) if not well]
-        raise ValueError(f"wanted the end of a run, but seeds {lost} of {name} stopped early; leave them out")
+        raise Mistake(f"wanted the end of a run, but seeds {lost} of {name} stopped early; leave them out")
     if experiment.origin is not None and before is None:
-        raise ValueError(f"{name} starts from the end of another experiment; give that one's trajectory too")
+        raise Mistake(f"{name} starts from the end of another experiment; give that one's trajectory too")
     held = stored(experiment)
     recorded = [probe for probe, kind in experiment.probes.items() if isinstance(kind, Parameters)]
     found = []
@@ -129,7 +130,7 @@ def legs(
             here = begin(experiment, key=jax.random.key(seed), stored=held, end=begun)
             params = here.start
             if absent := [block for block in named(params) if block not in end]:
-                raise ValueError(f"wanted stored parameters, but {name} has no {absent[0]!r}; run it again")
+                raise Mistake(f"wanted stored parameters, but {name} has no {absent[0]!r}; run it again")
             last = with_named(params, {block: end[block] for block in named(params)})
             path = trajectory[recorded[0]].values[lane] if recorded else None
             seen = here.objective.on(_evaluated(experiment, here, held, samples))

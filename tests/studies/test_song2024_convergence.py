@@ -17,7 +17,7 @@ from descentlab.studies.song2024_convergence import certificates, degenerate, jo
 from descentlab.studies.song2024_convergence.kernels import name, of_kernel, shape
 from descentlab.study import Run, Size, conclude, requests, run_study
 from descentlab.sweep import Request
-from descentlab.theory.theorem_a import modal_loss
+from descentlab.theory.modes import Modes, modal_loss
 from support.tampering import Edit, Fault, chain, each, edit, times, with_values
 
 KERNELS = ("softmax", "gaussian")
@@ -61,14 +61,14 @@ def test_every_claim_says_something_and_has_a_verdict(outcome):
         assert claim.source
         assert claim.verdict in {"holds", "fails", "undecided", "not applicable"}
         assert (claim.checked == 0) == (claim.verdict == "not applicable")
-        assert claim.kernel in {None, *KERNELS}
+        assert claim.case in {None, *KERNELS}
     assert len({claim.id for claim in outcome.claims}) == len(outcome.claims)
 
 
 @pytest.mark.parametrize("number", NUMBERED)
 def test_the_promised_claim_is_made_for_both_kernels(outcome, number):
     found = [claim for claim in outcome.claims if re.match(NUMBERED[number], claim.id)]
-    assert {claim.kernel for claim in found} - {None} == (set() if number == 11 else set(KERNELS))
+    assert {claim.case for claim in found} - {None} == (set() if number == 11 else set(KERNELS))
     assert any(claim.checked for claim in found)
 
 
@@ -112,7 +112,7 @@ def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known
         assert "no bound" in claims[f"b-{own}"].detail
     assert claims[f"degenerate-query-zero-{own}"].verdict == "not applicable"
     assert claims[f"degenerate-duplicate-tokens-{own}"].verdict == "holds"
-    assert all(one.kernel == own for one in claims.values())
+    assert all(one.case == own for one in claims.values())
 
 
 # Recorded runs, tampered with. An edit turns the runs of a section into others.
@@ -149,7 +149,7 @@ def exact(run: Run) -> Run:
     modes, loss = run.trajectory["modes"].values.copy(), run.trajectory["loss"]
     modes[..., 0, :] = np.geomspace(1, 0.1, modes.shape[-1])
     modes[..., 1, :] = 1 / modes.shape[-1]
-    followed = np.stack([modal_loss(lane, 1.0, loss.steps) for lane in modes[:, 0]])
+    followed = np.stack([modal_loss(Modes(*lane), 1.0, loss.steps) for lane in modes[:, 0]])
     run = with_values(with_values(run, "modes", modes), "loss", followed)
     return with_values(run, "step_size", np.ones_like(run.trajectory["step_size"].values))
 
@@ -322,12 +322,12 @@ FAULTS = {
     "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, quantity="smallest"), twice),
     "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, quantity="bound"), twice),
     "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
-    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min"), twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="kept"), twice),
     "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, quantity="smallest"), twice),
     "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
     "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, quantity="mu"), twice),
     "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
-    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min")),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="kept")),
     "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, quantity="ratio")),
     "sampled constant constant": Fault(
         "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, quantity="found")

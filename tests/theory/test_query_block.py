@@ -12,7 +12,8 @@ import pytest
 from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.models import MeanPool
-from descentlab.theory.query_block import QueryBlock, query_gram, token_bound
+from descentlab.theory.certificate import Certified
+from descentlab.theory.query_block import QueryBlock
 from support.problems import SMALL, in_numpy, point_of, started
 from support.quantities import by_quantity
 from support.query_block import Layer
@@ -23,6 +24,7 @@ KERNELS = [Softmax(0.5), Gaussian(0.7), Softmax(scaling=Power(1.5)), Gaussian(sc
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 FAST = functools.partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})
 BASE = dataclasses.replace(SMALL, trained=("query",))
+PROBE = Certified(certificate=QueryBlock())
 
 
 def problem(kernel, **changes):
@@ -34,8 +36,8 @@ def problem(kernel, **changes):
 
 
 def constants(experiment, seed=0):
-    values = FAST(QueryBlock())(point_of(experiment, seed))
-    return by_quantity(QueryBlock(), np.asarray(values).tolist())
+    values = FAST(PROBE)(point_of(experiment, seed))
+    return by_quantity(PROBE, np.asarray(values).tolist())
 
 
 @pytest.mark.parametrize(("heads", "output_dim"), [(1, 1), (3, 3)])

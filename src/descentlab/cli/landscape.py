@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,40 +13,26 @@ from rich import box
 from rich.table import Table
 
 from descentlab._check import positive
-from descentlab._describe import describe
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
 from descentlab.store import Store, versions
-from descentlab.survey import PROTOCOLS, SAMPLES, Survey, legs, survey
+from descentlab.survey import SAMPLES, Survey, legs, survey
 
 __all__ = ["main"]
+
+Rows = Sequence[tuple[str, str, str, Mapping[int, Estimate]]]
+"""Where, what, of which run, and the number of every seed."""
 
 _ABOUT = (
     "Surfaces of the loss around a stored run: random planes through its end, and the plane of its path where its "
     "parameters were recorded on the way. With a second run the same for both on one scale, and the common plane where "
     "they share their start. Without a run: what the store holds."
 )
-
-_PLANE_NUMBERS = ("minima", "mean_laplacian", "largest_laplacian", "negative_share")
-_END_NUMBERS = ("sharpness", "barrier")
-
-_TITLES = {
-    "random": "Random plane through the end",
-    "trajectory": "Plane of the path",
-    "common": "Common plane of both runs",
-}
-
-
-_CAPTIONS = {
-    "random": "Height and colour are the loss; the end lies at (0, 0), and 1 is a change as large as the weights.",
-    "trajectory": "Height and colour are the loss; the line is the path, drawn at the closest points of the plane.",
-    "common": "Height and colour are the loss of each run on the same plane; the lines are their paths.",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,29 +91,34 @@ def main(arguments: list[str]) -> int:
         digest: store.experiment(digest, options.classes)
         for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
     }
+    from descentlab.pages.landscape import landscape_page, rows  # flags and help need no plotly
+
     begun = time.monotonic()
-    found = _surveyed(store, chosen, options)
+    named = _named(chosen)
+    found = _surveyed(store, named, options)
+    listed = rows(found)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
-    console().print(_table(found))
+    console().print(_table(listed))
     for reason in found.left_out:
         console().print(f"left out: {reason}", soft_wrap=True)
-    write_answer(page, lambda: _page(found, chosen, provenance), options.json, lambda: _data(found, chosen))
+    write_answer(
+        page, lambda: landscape_page(found, named, provenance), options.json, lambda: _data(found, listed, chosen)
+    )
     return 0
 
 
-def _labels(chosen: Mapping[str, Experiment]) -> dict[str, str]:
-    """A name for each run; two of one kernel go by the beginning of their digests too."""
+def _named(chosen: Mapping[str, Experiment]) -> dict[str, Experiment]:
+    """The experiments by what they are called; two of one kernel go by the beginning of their digests too."""
     names = [stored.label(experiment) for experiment in chosen.values()]
     same = len(set(names)) < len(names)
-    return {digest: f"{name} {digest[:6]}" if same else name for digest, name in zip(chosen, names, strict=True)}
+    return {f"{name} {one.digest[:6]}" if same else name: one for name, one in zip(names, chosen.values(), strict=True)}
 
 
-def _surveyed(store: Store, chosen: Mapping[str, Experiment], options: Options) -> Survey:
+def _surveyed(store: Store, named: Mapping[str, Experiment], options: Options) -> Survey:
     lanes = {}
-    for digest, name in _labels(chosen).items():
-        experiment = chosen[digest]
+    for name, experiment in named.items():
         seeds = sorted(store.has(experiment))[: options.seeds]
         before = None if experiment.origin is None else store.get(experiment.origin, seeds)
         run = (experiment, store.get(experiment, seeds))
@@ -136,65 +127,24 @@ def _surveyed(store: Store, chosen: Mapping[str, Experiment], options: Options) 
         return survey(lanes, points=options.points, draws=options.planes, progress=bar)
 
 
-def _rows(found: Survey) -> list[tuple[str, str, str, dict[int, Estimate]]]:
-    """Where, what, of which run, and the number of every seed."""
-    rows = []
-    for name in found.legs:
-        rows += [("end", number, name, found.by_seed(name, number)) for number in _END_NUMBERS]
-        for protocol in PROTOCOLS:
-            if found.of(name, protocol):
-                rows += [(protocol, one, name, found.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS]
-    return rows
-
-
-def _table(found: Survey) -> Table:
+def _table(listed: Rows) -> Table:
     """All numbers; the mean over seeds and the largest error of one of them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("plane", "number", "run"):
         table.add_column(name)
     for name in ("value", "error", "seeds"):
         table.add_column(name, justify="right")
-    for where, number, name, seeds in _rows(found):
+    for where, number, name, seeds in listed:
         values = np.asarray([(one.value, one.error) for one in seeds.values()], dtype=np.float64)
         cells = (display.number(values[:, 0].mean()), display.number(values[:, 1].max()), str(len(seeds)))
         table.add_row(where, number.replace("_", " "), name, *cells)
     return table
 
 
-def _data(found: Survey, chosen: Mapping[str, Experiment]) -> dict[str, Any]:
+def _data(found: Survey, listed: Rows, chosen: Mapping[str, Experiment]) -> dict[str, Any]:
     numbers = [
         {"plane": where, "number": number, "run": name, "seed": seed, "value": one.value, "error": one.error}
-        for where, number, name, seeds in _rows(found)
+        for where, number, name, seeds in listed
         for seed, one in seeds.items()
     ]
     return {"runs": list(chosen), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}
-
-
-def _page(found: Survey, chosen: Mapping[str, Experiment], provenance: Mapping[str, str]) -> str:
-    """The page with surfaces and contour maps of the first seed."""
-    from descentlab.plots.landscape import AXES, contours, sheets, surfaces
-    from descentlab.report import Figure, Report, render
-
-    figures = []
-    for protocol in PROTOCOLS:
-        if shown := sheets(found, protocol):
-            title, axes = _TITLES[protocol], AXES[protocol]
-            figures.append(Figure(title, _CAPTIONS[protocol], surfaces(title, shown, axes)))
-            flat = "Circle: start; star: end; crosses: local minima within the plane."
-            figures.append(Figure(f"{title}, from above", flat, contours(title, shown, axes)))
-    named = _labels(chosen)
-    listed = [
-        f"    {where:<11}{number.replace('_', ' '):<18}{name:<18}"
-        + "  ".join(f"{one.value:.4g} ± {one.error:.1g}" for one in seeds.values())
-        for where, number, name, seeds in _rows(found)
-    ]
-    report = Report(
-        title=f"Loss landscape: {', '.join(named.values())}",
-        question="\n".join(["What was measured:", "", *listed, "", "One number a seed with its error."]),
-        paper="",
-        claims=(),
-        figures=figures,
-        definitions=[(f"{named[digest]} {digest[:12]}", describe(one)) for digest, one in chosen.items()],
-        provenance=provenance,
-    )
-    return render(report)

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, PyTree
 from descentlab.axis import Axis
+from descentlab.claims import Claim
 from descentlab.objective import Objective
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import in_float64
 from descentlab.probes.spectra import jacobian_modes
 from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.claim import Claim
 from descentlab.theory.facts import Facts
 from descentlab.theory.full_batch import full_batch
 from descentlab.trajectory import Trajectory

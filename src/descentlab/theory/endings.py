@@ -79,7 +79,7 @@ def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Tra
         The ending with a leading lane axis.
 
     Raises:
-        ValueError: if the trajectory of the origin is missing, or the run is not on the full batch.
+        Mistake: if the trajectory of the origin is missing, or the run is not on the full batch.
 
     Examples:
         >>> from descentlab import Experiment, train

@@ -20,6 +20,7 @@ from descentlab._tree import block_names, blocks
 from descentlab._types import Array, PyTree
 from descentlab.experiment import Experiment
 from descentlab.experiment import start as begin
+from descentlab.mistake import Mistake
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.probes.precision import double
@@ -146,14 +147,14 @@ def measure(experiment: Experiment, seed: int, certificates: Sequence["AbstractC
         certificates: whose constants are found, as far as they speak of the model.
 
     Raises:
-        ValueError: if the experiment does not fit together, has more targets than a dense spectrum is found for, or
+        Mistake: if the experiment does not fit together, has more targets than a dense spectrum is found for, or
             its loss at the start is not a finite number.
     """
     floats, rest = eqx.partition(experiment, lambda leaf: isinstance(leaf, float))
     with arithmetic(experiment.precision):
         objective, params = eqx.filter_eval_shape(begin, experiment, key=jax.random.key(0))
         if objective.targets.size > LARGEST:
-            raise ValueError(
+            raise Mistake(
                 f"a certificate needs the dense spectrum of all targets, at most {LARGEST}, got "
                 f"{objective.targets.size}; give fewer samples"
             )
@@ -162,7 +163,7 @@ def measure(experiment: Experiment, seed: int, certificates: Sequence["AbstractC
         speaking = tuple(one for one in certificates if one.speaks_of(model, block_names(params)))
         found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32), speaking))
     if not math.isfinite(found["loss"]):
-        raise ValueError(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
+        raise Mistake(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
     return Facts(
         experiment=experiment,
         seed=seed,

@@ -100,7 +100,7 @@ def geometry(model: MultiHeadAttention, objective: Objective, params: PyTree) ->
         params: its trained blocks there.
 
     Raises:
-        ValueError: if examples have weights.
+        Mistake: if examples have weights.
     """
     all_alike(objective)
 

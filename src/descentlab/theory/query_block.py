@@ -14,11 +14,11 @@ import numpy as np
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
+from descentlab.claims import About, Claim, at_least
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.probes.spectra import extreme_singular
 from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
-from descentlab.theory.claim import About, Claim, at_least
 from descentlab.theory.facts import Facts
 from descentlab.theory.full_batch import all_alike
 from descentlab.theory.query_gram import query_gram, query_lipschitz, token_bound
@@ -87,7 +87,7 @@ class QueryBlock(AbstractCertificate):
         NaN in all but `residual` without a formula, where more is trained, or where targets are not by token.
 
         Raises:
-            ValueError: if examples have weights.
+            Mistake: if examples have weights.
         """
         all_alike(objective)
         model, residual = objective.model(params), jnp.sqrt(2 * objective.loss(params))

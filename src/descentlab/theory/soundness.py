@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from descentlab.claims import About, Claim, at_most, not_applicable, undecided
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.certificate import AbstractCertificate
-from descentlab.theory.claim import About, Claim, at_most, not_applicable, undecided
 from descentlab.theory.rounding import sum_rounding
 from descentlab.trajectory import Trajectory
 
@@ -32,7 +32,7 @@ def of_double(trajectories: Sequence[Trajectory], claim: Claim) -> Claim:
     """The claim, *not applicable* where a run it speaks of was made in single precision."""
     if not any(_in_single(trajectory) for trajectory in trajectories):
         return claim
-    return not_applicable(About(claim.id, claim.text, claim.source, claim.kernel), _SINGLE)
+    return not_applicable(About(claim.id, claim.text, claim.source, claim.case), _SINGLE)
 
 
 def _in_single(trajectory: Trajectory) -> bool:

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._types import Array, Float, PyTree
+from descentlab.claims import About, Claim, at_most, close
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import ZERO_LOSS, Objective
 from descentlab.probes.spectra import extreme_singular
 from descentlab.theory.certificate import DIGITS, AbstractCertificate, Obstacle, Row
-from descentlab.theory.claim import About, Claim, at_most, close
 from descentlab.theory.facts import Facts
 from descentlab.theory.modes import Modes, contraction, modal_loss, recorded_modes, steps_to
 from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding

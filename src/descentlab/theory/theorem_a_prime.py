@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from descentlab._types import Array, Float, PyTree
+from descentlab.claims import About, Claim
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row
-from descentlab.theory.claim import About, Claim
 from descentlab.theory.facts import Facts
 from descentlab.theory.soundness import rate_claim
 from descentlab.theory.theorem_a import LinearConstants, linear_detail, rank_obstacle

@@ -19,10 +19,10 @@ import numpy as np
 
 from descentlab._tree import block_of
 from descentlab._types import Array, Float, PyTree
+from descentlab.claims import About, Claim, at_least, at_most
 from descentlab.objective import Objective
 from descentlab.probes.spectra import extreme_singular
 from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
-from descentlab.theory.claim import About, Claim, at_least, at_most
 from descentlab.theory.facts import Facts
 from descentlab.theory.lipschitz import is_known, jacobian_lipschitz, largest_radius
 from descentlab.theory.rounding import sum_rounding, unit_roundoff

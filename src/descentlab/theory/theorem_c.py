@@ -18,12 +18,12 @@ import numpy as np
 
 from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention, Heads
+from descentlab.claims import About, Claim, at_least
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.probes import feature_matrix
 from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, singular_error
 from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded
-from descentlab.theory.claim import About, Claim, at_least
 from descentlab.theory.facts import Facts
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 from descentlab.theory.rounding import sum_rounding

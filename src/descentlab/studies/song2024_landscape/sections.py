@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, at_most, not_applicable
 from descentlab.estimate import Estimate, Interval, mean_interval
 from descentlab.plots.intervals import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
@@ -15,7 +16,6 @@ from descentlab.studies.song2024_landscape.experiments import MODES, PLANS, miss
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.survey import PROTOCOLS, Survey, legs, survey
 from descentlab.sweep import Progress
-from descentlab.theory.claim import About, Claim, at_most, not_applicable
 
 PAPER = "Song et al. 2024, figure 4"
 
