@@ -263,7 +263,7 @@ def test_every_advice_achieves_what_it_says(asked):
         for advice in advise(before, 1e-3):
             given += 1
             after = measure(advice.experiment, seed, CERTIFICATES)
-            row = best(certificates(after, 1e-3))
+            row = best(rows_of(after, 1e-3))
             if "then certifies" in advice.text:
                 said = f"{row.name} then certifies the step {row.step:.6g}, {row.steps:.6g} steps at most"
                 assert said in advice.text

@@ -14,6 +14,7 @@ from descentlab.attention import Gaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.models import MeanPool
 from descentlab.theory.certificate import Certified
 from descentlab.theory.query_block import QueryBlock
+from descentlab.theory.query_gram import query_gram, token_bound
 from support.problems import SMALL, in_numpy, point_of, started
 from support.quantities import by_quantity
 from support.query_block import Layer

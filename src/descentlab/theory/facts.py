@@ -45,6 +45,7 @@ class Facts:
     Attributes:
         experiment: whose start it is.
         seed: of its draws.
+        trained: names of the trained blocks.
         loss: f_0.
         singular: singular values of J, as many as it has rows, largest first.
         components: of the residual along the left singular vectors.
@@ -59,6 +60,7 @@ class Facts:
 
     experiment: Experiment
     seed: int
+    trained: tuple[str, ...]
     loss: float
     singular: np.ndarray
     components: np.ndarray
@@ -69,11 +71,6 @@ class Facts:
     head_dim: int | None
     certificates: tuple["AbstractCertificate", ...]
     constants: dict[str, dict[str, float]]
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """The trained blocks."""
-        return self.experiment.trained or BLOCKS
 
     @property
     def kernel(self) -> str:
@@ -152,7 +149,7 @@ def measure(experiment: Experiment, seed: int, certificates: Sequence["AbstractC
     """
     floats, rest = eqx.partition(experiment, lambda leaf: isinstance(leaf, float))
     with arithmetic(experiment.precision):
-        objective, params = eqx.filter_eval_shape(begin, experiment, key=jax.random.key(0))
+        objective, params, trained = eqx.filter_eval_shape(_named_start, experiment)
         if objective.targets.size > LARGEST:
             raise Mistake(
                 f"a certificate needs the dense spectrum of all targets, at most {LARGEST}, got "
@@ -160,13 +157,14 @@ def measure(experiment: Experiment, seed: int, certificates: Sequence["AbstractC
             )
         # Arrays are traced and numbers are not: experiments that differ in floats share a program.
         floats, model = jax.tree.map(jnp.asarray, floats), objective.model(params)
-        speaking = tuple(one for one in certificates if one.speaks_of(model, block_names(params)))
+        speaking = tuple(one for one in certificates if one.speaks_of(model, trained))
         found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32), speaking))
     if not math.isfinite(found["loss"]):
         raise Mistake(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
     return Facts(
         experiment=experiment,
         seed=seed,
+        trained=trained,
         loss=float(found["loss"]),
         singular=found["singular"],
         components=found["components"],
@@ -181,6 +179,12 @@ def measure(experiment: Experiment, seed: int, certificates: Sequence["AbstractC
             for one, values in zip(speaking, found["constants"], strict=True)
         },
     )
+
+
+def _named_start(experiment: Experiment) -> tuple[Objective, PyTree, tuple[str, ...]]:
+    """Some start of an experiment, and the names of what is trained, which shapes alone do not have."""
+    objective, params = begin(experiment, key=jax.random.key(0))
+    return objective, params, block_names(params)
 
 
 @functools.singledispatch
