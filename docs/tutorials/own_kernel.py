@@ -19,11 +19,11 @@ from descentlab import Experiment, FullBatch, train
 from descentlab._check import positive, real
 from descentlab.attention import AbstractAttention
 from descentlab.cli.commands import use_compilation_cache
+from descentlab.measures.certification import certify
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss
 from descentlab.tasks import TokenRegression
-from descentlab.theory.certify import certify
 from descentlab.theory.lipschitz import KernelBounds, kernel_bounds
 from descentlab.theory.theorem_b import LipschitzSearch
 

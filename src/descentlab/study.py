@@ -9,13 +9,13 @@ from descentlab._describe import paths, replace_at, value_at
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.probes import ZeroGradients
+from descentlab.runs import Run, Runs, load
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
 from descentlab.theory.claim import Claim
 from descentlab.train import check_lanes
-from descentlab.trajectory import Trajectory
 
-__all__ = ["Outcome", "Run", "Runs", "Section", "Size", "Study", "conclude", "requests", "run_study", "untrained"]
+__all__ = ["Outcome", "Section", "Size", "Study", "conclude", "requests", "run_study", "untrained"]
 
 
 class Size(enum.StrEnum):
@@ -24,18 +24,6 @@ class Size(enum.StrEnum):
     SMOKE = "smoke"
     QUICK = "quick"
     PAPER = "paper"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """An experiment with its lanes."""
-
-    experiment: Experiment
-    trajectory: Trajectory
-
-
-Runs = Mapping[str, Sequence[Run]]
-"""The runs of one section by the name of their family."""
 
 
 def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -212,16 +200,15 @@ def conclude(
     Raises:
         StoreError: if a run is missing.
     """
-    runs: dict[str, Runs] = {
-        section: {
-            name: [Run(one.experiment, store.get(one.experiment, one.seeds)) for one in family]
-            for name, family in families.items()
-        }
-        for section, families in wanted.items()
-    }
+
+    def found(families: Mapping[str, Sequence[Request]]) -> Runs:
+        kept = {name: [load(store, one.experiment, one.seeds) for one in some] for name, some in families.items()}
+        return Runs(kept, study.axis[0])
+
+    runs = {section: found(families) for section, families in wanted.items()}
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
     claims = [claim for section in study.sections for claim in section.claims(seen[section.name])]
-    every = [one for families in runs.values() for family in families.values() for one in family]
+    every = [one for some in runs.values() for one in some.every]
     return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])
 
 

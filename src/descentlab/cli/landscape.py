@@ -20,9 +20,9 @@ from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
-from descentlab.experiment import Experiment
-from descentlab.store import Store, versions
-from descentlab.survey import PROTOCOLS, SAMPLES, Survey, legs, survey
+from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
+from descentlab.runs import SAMPLES, Run, find
+from descentlab.store import versions
 
 __all__ = ["main"]
 
@@ -97,16 +97,12 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"wanted one run or two, got {len(options.runs)}")
     check_target(options.json)
     store = stored.opened(options.store, options.classes)
-    known = store.digests()
     if not options.runs:
-        console().print(stored.listing(store, known, options.classes))
+        console().print(stored.listing(store, options.classes))
         return 0
-    chosen = {
-        digest: store.experiment(digest, options.classes)
-        for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
-    }
+    chosen = {run.experiment.digest: run for run in (find(store, one, files=options.classes) for one in options.runs)}
     begun = time.monotonic()
-    found = _surveyed(store, chosen, options)
+    found = _measured(chosen, options)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
@@ -117,29 +113,27 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _labels(chosen: Mapping[str, Experiment]) -> dict[str, str]:
+def _labels(chosen: Mapping[str, Run]) -> dict[str, str]:
     """A name for each run; two of one kernel go by the beginning of their digests too."""
-    names = [stored.label(experiment) for experiment in chosen.values()]
+    names = [stored.label(run.experiment) for run in chosen.values()]
     same = len(set(names)) < len(names)
     return {digest: f"{name} {digest[:6]}" if same else name for digest, name in zip(chosen, names, strict=True)}
 
 
-def _surveyed(store: Store, chosen: Mapping[str, Experiment], options: Options) -> Survey:
+def _measured(chosen: Mapping[str, Run], options: Options) -> Landscapes:
     lanes = {}
     for digest, name in _labels(chosen).items():
-        experiment = chosen[digest]
-        seeds = sorted(store.has(experiment))[: options.seeds]
-        before = None if experiment.origin is None else store.get(experiment.origin, seeds)
-        run = (experiment, store.get(experiment, seeds))
-        lanes[name] = legs(run, name, before=before, samples=options.samples)
+        run = chosen[digest]
+        seeds = run.trajectory.seeds[: options.seeds]
+        lanes[name] = [lane.sampled(options.samples) for lane in run.chosen(np.arange(len(seeds))).lanes()]
     with display.Bar("landscape") as bar:
-        return survey(lanes, points=options.points, draws=options.planes, progress=bar)
+        return landscapes(lanes, points=options.points, draws=options.planes, progress=bar)
 
 
-def _rows(found: Survey) -> list[tuple[str, str, str, dict[int, Estimate]]]:
+def _rows(found: Landscapes) -> list[tuple[str, str, str, dict[int, Estimate]]]:
     """Where, what, of which run, and the number of every seed."""
     rows = []
-    for name in found.legs:
+    for name in found.names:
         rows += [("end", number, name, found.by_seed(name, number)) for number in _END_NUMBERS]
         for protocol in PROTOCOLS:
             if found.of(name, protocol):
@@ -147,7 +141,7 @@ def _rows(found: Survey) -> list[tuple[str, str, str, dict[int, Estimate]]]:
     return rows
 
 
-def _table(found: Survey) -> Table:
+def _table(found: Landscapes) -> Table:
     """All numbers; the mean over seeds and the largest error of one of them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("plane", "number", "run"):
@@ -161,7 +155,7 @@ def _table(found: Survey) -> Table:
     return table
 
 
-def _data(found: Survey, chosen: Mapping[str, Experiment]) -> dict[str, Any]:
+def _data(found: Landscapes, chosen: Mapping[str, Run]) -> dict[str, Any]:
     numbers = [
         {"plane": where, "number": number, "run": name, "seed": seed, "value": one.value, "error": one.error}
         for where, number, name, seeds in _rows(found)
@@ -170,7 +164,7 @@ def _data(found: Survey, chosen: Mapping[str, Experiment]) -> dict[str, Any]:
     return {"runs": list(chosen), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}
 
 
-def _page(found: Survey, chosen: Mapping[str, Experiment], provenance: Mapping[str, str]) -> str:
+def _page(found: Landscapes, chosen: Mapping[str, Run], provenance: Mapping[str, str]) -> str:
     """The page with surfaces and contour maps of the first seed."""
     from descentlab.plots.landscape import AXES, contours, sheets, surfaces
     from descentlab.report import Figure, Report, render
@@ -194,7 +188,7 @@ def _page(found: Survey, chosen: Mapping[str, Experiment], provenance: Mapping[s
         paper="",
         claims=(),
         figures=figures,
-        definitions=[(f"{named[digest]} {digest[:12]}", describe(one)) for digest, one in chosen.items()],
+        definitions=[(f"{named[digest]} {digest[:12]}", describe(run.experiment)) for digest, run in chosen.items()],
         provenance=provenance,
     )
     return render(report)

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
-from descentlab._types import ArrayLike
 from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE
 
 __all__ = ["Categories", "heat_map"]

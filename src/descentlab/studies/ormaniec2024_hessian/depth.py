@@ -17,7 +17,7 @@ from descentlab.studies.ormaniec2024_hessian.norms import Growth
 from descentlab.studies.ormaniec2024_hessian.published import FILES, LINEAR_NETWORK, SCALES, SOURCE, Quantity
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
 from descentlab.studies.ormaniec2024_hessian.slopes import arrays_of, norms, scales, slope, slope_claim, small
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
+from descentlab.studies.song2024_convergence.kernels import of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
@@ -75,7 +75,7 @@ def depth_of(run: Run) -> int:
 
 def claims(runs: Runs) -> list[Claim]:
     """Claim 3 of the specification for more than one layer, and the contrasts."""
-    found = [claim for kernel in kernels({DEEP: runs[DEEP]}) for claim in _deep(kernel, runs)]
+    found = [claim for kernel in runs[DEEP].cases for claim in _deep(kernel, runs)]
     return [*found, *_linear(runs[LINEAR]), *_network_claims(runs[NETWORK])]
 
 

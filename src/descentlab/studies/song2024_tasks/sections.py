@@ -1,19 +1,18 @@
 """What is claimed of the runs of a task, and how they are drawn."""
 
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import value_at
 from descentlab.datasets import Pathfinder
 from descentlab.datasets.imdb import REVIEWS
 from descentlab.estimate import mean_interval
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.style import kernel_color
-from descentlab.studies.song2024_tasks.experiments import name, requests
-from descentlab.study import Run, Runs, Section
+from descentlab.runs import Family, Run, Runs
+from descentlab.studies.song2024_tasks.experiments import requests
+from descentlab.study import Section
 from descentlab.theory.claim import About, Claim, above, at_least, not_applicable, of_seeds
 
 PAPER = "Song et al. 2024, section 6"
@@ -26,12 +25,12 @@ CHANCE = 0.5
 
 def test_accuracy(run: Run) -> np.ndarray:
     """The accuracy of each seed on the test part, after the last step."""
-    return run.trajectory["test"].sel(quantity="accuracy").values[:, -1]
+    return run.trajectory.last("test", quantity="accuracy")
 
 
 def resolution(run: Run) -> float:
     """The least step between two test accuracies: one example."""
-    dataset, asked = value_at(run.experiment, "task.dataset"), value_at(run.experiment, "probes.test").examples
+    dataset, asked = run.field("task.dataset"), run.field("probes.test").examples
     whole = dataset.test if isinstance(dataset, Pathfinder) else 2 * REVIEWS
     return 1 / min(asked or whole, whole)
 
@@ -41,14 +40,9 @@ def mean_loss(run: Run) -> np.ndarray:
     return run.trajectory["development"].sel(quantity="loss").values.mean(axis=1)
 
 
-def chosen(runs: Sequence[Run]) -> dict[str, Run]:
+def chosen(runs: Family) -> dict[str, Run]:
     """For each kernel the run whose rate and scale were best on development data at the end."""
-    best: dict[str, Run] = {}
-    for run in runs:
-        kernel = name(run.experiment)
-        if kernel not in best or _development(run) > _development(best[kernel]):
-            best[kernel] = run
-    return best
+    return {kernel: max(some, key=_development) for kernel, some in runs.by_case().items()}
 
 
 def _development(run: Run) -> float:
@@ -57,7 +51,7 @@ def _development(run: Run) -> float:
 
 
 def _setting(run: Run) -> str:
-    rate, scale = (value_at(run.experiment, path) for path in ("optimizer.rule.lr", "model.query.scale"))
+    rate, scale = (run.field(path) for path in ("optimizer.rule.lr", "model.query.scale"))
     return f"rate {rate:g}, query and key start at scale {scale:g}"
 
 
@@ -91,7 +85,7 @@ def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
 def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
     """Whether every seed leaves the neighbourhood of chance on development data."""
     accuracy = run.trajectory["development"].sel(quantity="accuracy").values
-    looked = value_at(run.experiment, "probes.development").examples or 5000
+    looked = run.field("probes.development").examples or 5000
     best = np.nanmax(accuracy, axis=1)
     edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
     about = About(
