@@ -59,7 +59,8 @@ from descentlab import Experiment, FullBatch, train
 from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention
-from descentlab.cli.commands import use_compilation_cache
+from descentlab.claims import claim
+from descentlab import use_compilation_cache
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset
 from descentlab.models import AbstractArchitecture, AbstractInit, AttentionLayer
@@ -92,6 +93,7 @@ turns = turns["loss"].values[0]
 assert turns[0] != turns[1] and turns[-4:].sum() < turns[:4].sum(), turns
 stopped = train(Experiment(Copy(), FullBatch(2), OneMatrix(), Sign(), ("weight",), probes, steps=20, until=Within(1e9)))
 assert stopped.ended == (0,) and stopped.reached.all()
+assert [one.id for one in rate_bound.claims({}, ["softmax"], {}.get)] == ["rate-bound-softmax"]
 """
 
 

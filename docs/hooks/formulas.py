@@ -3,7 +3,7 @@
 import html
 import re
 
-from latex2mathml.converter import convert
+from descentlab.pages.formulas import mathml
 
 FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 DISPLAY = re.compile(r"\n*^([ ]*)(\$\$.+?\$\$)[ ]*([.,]?)[ ]*$\n*", re.MULTILINE | re.DOTALL)
@@ -23,6 +23,4 @@ def on_page_content(content, **_):
 
 
 def _mathml(found):
-    display = "block" if found[2] == "[" else "inline"
-    latex = re.sub(r"\\tag\{\$?([^}$]+)\$?\}", r"\\qquad\\text{(\1)}", html.unescape(found[3]).strip())
-    return convert(latex.replace("{aligned}", "{align*}"), display=display)
+    return mathml(html.unescape(found[3]), display=found[2] == "[")

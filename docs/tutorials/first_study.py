@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
+from descentlab import use_compilation_cache
 from descentlab.cli import main
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.store import Store
 from descentlab.study import Size, requests, run_study
 

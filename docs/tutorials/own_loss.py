@@ -9,8 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from descentlab import Experiment, FullBatch, train
-from descentlab.cli.commands import use_compilation_cache
+from descentlab import Experiment, FullBatch, train, use_compilation_cache
 from descentlab.losses import AbstractLossFunction
 from descentlab.models import AttentionLayer, Normal
 from descentlab.objective import Examples

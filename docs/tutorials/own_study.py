@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from descentlab import Experiment, FullBatch
 from descentlab.attention import Gaussian, Softmax
+from descentlab.claims import About, Claim, at_least, claim
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_band, lines
@@ -19,7 +20,6 @@ from descentlab.study import Run, Runs, Section, Size, Study
 from descentlab.sweep import Request, grid
 from descentlab.tasks import TokenRegression
 from descentlab.theory import theorem_a
-from descentlab.theory.claim import About, Claim, at_least
 
 BASE = Experiment(
     task=TokenRegression(tokens=3, dim=8),
@@ -46,14 +46,14 @@ def needed(runs: Sequence[Run]) -> np.ndarray:
     return np.asarray(steps)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """What must be true of the runs."""
-    twice = About("half", "Half the step needs twice the steps, less one", "(1 - x/2)^2 >= 1 - x")
-    every = [run.trajectory for family in runs.values() for run in family]
-    return [
-        theorem_a.rate(About("rate", "The loss stays below the bound", "Theorem A, 2"), every),
-        at_least(twice, needed(runs["half"]), 2 * needed(runs["full"]) - 1),
-    ]
+@claim("rate-{case}", "The loss stays below the bound", source="Theorem A, 2")
+def rate(about: About, runs: Runs) -> Claim:
+    return theorem_a.rate(about, [run.trajectory for family in runs.values() for run in family])
+
+
+@claim("half", "Half the step needs twice the steps, less one", source="(1 - x/2)^2 >= 1 - x")
+def half(about: About, runs: Runs) -> Claim:
+    return at_least(about, needed(runs["half"]), 2 * needed(runs["full"]) - 1)
 
 
 def losses(runs: Runs) -> go.Figure:
@@ -75,5 +75,5 @@ study = Study(
     paper="none",
     base=BASE,
     axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
-    sections=[Section("value block", requests, claims, [losses])],
+    sections=[Section("value block", requests, [rate, half], [losses])],
 )

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab import Experiment, FullBatch, Given, train
-from descentlab._check import positive, real
-from descentlab.cli.commands import use_compilation_cache
+from descentlab import Experiment, FullBatch, Given, train, use_compilation_cache
+from descentlab.definitions import positive, real
 from descentlab.models import AttentionLayer, Normal
 from descentlab.objective import Examples
 from descentlab.optim import GramGD

@@ -14,9 +14,11 @@ _HOMES = {
     "Experiment": "descentlab.experiment",
     "FullBatch": "descentlab.data",
     "Given": "descentlab.given",
+    "Mistake": "descentlab.mistake",
     "Trajectory": "descentlab.trajectory",
     "Status": "descentlab.status",
     "train": "descentlab.train",
+    "use_compilation_cache": "descentlab.caching",
 }
 
 # Type checkers want literal names here; the names would then stand twice.

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from descentlab.mistake import Mistake
+
 UNROLLED = 10_000
 """Most repetitions that are written out one by one in a program; longer ones are never compiled to their end."""
 
@@ -27,47 +29,45 @@ def positive(owner: Any, name: str) -> None:
     """Raise unless the number in field `name` is finite and above zero.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     value = getattr(owner, name)
     if isinstance(value, int | float) and not (value > 0 and math.isfinite(value)):
-        raise ValueError(
-            f"{type(owner).__name__}.{name} must be a finite number above 0, got {value}; choose {name} > 0"
-        )
+        raise Mistake(f"{type(owner).__name__}.{name} must be a finite number above 0, got {value}; choose {name} > 0")
 
 
 def not_negative(owner: Any, name: str) -> None:
     """Raise unless the number in field `name` is finite and at least zero.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     value = getattr(owner, name)
     if isinstance(value, int | float) and not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
+        raise Mistake(f"{type(owner).__name__}.{name} must be a finite number, at least 0, got {value}")
 
 
 def finite(owner: Any, name: str) -> None:
     """Raise unless the number in field `name` is finite.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     value = getattr(owner, name)
     if isinstance(value, int | float) and not math.isfinite(value):
-        raise ValueError(f"{type(owner).__name__}.{name} must be a finite number, got {value}")
+        raise Mistake(f"{type(owner).__name__}.{name} must be a finite number, got {value}")
 
 
 def bytes_in_a_row(owner: Any, name: str) -> None:
     """Raise unless the given array in field `name` is a text: bytes with one axis.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     value = getattr(owner, name).value
     kind, shape = str(getattr(value, "dtype", "uint8")), tuple(getattr(value, "shape", (0,)))
     if kind != "uint8" or len(shape) != 1:
-        raise ValueError(
+        raise Mistake(
             f"{type(owner).__name__}.{name} must be the bytes of a text, uint8 with one axis, got {kind} of shape "
             f"{shape}; give a text file, not an array of numbers"
         )
@@ -102,21 +102,21 @@ def at_most(owner: Any, name: str, most: int, why: str) -> None:
     """Raise if the number in field `name` is above a bound.
 
     Raises:
-        ValueError: if it is; says why there is one.
+        Mistake: if it is; says why there is one.
     """
     value = getattr(owner, name)
     if isinstance(value, int) and value > most:
-        raise ValueError(f"{type(owner).__name__}.{name} must be at most {most}, got {value}: {why}")
+        raise Mistake(f"{type(owner).__name__}.{name} must be at most {most}, got {value}: {why}")
 
 
 def counted(name: str, value: int, most: int) -> None:
     """Raise unless a number that is no field lies between 0 and a bound.
 
     Raises:
-        ValueError: if it does not.
+        Mistake: if it does not.
     """
     if not 0 <= value <= most:
-        raise ValueError(f"{name} must be a whole number from 0 to {most}, got {value}")
+        raise Mistake(f"{name} must be a whole number from 0 to {most}, got {value}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -17,6 +17,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from descentlab.mistake import Mistake
+
 __all__ = ["LATER", "Definition", "DefinitionError", "Untraced", "check_fields", "final", "fits", "in_words"]
 
 _PLAIN = {
@@ -42,7 +44,7 @@ it is given that.
 """
 
 
-class DefinitionError(ValueError):
+class DefinitionError(Mistake):
     """A definition cannot be made: what was wanted, what came, what to do."""
 
 

@@ -21,6 +21,7 @@ from descentlab._classes import class_at, public_name, without_place
 from descentlab._definition import DefinitionError, Untraced
 from descentlab._moved import VALUES
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 
 __all__ = ["describe", "digest", "given_arrays", "paths", "replace_at", "restore", "structure", "value_at"]
 
@@ -42,7 +43,7 @@ def describe(definition: Any) -> Any:
 
     Raises:
         TypeError: if something in it is neither a definition nor plain data.
-        ValueError: if a number is not finite.
+        Mistake: if a number is not finite.
     """
     return _described(definition, _Purpose.SHOWN)
 
@@ -65,7 +66,7 @@ def _described(definition: Any, purpose: _Purpose) -> Any:
         return definition
     if isinstance(definition, float):
         if not math.isfinite(definition):
-            raise ValueError(f"a definition holds finite numbers only, got {definition}")
+            raise Mistake(f"a definition holds finite numbers only, got {definition}")
         return "float" if purpose is _Purpose.OUTLINE else definition
     if isinstance(definition, Given):
         value = definition.value
@@ -212,7 +213,7 @@ def value_at(definition: Any, path: str) -> Any:
     """The field at a dotted path such as `"model.attention"`.
 
     Raises:
-        ValueError: if the path names no field.
+        Mistake: if the path names no field.
     """
     for name in path.split("."):
         if isinstance(definition, Mapping) and name in definition:
@@ -220,7 +221,7 @@ def value_at(definition: Any, path: str) -> Any:
         elif isinstance(definition, eqx.Module) and name in {f.name for f in dataclasses.fields(type(definition))}:
             definition = getattr(definition, name)
         else:
-            raise ValueError(f"there is no field {name!r} in {type(definition).__name__} (path {path!r})")
+            raise Mistake(f"there is no field {name!r} in {type(definition).__name__} (path {path!r})")
     return definition
 
 
@@ -240,7 +241,7 @@ def replace_at(definition: Any, path: str, value: Any) -> Any:
     """A copy of the definition with the field at a dotted path replaced.
 
     Raises:
-        ValueError: if the path names no field, or the new value is refused by its owner.
+        Mistake: if the path names no field, or the new value is refused by its owner.
     """
     value_at(definition, path)
     name, _, rest = path.partition(".")

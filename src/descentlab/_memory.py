@@ -9,13 +9,15 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from descentlab.mistake import Mistake
+
 __all__ = ["TooLarge", "explained", "in_words", "inner_programs", "largest_product", "machine", "nbytes"]
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where Linux says how much memory the processes of a container may have."""
 
 
-class TooLarge(ValueError):
+class TooLarge(Mistake):
     """Something does not fit into memory: what is needed, what is there, what would fit."""
 
 

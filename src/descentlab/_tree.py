@@ -20,6 +20,7 @@ from jax.tree_util import DictKey, GetAttrKey, SequenceKey, tree_flatten_with_pa
 from descentlab._check import nearest
 from descentlab._definition import Definition
 from descentlab._types import Array, PyTree
+from descentlab.mistake import Mistake
 
 __all__ = [
     "array_names",
@@ -70,12 +71,12 @@ def named(tree: PyTree) -> dict[str, Array | np.ndarray]:
     """The parameters of a model, or of a part of one such as a gradient, by name, in tree order.
 
     Raises:
-        ValueError: if two have the same name, as those of `{"a.b": x}` and `{"a": {"b": y}}` have.
+        Mistake: if two have the same name, as those of `{"a.b": x}` and `{"a": {"b": y}}` have.
     """
     found: dict[str, Array | np.ndarray] = {}
     for name, leaf in _parameters(tree):
         if name in found:
-            raise ValueError(f"two parameters of the model have the path {name!r}; use names without dots")
+            raise Mistake(f"two parameters of the model have the path {name!r}; use names without dots")
         found[name] = leaf
     return found
 
@@ -123,15 +124,15 @@ def select(tree: PyTree, selectors: Sequence[str] | None) -> tuple[PyTree, PyTre
         selectors: what is meant; `None` means all parameters.
 
     Raises:
-        ValueError: if nothing is selected, or a selector means no parameter.
+        Mistake: if nothing is selected, or a selector means no parameter.
     """
     every = array_names(tree)
     wanted = ["*"] if selectors is None else selectors
     if not wanted or not every:
-        raise ValueError(f"at least one parameter must be selected, got none; there are {', '.join(_known(every))}")
+        raise Mistake(f"at least one parameter must be selected, got none; there are {', '.join(_known(every))}")
     for selector in wanted:
         if not any(is_meant(name, selector) for name in every):
-            raise ValueError(f"there is no parameter {selector!r} here; {nearest(selector, _known(every))}")
+            raise Mistake(f"there is no parameter {selector!r} here; {nearest(selector, _known(every))}")
 
     return parted(tree, [name for name in every if any(is_meant(name, selector) for selector in wanted)])
 
@@ -154,13 +155,13 @@ def with_named(model: PyTree, arrays: Mapping[str, Array | np.ndarray]) -> PyTre
     """The model with its parameters replaced by those of the same name.
 
     Raises:
-        ValueError: if a name or a shape is not the model's.
+        Mistake: if a name or a shape is not the model's.
     """
     own = {name: array.shape for name, array in _parameters(model)}
     given = {name: array.shape for name, array in arrays.items()}
     if own != given:
         name = next(name for name in (own | given) if own.get(name) != given.get(name))
-        raise ValueError(
+        raise Mistake(
             f"the model must have the blocks of the one it continues: {name!r} is {own.get(name, 'absent')} here and "
             f"{given.get(name, 'absent')} there; change only what leaves shapes as they are, such as the kernel"
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from descentlab._check import nearest
+from descentlab.mistake import Mistake
 
 __all__ = ["TAKEN", "Axis", "axes_data", "axes_of", "check_axes"]
 
@@ -21,7 +22,7 @@ class Axis:
         labels: the names of its entries in order; empty where they are numbered from 0.
 
     Raises:
-        ValueError: if the name is no identifier or that of a column, or labels repeat.
+        Mistake: if the name is no identifier or that of a column, or labels repeat.
 
     Examples:
         >>> Axis("quantity", ("entropy", "row_sum")).place("row_sum", 2), Axis("layer").place(3, 4)
@@ -34,9 +35,9 @@ class Axis:
     def __post_init__(self):
         object.__setattr__(self, "labels", tuple(self.labels))
         if not self.name.isidentifier() or self.name in TAKEN:
-            raise ValueError(f"an axis needs an identifier other than {', '.join(TAKEN)}, got {self.name!r}; rename it")
+            raise Mistake(f"an axis needs an identifier other than {', '.join(TAKEN)}, got {self.name!r}; rename it")
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels of the axis {self.name!r} must differ, got {', '.join(self.labels)}")
+            raise Mistake(f"labels of the axis {self.name!r} must differ, got {', '.join(self.labels)}")
 
     def place(self, entry: str | int, size: int) -> int:
         """The position of an entry.
@@ -63,14 +64,14 @@ def check_axes(owner: str, axes: Sequence[Axis], shape: tuple[int, ...]) -> None
         shape: that of the array.
 
     Raises:
-        ValueError: if their number, or that of their labels, is another, or two have one name.
+        Mistake: if their number, or that of their labels, is another, or two have one name.
     """
     said = ", ".join(f"{axis.name} ({len(axis.labels) or 'numbered'})" for axis in axes) or "none"
     fits = len(axes) == len(shape) and all(
         len(axis.labels) in (0, size) for axis, size in zip(axes, shape, strict=True)
     )
     if not fits or len({axis.name for axis in axes}) < len(axes):
-        raise ValueError(f"the axes of {owner} must name every axis of the shape {shape} once, got {said}; mend `axes`")
+        raise Mistake(f"the axes of {owner} must name every axis of the shape {shape} once, got {said}; mend `axes`")
 
 
 def axes_data(axes: Sequence[Axis], shape: tuple[int, ...]) -> list[Any]:

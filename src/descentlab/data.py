@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from descentlab._check import positive, real
 from descentlab._definition import Definition
 from descentlab._types import Array, Int, PRNGKeyArray, PyTree
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Objective
 from descentlab.tasks import AbstractTask
 
@@ -68,7 +69,7 @@ class FullBatch(AbstractData):
         samples: N.
 
     Raises:
-        ValueError: if it is not above 0.
+        Mistake: if it is not above 0.
     """
 
     samples: int = 4
@@ -99,7 +100,7 @@ class Padded(AbstractData):
         room: samples that there is room for.
 
     Raises:
-        ValueError: if `room` is not above 0, or N no whole number from 1 to `room`.
+        Mistake: if `room` is not above 0, or N no whole number from 1 to `room`.
     """
 
     samples: float = eqx.field(default=4.0, converter=real)
@@ -108,7 +109,7 @@ class Padded(AbstractData):
     def __check_init__(self):
         positive(self, "room")
         if isinstance(self.samples, float) and not (self.samples.is_integer() and 1 <= self.samples <= self.room):
-            raise ValueError(f"Padded.samples must be a whole number from 1 to room={self.room}, got {self.samples:g}")
+            raise Mistake(f"Padded.samples must be a whole number from 1 to room={self.room}, got {self.samples:g}")
 
     def drawn(self, task: AbstractTask, world: PyTree) -> int:
         """The room."""
@@ -137,7 +138,7 @@ class Minibatch(AbstractData):
         samples: examples to draw from, chosen at the start; `None` is the whole training part of a data set.
 
     Raises:
-        ValueError: if a number is not above 0, or there is nothing to draw from.
+        Mistake: if a number is not above 0, or there is nothing to draw from.
     """
 
     batch: int = 32
@@ -151,7 +152,7 @@ class Minibatch(AbstractData):
         """The examples to draw from; one where they are those of a data set, for the shapes."""
         del task
         if self.samples is None and not isinstance(world, Examples):
-            raise ValueError(
+            raise Mistake(
                 "Minibatch.samples must be given for a task that makes its examples; it is their number "
                 "(or choose Online, which draws fresh ones)"
             )
@@ -177,7 +178,7 @@ class Online(AbstractData):
         batch: examples of a step.
 
     Raises:
-        ValueError: if it is not above 0, or a task has so many examples and no more: fresh ones would be held-out ones.
+        Mistake: if it is not above 0, or a task has so many examples and no more: fresh ones would be held-out ones.
     """
 
     batch: int = 32
@@ -188,7 +189,7 @@ class Online(AbstractData):
     def drawn(self, task: AbstractTask, world: PyTree) -> int:
         """One, for the shapes."""
         if task.distinct is not None and not isinstance(world, Examples):
-            raise ValueError(
+            raise Mistake(
                 f"Online draws fresh examples, of which {type(task).__name__} has {task.distinct} in all; choose "
                 f"Minibatch({self.batch}, samples={task.distinct}), less those that are held out"
             )

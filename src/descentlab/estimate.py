@@ -7,6 +7,7 @@ import numpy as np
 import scipy.stats
 
 from descentlab._types import ArrayLike
+from descentlab.mistake import Mistake
 
 __all__ = ["Estimate", "Interval", "bootstrap_interval", "mean_interval", "share_difference", "share_interval"]
 
@@ -62,7 +63,7 @@ def mean_interval(values: ArrayLike | Sequence[float], resolution: float = 0.0) 
         resolution: the least step between two numbers, such as one example of a test set; 0 where there is none.
 
     Raises:
-        ValueError: if there is no number.
+        Mistake: if there is no number.
 
     Examples:
         >>> mean_interval([1.0, 2.0, 3.0]).value
@@ -72,7 +73,7 @@ def mean_interval(values: ArrayLike | Sequence[float], resolution: float = 0.0) 
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
     if not numbers.size:
-        raise ValueError("a mean needs at least one number, got none")
+        raise Mistake("a mean needs at least one number, got none")
     mean = float(numbers.mean())
     if numbers.size == 1:
         return Estimate(mean, np.inf)
@@ -90,14 +91,14 @@ def share_interval(hits: int, count: int) -> Interval:
         count: of trials.
 
     Raises:
-        ValueError: if there is no trial.
+        Mistake: if there is no trial.
 
     Examples:
         >>> round(share_interval(1, 1).low, 3)
         0.025
     """
     if count < 1:
-        raise ValueError(f"a share needs at least one trial, got {count}")
+        raise Mistake(f"a share needs at least one trial, got {count}")
     low, high = scipy.stats.binomtest(hits, count).proportion_ci(0.95)
     return Interval(float(low), hits / count, float(high))
 
@@ -129,11 +130,11 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: ArrayLike
         samples: one row a seed.
 
     Raises:
-        ValueError: if a sample has no row.
+        Mistake: if a sample has no row.
     """
     rows = [np.asarray(sample, dtype=np.float64) for sample in samples]
     if any(not len(one) for one in rows):
-        raise ValueError("a bootstrap needs at least one number a sample, got none")
+        raise Mistake("a bootstrap needs at least one number a sample, got none")
     random = np.random.default_rng(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(statistic(*(one[None] for one in rows))[0])

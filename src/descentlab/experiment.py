@@ -17,6 +17,7 @@ from descentlab._tree import array_names, named, select, with_named
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
 from descentlab.data import AbstractData, FullBatch
+from descentlab.mistake import Mistake
 from descentlab.models import AbstractArchitecture, AttentionLayer
 from descentlab.objective import Examples, Objective, Splits
 from descentlab.optim import GD, AbstractOptimizer
@@ -58,7 +59,7 @@ class Experiment(Definition):
         until: ends a lane where it holds; `None` makes all steps.
 
     Raises:
-        ValueError: if a field holds something of another class, `steps` is below 0 or above 2^31 - 2, or there is no
+        Mistake: if a field holds something of another class, `steps` is below 0 or above 2^31 - 2, or there is no
             probe.
     """
 
@@ -84,7 +85,7 @@ class Experiment(Definition):
         if self.trained is not None and len(set(self.trained)) < len(self.trained):
             raise DefinitionError(f"Experiment.trained must name each block once, got {', '.join(self.trained)}")
         if not self.probes:
-            raise ValueError("Experiment.probes must name at least one probe, got none; add Loss()")
+            raise Mistake("Experiment.probes must name at least one probe, got none; add Loss()")
 
     @property
     def digest(self) -> str:
@@ -98,7 +99,7 @@ class Experiment(Definition):
             changes: values by dotted path, one after the other, such as `{"model.heads": 2, "steps": 100}`.
 
         Raises:
-            ValueError: if a path names no field, or a value is refused.
+            Mistake: if a path names no field, or a value is refused.
         """
         experiment = self
         for path, value in changes.items():
@@ -109,7 +110,7 @@ class Experiment(Definition):
         """What a pass of its model computes, for `descentlab cost`.
 
         Raises:
-            ValueError: if that of the architecture or its kernel is not known, or its width is not.
+            Mistake: if that of the architecture or its kernel is not known, or its width is not.
         """
         return self.model.cost_model(self.task.width)
 
@@ -161,7 +162,7 @@ def begin(
         end: the blocks at the end of its origin, where it has one; without them its blocks at the start stand in.
 
     Raises:
-        ValueError: if shapes do not fit, there are too few examples, or a block to train does not exist.
+        Mistake: if shapes do not fit, there are too few examples, or a block to train does not exist.
     """
     data_key, model_key = jax.random.split(key)
     stored = jax.tree.map(jnp.asarray, stored)
@@ -222,13 +223,13 @@ def _covers(experiment: Experiment, outputs: int) -> None:
     """Raise where a task has tokens or classes that the model has no place for; compiled programs would clamp them.
 
     Raises:
-        ValueError: if it has.
+        Mistake: if it has.
     """
     tokens, classes = experiment.task.vocabulary, experiment.task.classes
     if tokens is not None:
         experiment.model.check_vocabulary(tokens)
     if classes is not None and outputs < classes:
-        raise ValueError(
+        raise Mistake(
             f"this task has {classes} classes, the model {outputs} outputs; choose a read-out of {classes} "
             f"(Classify({classes}), or output_dim={classes} in an AttentionLayer)"
         )
@@ -238,7 +239,7 @@ def check(experiment: Experiment) -> None:
     """Raise what is wrong with an experiment before anything is compiled, by tracing its start.
 
     Raises:
-        ValueError: if shapes do not fit, or a block to train does not exist.
+        Mistake: if shapes do not fit, or a block to train does not exist.
         DataError: if files of its data set are missing or damaged.
         TooLarge: if one lane does not fit into memory.
     """
@@ -286,7 +287,7 @@ def least_bytes(experiment: Experiment, stored: Splits | None) -> int:
     forward pass, and of one number a record.
 
     Raises:
-        ValueError: if shapes do not fit, or a block to train does not exist.
+        Mistake: if shapes do not fit, or a block to train does not exist.
     """
 
     def forward(held: Splits | None) -> PyTree:

@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 
 from descentlab import _files as files
 from descentlab._definition import Definition
+from descentlab.mistake import Mistake
 
 __all__ = ["Given", "KeptArrays"]
 
@@ -43,7 +44,7 @@ class Given(Definition):
         value: the array; it is copied, so that nothing can change it.
 
     Raises:
-        ValueError: if it is an array of something that cannot be kept.
+        Mistake: if it is an array of something that cannot be kept.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Given(Definition):
     def __check_init__(self):
         value = self.value
         if isinstance(value, np.ndarray) and value.dtype.name not in _KEPT:
-            raise ValueError(
+            raise Mistake(
                 f"{self.name} must hold real numbers (booleans, integers or floats of at most 64 bits), got "
                 f"{value.dtype}; convert it"
             )

@@ -16,6 +16,7 @@ from descentlab._definition import Untraced
 from descentlab._describe import digest, structure
 from descentlab._types import PyTree
 from descentlab.experiment import Experiment, stored
+from descentlab.mistake import Mistake
 from descentlab.objective import Splits
 
 __all__ = ["MOST_SEED", "Lanes", "experiment_of"]
@@ -34,7 +35,7 @@ class Lanes:
         ends: the blocks at the end of each lane's origin, where the experiments have one.
 
     Raises:
-        ValueError: if there are none, or their structures differ.
+        Mistake: if there are none, or their structures differ.
     """
 
     experiments: tuple[Experiment, ...]
@@ -43,13 +44,13 @@ class Lanes:
 
     def __post_init__(self):
         if not self.experiments or len(self.experiments) != len(self.seeds):
-            raise ValueError(f"wanted one seed an experiment, got {len(self.experiments)} and {len(self.seeds)}")
+            raise Mistake(f"wanted one seed an experiment, got {len(self.experiments)} and {len(self.seeds)}")
         for seed in self.seeds:
             counted("a seed", seed, MOST_SEED)
         if len({structure(one) for one in {e.digest: e for e in self.experiments}.values()}) > 1:
-            raise ValueError("experiments of one program may differ in their floats only; run the others separately")
+            raise Mistake("experiments of one program may differ in their floats only; run the others separately")
         if len(self.ends) != (0 if self.first.origin is None else len(self.seeds)):
-            raise ValueError(f"wanted the end of the origin of each of {len(self.seeds)} lanes, got {len(self.ends)}")
+            raise Mistake(f"wanted the end of the origin of each of {len(self.seeds)} lanes, got {len(self.ends)}")
 
     @property
     def first(self) -> Experiment:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from descentlab._definition import LATER, Definition, DefinitionError
 from descentlab._types import Array, Float
+from descentlab.mistake import Mistake
 
 __all__ = ["AbstractLossFunction", "CrossEntropy", "Logistic", "SquaredError", "scaled", "total", "weighted_mean"]
 
@@ -62,7 +63,7 @@ class AbstractLossFunction(Definition):
         """Raise where shapes do not fit; unless a loss says otherwise, targets have the shape of the outputs.
 
         Raises:
-            ValueError: if they do not.
+            Mistake: if they do not.
         """
         _alike(outputs, targets)
         _leading(targets, weights)
@@ -134,7 +135,7 @@ class CrossEntropy(AbstractLossFunction):
     def check(self, outputs: Shape, targets: Shape, weights: Shape | None = None) -> None:
         """Raise unless there is one vector of outputs, one a class, for each target."""
         if outputs[:-1] != targets or not outputs[len(targets) :]:
-            raise ValueError(
+            raise Mistake(
                 f"outputs must have the shape {(*targets, 'classes')} for targets of shape {targets}, got {outputs}; "
                 "choose a read-out of one vector a sequence (Classify, MeanPool) or a token (EachToken, PerToken)"
             )
@@ -165,7 +166,7 @@ class Logistic(AbstractLossFunction):
     def check(self, outputs: Shape, targets: Shape, weights: Shape | None = None) -> None:
         """Raise unless there is one output for each target."""
         if outputs not in (targets, (*targets, 1)):
-            raise ValueError(
+            raise Mistake(
                 f"outputs must have the shape {targets} or {(*targets, 1)} for signs of shape {targets}, "
                 f"got {outputs}; choose a read-out of one number (output_dim=1)"
             )
@@ -211,7 +212,7 @@ def total(weights: Array) -> Array:
 
 def _alike(outputs: Shape, targets: Shape) -> None:
     if outputs != targets:
-        raise ValueError(
+        raise Mistake(
             f"targets must have the shape of the model's outputs {outputs}, got {targets}; "
             "change the model's output_dim or readout, or the task's target"
         )
@@ -220,4 +221,4 @@ def _alike(outputs: Shape, targets: Shape) -> None:
 def _leading(targets: Shape, weights: Shape | None) -> None:
     if weights is not None and (not weights or targets[: len(weights)] != weights):
         allowed = " or ".join(str(targets[:axes]) for axes in range(1, len(targets) + 1))
-        raise ValueError(f"weights must have the shape {allowed}, one an example or one a target, got {weights}")
+        raise Mistake(f"weights must have the shape {allowed}, one an example or one a target, got {weights}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from descentlab._check import positive
 from descentlab._definition import Untraced
+from descentlab.mistake import Mistake
 
 __all__ = ["AbstractSchedule", "At", "AtEnd", "Every", "LogSpaced"]
 
@@ -64,7 +65,7 @@ class At(AbstractSchedule):
 
     def __check_init__(self):
         if any(step < 0 for step in self.at):
-            raise ValueError(f"At.at must hold steps of at least 0, got {self.at}")
+            raise Mistake(f"At.at must hold steps of at least 0, got {self.at}")
 
     def steps(self, last: int) -> np.ndarray:
         """Sorted distinct steps between 0 and `last`, both included."""

@@ -29,7 +29,7 @@ class LossBelow(AbstractStop):
         loss: the number $\epsilon$.
 
     Raises:
-        ValueError: if it is not above 0.
+        Mistake: if it is not above 0.
     """
 
     loss: float = eqx.field(default=0.01, converter=real)
@@ -49,7 +49,7 @@ class GradientBelow(AbstractStop):
         norm: the number $\epsilon$.
 
     Raises:
-        ValueError: if it is not above 0.
+        Mistake: if it is not above 0.
     """
 
     norm: float = eqx.field(default=1e-6, converter=real)

@@ -28,6 +28,7 @@ from descentlab._describe import digest as digest_of
 from descentlab._describe import given_arrays, restore
 from descentlab.experiment import Experiment
 from descentlab.given import KeptArrays
+from descentlab.mistake import Mistake
 from descentlab.parts import HEADER, NUMERICS, Part, State, encode, header_of, load_lanes, look, seen, tables, versions
 from descentlab.trajectory import Trajectory, joined
 
@@ -39,7 +40,7 @@ WRITTEN_AT_ONCE = 64
 """Folders that are written together, which takes little longer than writing one."""
 
 
-class StoreError(Exception):
+class StoreError(Mistake):
     """A store cannot be used: what was wanted, what came, what to do."""
 
 

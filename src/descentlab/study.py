@@ -6,16 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from descentlab._describe import paths, replace_at, value_at
+from descentlab.claims import Claim, Statement
 from descentlab.experiment import Experiment
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 from descentlab.probes import ZeroGradients
-from descentlab.runs import Run, Runs, load
+from descentlab.runs import Run, Runs, case_of, load
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
-from descentlab.theory.claim import Claim
 from descentlab.train import check_lanes
 
-__all__ = ["Outcome", "Section", "Size", "Study", "conclude", "requests", "run_study", "untrained"]
+__all__ = [
+    "Outcome",
+    "Section",
+    "Size",
+    "Study",
+    "cases",
+    "conclude",
+    "requests",
+    "run_study",
+    "untrained",
+]
 
 
 class Size(enum.StrEnum):
@@ -32,6 +43,19 @@ def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request
     return {}
 
 
+def cases(study: "Study", experiments: Sequence[Experiment]) -> list[str]:
+    """The cases of a study: those values of its axis that occur in its experiments, or else all that do.
+
+    Args:
+        study: the definition.
+        experiments: all of its runs'; where there are none, the study has the cases of its axis.
+    """
+    path, given = study.axis
+    named = list(dict.fromkeys(case_of(one, path) for one in given))
+    occurring = list(dict.fromkeys(case_of(one, path) for one in experiments))
+    return [case for case in named if case in occurring] or occurring or named
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """One part of a study.
@@ -39,20 +63,40 @@ class Section:
     Attributes:
         name: short, unique in the study.
         requests: from the study's base experiments (one a value of its axis) and the size, the wanted runs by family.
-        claims: what must be true of them.
+        claims: what must be true of them, statement by statement, or a function that makes the claims.
         figures: functions from runs to a plotly figure; the docstring's first line is the title, the rest the caption.
         derive: what takes long to compute from the runs and is computed once; claims and figures get it in their place.
     """
 
     name: str
     requests: Callable[[Sequence[Experiment], Size], dict[str, list[Request]]]
-    claims: Callable[[Any], list[Claim]]
+    claims: Sequence[Statement] | Callable[[Any], list[Claim]]
     figures: Sequence[Callable[[Any], Any]] = ()
     derive: Callable[[Runs, Size, Progress | None], Any] | None = None
 
     def seen(self, runs: Runs, size: Size, progress: Progress | None) -> Any:
         """What claims and figures get."""
         return runs if self.derive is None else self.derive(runs, size, progress)
+
+    def judged(self, seen: Any, cases: Sequence[str], path: str) -> list[Claim]:
+        """The claims on what was seen.
+
+        What a section derives from its runs gives a case by its method `of`, or is a mapping by case.
+
+        Args:
+            seen: what claims get.
+            cases: of the study.
+            path: of the field whose value a case is.
+        """
+        if callable(self.claims):
+            return self.claims(seen)
+
+        def of(case: str) -> Any:
+            if self.derive is None:
+                return Runs(seen, path).of(case)
+            return seen.get(case) if isinstance(seen, Mapping) else seen.of(case)
+
+        return [claim for statement in self.claims for claim in statement.claims(seen, cases, of)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +146,7 @@ def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
     """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
 
     Raises:
-        ValueError: if an override names no field or its value is refused.
+        Mistake: if an override names no field or its value is refused.
     """
     path, given = study.axis
     chosen = list(given)
@@ -134,7 +178,7 @@ def requests(
         text: takes the place of the text of every experiment on windows of a text.
 
     Raises:
-        ValueError: if an override is refused, the study sets that field itself in every experiment, or there is a
+        Mistake: if an override is refused, the study sets that field itself in every experiment, or there is a
             text but no experiment on one, or the results of so many seeds do not fit into memory.
     """
     changed = dict(overrides or {})
@@ -143,9 +187,9 @@ def requests(
     every = [one for families in wanted.values() for family in families.values() for one in family]
     for path, value in changed.items():
         if not any(_has(one.experiment, path, value) for one in every):
-            raise ValueError(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
+            raise Mistake(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
     if text is not None and not any("task.text" in paths(one.experiment) for one in every):
-        raise ValueError(f"{study.name} has no experiment on windows of a text; leave out --text")
+        raise Mistake(f"{study.name} has no experiment on windows of a text; leave out --text")
     if seeds is not None:
         check_lanes([one.experiment for one in every], seeds)
     chosen = None if seeds is None else tuple(range(seeds))
@@ -166,7 +210,7 @@ def _adapted(request: Request, seeds: tuple[int, ...] | None, text: Given | None
 def _has(experiment: Experiment, path: str, value: Any) -> bool:
     try:
         return bool(value_at(experiment, path) == value)
-    except ValueError:
+    except Mistake:
         return False
 
 
@@ -180,7 +224,7 @@ def run_study(
     """Train what is not yet in the store, then hold the claims against it.
 
     Raises:
-        ValueError: if an experiment does not fit together.
+        Mistake: if an experiment does not fit together.
         StoreError: if the store cannot be written.
     """
     flat = [one for families in wanted.values() for family in families.values() for one in family]
@@ -207,8 +251,9 @@ def conclude(
 
     runs = {section: found(families) for section, families in wanted.items()}
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
-    claims = [claim for section in study.sections for claim in section.claims(seen[section.name])]
     every = [one for some in runs.values() for one in some.every]
+    compared = cases(study, [one.experiment for one in every])
+    claims = [one for part in study.sections for one in part.judged(seen[part.name], compared, study.axis[0])]
     return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])
 
 

@@ -70,7 +70,7 @@ def grid(base: Experiment, axes: dict[str, Sequence[Any]]) -> list[Experiment]:
         One experiment a combination.
 
     Raises:
-        ValueError: if a path names no field, or a value is refused.
+        Mistake: if a path names no field, or a value is refused.
     """
     experiments = []
     for values in product(*axes.values()):
@@ -310,7 +310,7 @@ def run(
         One trajectory a request, its lanes in the order of its seeds.
 
     Raises:
-        ValueError: if an experiment does not fit together; nothing has been computed or written then.
+        Mistake: if an experiment does not fit together; nothing has been computed or written then.
         StoreError: if the store cannot be written.
         KeyboardInterrupt: if the user stops; checkpoints are written, and the same call continues from them.
     """

@@ -331,7 +331,7 @@ def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
     """What stays the same along the run of each lane, and the carry before step 0.
 
     Raises:
-        ValueError: if a probe does not name the axes of what it records.
+        Mistake: if a probe does not name the axes of what it records.
     """
     _make_room()
     with lanes.precision(), explained():
@@ -480,7 +480,7 @@ def train(experiment: Experiment, seeds: int | Sequence[int] = 1) -> Trajectory:
         The trajectory, one lane a seed.
 
     Raises:
-        ValueError: if the experiment does not fit together, or into memory.
+        Mistake: if the experiment does not fit together, or into memory.
 
     Examples:
         >>> from descentlab import Experiment, train

@@ -22,7 +22,7 @@ class Series:
         axes: names of the axes of the probe.
 
     Raises:
-        ValueError: if the axes do not name those of the values.
+        Mistake: if the axes do not name those of the values.
 
     Examples:
         >>> quantity = Axis("quantity", ("entropy", "row_sum"))

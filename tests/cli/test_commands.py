@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from descentlab import cli
+from descentlab import Mistake, cli
+from descentlab._definition import DefinitionError
 from descentlab._describe import describe
+from descentlab._memory import TooLarge
 from descentlab.attention import Gaussian
 from descentlab.cli import commands, discovery
-from descentlab.store import Store
+from descentlab.cost.fields import Refused
+from descentlab.formats import DataError
+from descentlab.landscape import NoPlane
+from descentlab.store import Store, StoreError
 
 TINY = str(Path(__file__).parents[1] / "studies" / "tiny.py")
 
@@ -154,13 +159,33 @@ def test_a_file_without_a_study_is_refused(capsys):
     assert "must have an attribute `study` that is a Study, got NoneType" in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch):
+def refused(*arguments: object) -> None:
+    raise ValueError("raised by no check")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (lambda *_: int("not a number"), "invalid literal"),
+        (lambda *_: np.zeros(2) + np.zeros(3), "could not be broadcast"),
+        (refused, "raised by no check"),
+    ],
+)
+def test_a_bug_keeps_its_traceback(monkeypatch, broken, said):
+    monkeypatch.setattr(commands, "_run", broken)
+    with pytest.raises(ValueError, match=said):
+        call("run", TINY, "--size", "smoke")
+
+
+def test_whatever_the_package_refuses_is_a_mistake(monkeypatch, capsys):
     def broken(*arguments: object) -> None:
-        int("not a number")
+        raise Mistake("wanted this, got that; do so")
 
     monkeypatch.setattr(commands, "_run", broken)
-    with pytest.raises(ValueError, match="invalid literal"):
-        call("run", TINY, "--size", "smoke")
+    assert call("run", TINY, "--size", "smoke") == 2
+    assert capsys.readouterr().err == "error: wanted this, got that; do so\n"
+    classes = DataError, DefinitionError, NoPlane, Refused, StoreError, TooLarge, discovery.UsageError
+    assert all(issubclass(one, Mistake) for one in classes)
 
 
 def test_studies_are_listed_by_the_first_line_of_their_docstring(tmp_path, monkeypatch, capsys):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from descentlab.cli import cost_page, main
+from descentlab.cli import main
 from descentlab.cost import measure
 from descentlab.cost.operators import total
 from descentlab.cost.transformer import KERNELS, Transformer, encoder
+from descentlab.pages import cost as cost_module
 
 MODEL = {
     "model_type": "bert",
@@ -65,7 +66,7 @@ def test_the_page_about_the_command_shows_what_it_prints(capsys):
 
 
 def test_a_page_has_its_four_figures(config, monkeypatch):
-    monkeypatch.setattr(cost_page, "MAPPINGS", 50)
+    monkeypatch.setattr(cost_module, "MAPPINGS", 50)
     assert main(["cost", config, "--seq", "8,32", "--page", "out.html"]) == 0
     with open("out.html", encoding="utf-8") as file:
         page = file.read()

@@ -9,10 +9,10 @@ import pytest
 
 from descentlab import cli, interrupts
 from descentlab._check import printable, short
+from descentlab.claims import Claim, Verdict
 from descentlab.cli import display
 from descentlab.cli.output import Screen
 from descentlab.datasets import folder
-from descentlab.theory.claim import Claim, Verdict
 
 TINY = str(Path(__file__).parents[1] / "studies" / "tiny.py")
 LONG = "x" * 300
@@ -108,7 +108,7 @@ def shown(renderable):
 
 
 def test_texts_of_claims_are_shown_as_they_are():
-    claim = Claim("id", HOSTILE, source=HOSTILE, kernel=HOSTILE, verdict=Verdict.NOT_APPLICABLE, detail=HOSTILE)
+    claim = Claim("id", HOSTILE, source=HOSTILE, case=HOSTILE, verdict=Verdict.NOT_APPLICABLE, detail=HOSTILE)
     table = shown(display.claims_table([claim]))
     assert table.count(SHOWN) == 4
     assert printable(table) == table

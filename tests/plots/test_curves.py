@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from descentlab.plots.curves import MOST_POINTS, Axis, add_band, add_level, add_line, lines, thinned
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class TestBand:
         for label in ("rate 0.1", "softmax", "rate 0.2"):
             add_band(figure, np.arange(2), np.ones((2, 2)), label)
         colors = [trace.line.color for trace in figure.data if trace.showlegend is not False]
-        assert colors[1] == kernel_color("softmax")
+        assert colors[1] == case_color("softmax")
         assert colors[0] != colors[2]
 
     @pytest.mark.parametrize("shape", [(3, 4), (5, 2), (2, 3, 5)])

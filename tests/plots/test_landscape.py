@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from descentlab.plots import Sheet, contours, kernel_color, surfaces
+from descentlab.plots import Sheet, case_color, contours, surfaces
 
 AXES = ("d1", "d2")
 
@@ -66,7 +66,7 @@ def test_one_button_puts_all_surfaces_into_one_scene_in_their_own_colours():
         assert trace.scene == ("scene", "scene2")[i // 2]
     changes, layout = button(figure, "one plot").args
     assert changes["scene"] == ["scene3"] * 4
-    assert [scale[0][1] for scale in changes["colorscale"][::2]] == [kernel_color("Softmax"), kernel_color("Gaussian")]
+    assert [scale[0][1] for scale in changes["colorscale"][::2]] == [case_color("Softmax"), case_color("Gaussian")]
     assert layout["annotations[1].visible"] is False
     back, layout = button(figure, "side by side").args
     assert back["scene"] == [trace.scene for trace in figure.data]

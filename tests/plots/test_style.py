@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from descentlab.plots.style import PALETTE, REFERENCE, TEMPLATE, free_color, kernel_color, translucent
+from descentlab.plots.style import PALETTE, REFERENCE, TEMPLATE, case_color, free_color, translucent
 
 PAPER, SCREEN = "#fcfcfa", "#121417"
 
@@ -52,12 +52,10 @@ def test_any_two_colors_are_told_apart(vision):
 
 
 def test_a_kernel_has_one_color_however_it_is_spelled():
-    assert (
-        kernel_color("NormalizedGaussian") == kernel_color("normalized_gaussian") == kernel_color("normalized gaussian")
-    )
-    assert len({kernel_color(name) for name in ("softmax", "gaussian", "normalized gaussian", "linear", "relu")}) == 5
-    assert kernel_color("my own") == kernel_color("my own")
-    assert kernel_color("my own") in PALETTE
+    assert case_color("NormalizedGaussian") == case_color("normalized_gaussian") == case_color("normalized gaussian")
+    assert len({case_color(name) for name in ("softmax", "gaussian", "normalized gaussian", "linear", "relu")}) == 5
+    assert case_color("my own") == case_color("my own")
+    assert case_color("my own") in PALETTE
 
 
 def test_colors_of_a_figure_repeat_only_after_the_palette_is_used_up():

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from descentlab.claims import Verdict
 from descentlab.cost import feed_forward, integer, model, part
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.fusion import Pair
@@ -25,7 +26,6 @@ from descentlab.studies.kim2023_inference import (
 )
 from descentlab.studies.kim2023_inference.marked import Marked
 from descentlab.study import Size, requests, run_study
-from descentlab.theory.claim import Verdict
 
 FOUND_WRONG = {
     "slips", "large", "resnet-whole", "balance-latency", "fuse-norm-overlapped", "fuse-sizes", "near-best-printed",

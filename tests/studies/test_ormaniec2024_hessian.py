@@ -95,7 +95,7 @@ def test_every_claim_says_something_and_has_a_verdict(outcome):
     for claim in outcome.claims:
         assert claim.text
         assert claim.source
-        assert claim.kernel in {None, *KERNELS, "linear"}
+        assert claim.case in {None, *KERNELS, "linear"}
         assert claim.checked or claim.verdict == "not applicable"
 
 

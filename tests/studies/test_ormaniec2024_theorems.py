@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from descentlab.claims import Verdict
 from descentlab.studies.ormaniec2024_hessian import theorems
 from descentlab.studies.ormaniec2024_hessian.constructed import POWERS, _merged
 from descentlab.studies.ormaniec2024_hessian.heads import KERNELS, PAIRS, SCALES, SMALL
 from descentlab.studies.ormaniec2024_hessian.theorems import COMPARED, Theory, section
 from descentlab.study import Size
-from descentlab.theory.claim import Verdict
 
 Edit = Callable[[Theory], Theory]
 COMPARISONS = [f"theorem-{name}-{scale}" for name in ("apart", "query", "all") for scale in COMPARED.values()]
@@ -38,7 +38,7 @@ def test_every_claim_says_something_and_has_a_verdict(theory):
         assert claim.text
         assert claim.source
         assert claim.checked
-        assert claim.kernel in {None, *KERNELS}
+        assert claim.case in {None, *KERNELS}
 
 
 def test_all_but_the_comparison_of_kernels_holds_whatever_the_size(theory):

@@ -61,14 +61,14 @@ def test_every_claim_says_something_and_has_a_verdict(outcome):
         assert claim.source
         assert claim.verdict in {"holds", "fails", "undecided", "not applicable"}
         assert (claim.checked == 0) == (claim.verdict == "not applicable")
-        assert claim.kernel in {None, *KERNELS}
+        assert claim.case in {None, *KERNELS}
     assert len({claim.id for claim in outcome.claims}) == len(outcome.claims)
 
 
 @pytest.mark.parametrize("number", NUMBERED)
 def test_the_promised_claim_is_made_for_both_kernels(outcome, number):
     found = [claim for claim in outcome.claims if re.match(NUMBERED[number], claim.id)]
-    assert {claim.kernel for claim in found} - {None} == (set() if number == 11 else set(KERNELS))
+    assert {claim.case for claim in found} - {None} == (set() if number == 11 else set(KERNELS))
     assert any(claim.checked for claim in found)
 
 
@@ -112,7 +112,7 @@ def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known
         assert "no bound" in claims[f"b-{own}"].detail
     assert claims[f"degenerate-query-zero-{own}"].verdict == "not applicable"
     assert claims[f"degenerate-duplicate-tokens-{own}"].verdict == "holds"
-    assert all(one.kernel == own for one in claims.values())
+    assert all(one.case == own for one in claims.values())
 
 
 # Recorded runs, tampered with. An edit turns the runs of a section into others.

@@ -36,7 +36,7 @@ def test_every_claim_says_something_and_has_a_verdict(outcome):
         assert claim.source
         assert claim.verdict in {"holds", "fails", "undecided"}
         assert claim.checked
-        assert claim.kernel in {None, *KERNELS}
+        assert claim.case in {None, *KERNELS}
     assert len({claim.id for claim in outcome.claims}) == len(outcome.claims)
 
 

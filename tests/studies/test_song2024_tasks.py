@@ -10,12 +10,12 @@ import pytest
 from descentlab.attention import Gaussian, Softmax
 from descentlab.optim import Scheduled
 from descentlab.probes import HeldOut, LayerAttention
-from descentlab.runs import Family, Run, Runs
+from descentlab.runs import Run
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.song2024_tasks import study
 from descentlab.studies.song2024_tasks.experiments import BASE, RATES, SCALES, requests
-from descentlab.studies.song2024_tasks.sections import chosen, claims
+from descentlab.studies.song2024_tasks.sections import chosen
 from descentlab.study import Size, run_study
 from descentlab.study import requests as wanted_of
 from descentlab.sweep import grid
@@ -93,8 +93,13 @@ def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0, apart=0.00
 
 
 def judged(softmax=None, gaussian=None):
-    runs = [made(Softmax(), rows=1.0, **(softmax or {})), made(Gaussian(), **(gaussian or {}), seed=1)]
-    return {claim.id.removeprefix("text-adam-"): claim for claim in claims("text", Runs({"adam": runs}))}
+    runs = {"adam": [made(Softmax(), rows=1.0, **(softmax or {})), made(Gaussian(), **(gaussian or {}), seed=1)]}
+    return {claim.id.removeprefix("text-adam-"): claim for claim in judge(runs)}
+
+
+def judge(runs):
+    text = next(section for section in study.sections if section.name == "text")
+    return text.judged(runs, ["softmax", "gaussian"], "model.attention")
 
 
 WRONG = {
@@ -145,7 +150,7 @@ def test_kernels_that_are_equal_are_neither_better_nor_faster():
 def test_one_seed_decides_nothing_about_others():
     one, other = made(Softmax(), rows=1.0), made(Gaussian(), test=0.65, loss=0.62)
     alone = [dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))) for run in (one, other)]
-    assert {claim.verdict for claim in claims("text", Runs({"adam": alone}))} == {"undecided", "not applicable"}
+    assert {claim.verdict for claim in judge({"adam": alone})} == {"undecided", "not applicable"}
 
 
 def test_the_rate_is_chosen_by_development_accuracy_never_by_the_test():
@@ -154,4 +159,4 @@ def test_the_rate_is_chosen_by_development_accuracy_never_by_the_test():
     values = series["test"].values + 0.3
     series["test"] = dataclasses.replace(series["test"], values=values)
     bad = dataclasses.replace(bad, trajectory=dataclasses.replace(bad.trajectory, series=series))
-    assert chosen(Family([bad, good]))["softmax"] is good
+    assert chosen([bad, good]) is good

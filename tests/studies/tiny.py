@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 from descentlab import Experiment, FullBatch
 from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, Softmax
+from descentlab.claims import About, Claim, below
 from descentlab.models import AttentionLayer
 from descentlab.optim import GD
 from descentlab.study import Run, Runs, Section, Size, Study
 from descentlab.sweep import Request
 from descentlab.tasks import TokenRegression
-from descentlab.theory.claim import About, Claim, below
 
 BASE = Experiment(
     task=TokenRegression(tokens=3, dim=4),
@@ -36,7 +36,7 @@ def claims(runs: Runs) -> list[Claim]:
 def falls(run: Run) -> Claim:
     kernel = type(run.experiment.model.attention).__name__
     loss = run.trajectory["loss"].values
-    about = About(f"falls-{kernel.lower()}", "The last loss is below [the first].", "a test", kernel=kernel)
+    about = About(f"falls-{kernel.lower()}", "The last loss is below [the first].", "a test", kernel)
     return below(about, loss[:, -1], loss[:, 0], where=run.trajectory.finished)
 
 

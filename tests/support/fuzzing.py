@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-from descentlab import Experiment, cli
+from descentlab import Experiment, Mistake, cli
 from descentlab._describe import describe
 from descentlab.cli import certify
 from descentlab.cli.flags import read_given
@@ -255,7 +255,7 @@ def fuzz(name: str, numbers: Sequence[int], place: Path) -> tuple[Counts, list[F
 def _wrong(error: Exception) -> str:
     """What is wrong with an answer; nothing, if it is one sentence and asked for little memory."""
     said = str(error)
-    if not cli._is_mistake(error):
+    if not isinstance(error, Mistake):
         return f"a traceback: {type(error).__name__}: {said[:200]}"
     if not said.strip() or len(said) > LONGEST or "\n" in said:
         return f"not one sentence: {said[:200]!r}"

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from descentlab.claims import About
 from descentlab.optim import GD
 from descentlab.probes import GramSpectrum, Loss, PLRatio
 from descentlab.schedule import Every
-from descentlab.theory.claim import About
 from descentlab.theory.pl import pl_inequality
 from support.problems import SMALL, run
 

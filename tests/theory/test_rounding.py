@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from descentlab.claims import About
 from descentlab.probes import GramSpectrum
 from descentlab.status import Status
-from descentlab.theory.claim import About
 from descentlab.theory.pl import pl_inequality
 from descentlab.theory.rounding import (
     Arithmetic,

@@ -8,6 +8,7 @@ from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention, products
 from descentlab.attention.scaling import InverseSqrt
 from descentlab.attention.softmax import masked_softmax
+from descentlab.mistake import Mistake
 
 
 def bandwidth(kernel: "Gaussian | NormalizedGaussian", head_dim: int) -> Array | float:
@@ -19,11 +20,11 @@ def _check(kernel: "Gaussian | NormalizedGaussian") -> None:
     """Raise unless one of factor and scaling says what the exponent is.
 
     Raises:
-        ValueError: if the factor is not above 0, or both are given.
+        Mistake: if the factor is not above 0, or both are given.
     """
     positive(kernel, "c")
     if kernel.c is not None and not isinstance(kernel.scaling, InverseSqrt):
-        raise ValueError(
+        raise Mistake(
             f"{type(kernel).__name__}.c is the whole factor, which {type(kernel.scaling).__name__} would not change; "
             "give one of c and scaling"
         )
@@ -49,7 +50,7 @@ class Gaussian(AbstractAttention):
         scaling: $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if `c` is not above 0, or a scaling is given besides.
+        Mistake: if `c` is not above 0, or a scaling is given besides.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -88,7 +89,7 @@ class NormalizedGaussian(AbstractAttention):
         scaling: $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if `c` is not above 0, or a scaling is given besides.
+        Mistake: if `c` is not above 0, or a scaling is given besides.
 
     Examples:
         >>> import jax.numpy as jnp

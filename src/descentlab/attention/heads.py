@@ -15,6 +15,7 @@ from descentlab._types import Array, Bool, Float, Int
 from descentlab.attention.base import AbstractAttention, product
 from descentlab.attention.gaussian import Gaussian
 from descentlab.attention.softmax import masked_softmax
+from descentlab.mistake import Mistake
 
 __all__ = ["ALiBi", "AbstractHeadwise", "HeadGaussian", "Heads", "over_heads"]
 
@@ -172,7 +173,7 @@ class HeadGaussian(AbstractHeadwise):
         scaling: the divisor $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if a factor is not above 0, or there is not one a head.
+        Mistake: if a factor is not above 0, or there is not one a head.
     """
 
     factors: tuple[float, ...] | None = eqx.field(default=None, converter=_reals)
@@ -181,18 +182,18 @@ class HeadGaussian(AbstractHeadwise):
     def __check_init__(self):
         for factor in self.factors or ():
             if isinstance(factor, float) and not 0 < factor < float("inf"):
-                raise ValueError(f"HeadGaussian.factors must be finite numbers above 0, got {factor}")
+                raise Mistake(f"HeadGaussian.factors must be finite numbers above 0, got {factor}")
 
     def numbers(self, heads: int) -> Float[Array, " heads"]:
         """The logarithms of the factors.
 
         Raises:
-            ValueError: if there is not one a head.
+            Mistake: if there is not one a head.
         """
         if self.factors is None:
             return jnp.zeros(heads)
         if len(self.factors) != heads:
-            raise ValueError(f"HeadGaussian needs a factor a head, got {len(self.factors)} for {heads} heads")
+            raise Mistake(f"HeadGaussian needs a factor a head, got {len(self.factors)} for {heads} heads")
         return jnp.log(jnp.stack([jnp.asarray(factor) for factor in self.factors]))
 
     def of_head(

@@ -56,7 +56,7 @@ class Power(AbstractScaling):
         exponent: p; at 1 scores of a wide head with independent entries vanish, at 1/2 their variance is kept.
 
     Raises:
-        ValueError: if `exponent` is not finite.
+        Mistake: if `exponent` is not finite.
 
     Examples:
         >>> Power(1.0).divisor(16)

@@ -41,7 +41,7 @@ class Softmax(AbstractAttention):
         scaling: the divisor $r(d)$; $\sqrt d$ by default.
 
     Raises:
-        ValueError: if `temperature` is not above 0.
+        Mistake: if `temperature` is not above 0.
 
     Examples:
         >>> import jax.numpy as jnp

@@ -6,7 +6,6 @@ list of studies start no JAX. Class names on the command line are mapped to clas
 
 import argparse
 import importlib
-import linecache
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from descentlab import __version__, interrupts
 from descentlab._check import nearest, printable, short
 from descentlab.cli import discovery
+from descentlab.mistake import Mistake
 
 __all__ = ["main"]
 
@@ -57,24 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = "" if error.filename is None else f"{short(str(error.filename))}: "
         print(f"error: {printable(name)}{error.strerror or error}", file=sys.stderr)
         return 2
-    except Exception as error:
-        if not _is_mistake(error):
-            raise
+    except Mistake as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
-
-
-def _is_mistake(error: Exception) -> bool:
-    """Whether an exception is a sentence for the user: an error class of ours, or a ValueError that we raise."""
-    if type(error).__module__.startswith("descentlab."):
-        return True
-    place = error.__traceback__
-    if place is None or not isinstance(error, ValueError):
-        return False
-    while place.tb_next is not None:
-        place = place.tb_next
-    line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
-    return place.tb_frame.f_globals.get("__name__", "").startswith("descentlab.") and "raise " in line
 
 
 def _parser() -> argparse.ArgumentParser:

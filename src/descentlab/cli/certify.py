@@ -13,8 +13,8 @@ from rich.text import Text
 
 from descentlab._check import nearest, positive
 from descentlab._definition import Definition
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, flags
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_json
 from descentlab.data import FullBatch

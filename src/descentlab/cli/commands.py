@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import inspect
 import logging
 import shlex
 import sys
@@ -11,13 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import jax
-import platformdirs
 import tyro
 
 from descentlab import interrupts
 from descentlab._check import printable
-from descentlab._describe import describe, value_at
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import discovery, display, flags
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.datasets import folder
@@ -27,7 +24,7 @@ from descentlab.store import Store, StoreError, versions
 from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
 from descentlab.sweep import Request
 
-__all__ = ["main", "use_compilation_cache"]
+__all__ = ["main"]
 
 Wanted = Mapping[str, dict[str, list[Request]]]
 
@@ -53,16 +50,6 @@ class Options:
     json: Path | None = None
     text: Path | None = None
     data: Path | None = None
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs, small ones too, in the user's cache folder; go on without where it cannot be made."""
-    folder = Path(platformdirs.user_cache_dir("descentlab")) / "jax"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def main(command: str, place: str | Path, arguments: list[str]) -> int:
@@ -98,8 +85,9 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     begun = time.monotonic()
     outcome = _run(study, size, wanted, store) if command == "run" else _read(study, size, wanted, store, again)
     provenance = {"command": again, "store": str(store.root), "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
-    provenance |= {"how runs ended": "; ".join(outcome.remarks)} if outcome.remarks else {}
-    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s", "device": _device()} | versions()
+    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"}
+    from descentlab.pages.study import study_page  # flags and help need no plotly
+
     page = store.root / "reports" / f"{study.name}-{size}.html"
     screen = console()
     screen.print(display.claims_table(outcome.claims))
@@ -110,15 +98,11 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
         screen.print(f"page: {page}", soft_wrap=True)
     write_answer(
         None if command == "check" else page,
-        lambda: _page(outcome, bases(study, overrides), provenance),
+        lambda: study_page(outcome, bases(study, overrides), provenance),
         options.json,
         lambda: _data(outcome, page if page.exists() else None),
     )
     return 0
-
-
-def _device() -> str:
-    return ", ".join(sorted({device.device_kind for device in jax.devices()}))
 
 
 def _run(study: Study, size: Size, wanted: Wanted, store: Store) -> Outcome:
@@ -172,31 +156,6 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
         )
     with display.Bar(f"{study.name}, {size} size") as bar:
         return conclude(study, size, wanted, store, bar)
-
-
-def _page(outcome: Outcome, starts: list[Experiment], provenance: Mapping[str, str]) -> str:
-    """The page: figures of every section, those without anything on them left out, and the base experiments."""
-    from descentlab.report import Figure, Report, render  # flags and help need no plotly
-
-    study = outcome.study
-    figures = []
-    for section in study.sections:
-        for draw in section.figures:
-            title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
-            chart = draw(outcome.runs[section.name])
-            if chart.data:
-                figures.append(Figure(title.rstrip("."), caption.strip(), chart))
-    path = study.axis[0]
-    report = Report(
-        title=study.title,
-        question=study.question,
-        paper=study.paper,
-        claims=outcome.claims,
-        figures=figures,
-        definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in starts],
-        provenance=provenance,
-    )
-    return render(report)
 
 
 def _data(outcome: Outcome, page: Path | None) -> dict[str, Any]:

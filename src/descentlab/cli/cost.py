@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab._check import printable
-from descentlab.cli.amounts import amount, anchors
 from descentlab.cli.arguments import parsed
-from descentlab.cli.output import check_target, console, write_file, write_json
+from descentlab.cli.output import check_target, console, write_json, write_page
 from descentlab.cost import config, presets
+from descentlab.cost.amounts import amount, anchors
 from descentlab.cost.costed import At, Cost, cost
 from descentlab.cost.setting import Setting
 
@@ -75,11 +75,11 @@ def main(arguments: list[str]) -> int:
     if options.json is not None:
         write_json(options.json, found.as_data())
     if options.page is not None:
-        from descentlab.cli import cost_page
+        from descentlab.pages.cost import cost_page
 
         command = shlex.join(["descentlab", "cost", *arguments])
         provenance = {"command": command, "finished": time.strftime("%Y-%m-%d %H:%M:%S %z")}
-        write_file(options.page, cost_page.page(found, provenance), "--page")
+        write_page(options.page, cost_page(found, provenance), "--page")
         print(f"page: {printable(str(options.page))}")
     return 0
 
@@ -88,7 +88,7 @@ def _cost(options: Options) -> Cost:
     """The counts that the flags ask for.
 
     Raises:
-        ValueError: if there is no such model, kernel, machine or precision, or a size is refused.
+        Mistake: if there is no such model, kernel, machine or precision, or a size is refused.
     """
     if options.model in presets.CONVOLUTIONAL:
         return cost(options.model, options.setting)

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +14,15 @@ from rich import box
 from rich.table import Table
 
 from descentlab._check import positive
-from descentlab._describe import describe, value_at
 from descentlab._tree import is_meant
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
 from descentlab.estimate import Estimate
-from descentlab.experiment import Experiment
 from descentlab.measures.curvature import PARTS, Curvature, Plan, check_plan, curvature_at, sharpness_along
-from descentlab.optim import GD
 from descentlab.probes import Sharpness
 from descentlab.runs import SAMPLES, Run, TrainedLane, find
 from descentlab.store import versions
@@ -37,12 +34,6 @@ _ABOUT = (
     "their residuals, spectra of the whole and of each block, and sharpness against 2 / step size along training where "
     "the run recorded it or its parameters. Without a run: what the store holds."
 )
-
-
-_HEAD = "Extreme eigenvalues of the Hessian with their residuals, the largest first, then the smallest."
-
-ROUNDING = 1e-12
-"""Sizes below this times the largest are rounding, and left out of figures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +97,11 @@ def main(arguments: list[str]) -> int:
         return 0
     run = find(store, options.run, files=options.classes)
     experiment, digest = run.experiment, run.experiment.digest
-    seed = run.trajectory.seeds[0] if options.seed is None else options.seed
-    lane = run.lane(seed).sampled(options.samples)
+    lane = run.lane(run.trajectory.seeds[0] if options.seed is None else options.seed).sampled(options.samples)
     plan = _plan(options)
     check_plan(lane.end, plan)
+    from descentlab.pages.curvature import curvature_page  # flags and help need no plotly
+
     begun = time.monotonic()
     with display.Bar("curvature") as bar:
         found = curvature_at(lane, lane.end, plan, key=jax.random.key(0), progress=bar)
@@ -120,9 +112,9 @@ def main(arguments: list[str]) -> int:
     console().print(_table(found))
     write_answer(
         page,
-        lambda: _page(experiment, found, along, provenance),
+        lambda: curvature_page(found, experiment, stored.label(experiment), along, provenance),
         options.json,
-        lambda: _data(digest, seed, found, along),
+        lambda: _data(digest, lane.seed, found, along),
     )
     return 0
 
@@ -135,22 +127,13 @@ def _plan(options: Options) -> Plan:
 
 def _along(run: Run, lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate] | None:
     """Steps and the sharpness there, as recorded or computed at recorded parameters; `None` without either."""
-    trajectory = run.trajectory
+    at = run.trajectory.seeds.index(lane.seed)
     for name, probe in run.experiment.probes.items():
         if isinstance(probe, Sharpness) and probe.top:
-            record = trajectory[name].sel(eigenvalue="top.0")
-            at = trajectory.seeds.index(lane.seed)
+            record = run.trajectory[name].sel(eigenvalue="top.0")
             value, error = (record.sel(quantity=one).values[at] for one in ("value", "error"))
             return record.steps, Estimate(value, error)
     return sharpness_along(lane, plan) if lane.steps.size else None
-
-
-def _numbers(pairs: Eigenpairs) -> list[tuple[float, float, bool]]:
-    """Eigenvalues with their residuals and whether they have converged."""
-    values, errors, converged = (np.asarray(one) for one in (*pairs.values, pairs.converged))
-    return [
-        (float(value), float(error), bool(done)) for value, error, done in zip(values, errors, converged, strict=True)
-    ]
 
 
 def _shown(number: tuple[float, float, bool]) -> str:
@@ -172,7 +155,7 @@ def _table(found: Curvature) -> Table:
     traces = np.asarray(blocks.traces["hessian"].value)
 
     def row(name: str, cells: Sequence[float | int], eigenpairs: Eigenpairs | None) -> None:
-        each = [] if eigenpairs is None else _numbers(eigenpairs)
+        each = [] if eigenpairs is None else eigenpairs.listed()
         ends = [_shown(each[0]), _shown(each[-1])] if each else ["", ""]
         numbers = [display.number(float(one)) for one in cells[1:]]
         table.add_row(name, str(int(cells[0])), numbers[0], *ends, *numbers[1:])
@@ -211,66 +194,3 @@ def _data(digest: str, seed: int, found: Curvature, along: tuple[np.ndarray, Est
         "sharpness": None if along is None else {"step": along[0].tolist()} | listed(along[1]),
         "versions": versions(),
     }
-
-
-def _page(
-    experiment: Experiment,
-    found: Curvature,
-    along: tuple[np.ndarray, Estimate] | None,
-    provenance: Mapping[str, str],
-) -> str:
-    """The page: block heat maps of the three parts, the spectra, and sharpness along training."""
-    from descentlab.plots.curves import Axis, add_band, add_level, lines
-    from descentlab.plots.heatmaps import Categories, heat_map
-    from descentlab.plots.spectra import densities
-    from descentlab.report import Figure, Report, render
-
-    figures = []
-    symbols = dict(zip(PARTS, ("H", "H_o, the Gauss-Newton part", "H_f, the functional part"), strict=True))
-    cells = np.outer(found.blocks.sizes, found.blocks.sizes)
-    for part in PARTS:
-        size = found.blocks.norm(part) / np.sqrt(cells)
-        chart = heat_map(
-            symbols[part],
-            Categories("columns", found.blocks.names),
-            Categories("rows", found.blocks.names),
-            np.where(size > ROUNDING * size.max(), size, np.nan),
-            label="root mean square of the entries",
-        )
-        figures.append(Figure(symbols[part], "Blocks of rows and columns; a hatched block is zero to rounding.", chart))
-    reach = {name: float(np.abs(one.grid).max()) for name, one in found.densities.items()}
-    curves = {
-        name: (one.grid, one.density.value, one.density.error)
-        for name, one in found.densities.items()
-        if reach[name] > ROUNDING * reach["all"]
-    }
-    text = "Smoothed by a hundredth of each spectrum's range; bands of two errors hold the truth in 93 of 100 cases."
-    figures.append(Figure("Spectra by block", text, densities("Spectra by block", curves)))
-    said = "An eigenvalue that has not converged is a bound only."
-    if along is None:
-        said += " Sharpness along training is left out: record Sharpness() or Parameters(Every(k)) in the experiment."
-    else:
-        chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
-        add_band(chart, along[0], np.asarray(along[1].value)[None], "sharpness")
-        if isinstance(experiment.optimizer, GD):
-            add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
-        figures.append(Figure("Sharpness along training", "Largest eigenvalue of the Hessian of all blocks.", chart))
-    listing = [f"    {name:<16}" + "  ".join(_line(one) for one in _numbers(pairs)) for name, pairs in _all(found)]
-    report = Report(
-        title=f"Curvature: {stored.label(experiment)} {experiment.digest[:12]}",
-        question="\n".join([_HEAD, "", *listing, "", said]),
-        paper="",
-        claims=(),
-        figures=figures,
-        definitions=[(experiment.digest[:12], describe(experiment))],
-        provenance=provenance,
-    )
-    return render(report)
-
-
-def _all(found: Curvature) -> list[tuple[str, Eigenpairs]]:
-    return [("all", found.whole), *found.pairs.items()]
-
-
-def _line(number: tuple[float, float, bool]) -> str:
-    return f"{number[0]:.4g} ± {number[1]:.1g}" + ("" if number[2] else " (not converged)")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from descentlab._check import nearest
+from descentlab.mistake import Mistake
 
 __all__ = ["UsageError", "find", "listed", "load"]
 
 
-class UsageError(ValueError):
+class UsageError(Mistake):
     """A command cannot be carried out as it was given: what was wanted, what came, what to do."""
 
 

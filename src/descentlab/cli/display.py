@@ -13,8 +13,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from descentlab._check import printable
+from descentlab.claims import Claim, Verdict
 from descentlab.cli.output import Screen
-from descentlab.theory.claim import Claim, Verdict
 
 __all__ = ["Bar", "claims_table", "number", "summary"]
 
@@ -97,7 +97,7 @@ def number(value: float | None) -> str:
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """One row a claim; its kernel and source stand under its text."""
+    """One row a claim; its case and source stand under its text."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("verdict", width=10)
     table.add_column("claim", ratio=1)
@@ -105,7 +105,7 @@ def claims_table(claims: Sequence[Claim]) -> Table:
         table.add_column(name, justify="right", width=9, no_wrap=True)
     for claim in claims:
         text = Text(claim.text)
-        below = " · ".join(part for part in (claim.kernel, claim.source) if part)
+        below = " · ".join(part for part in (claim.case, claim.source) if part)
         text.append(f"\n{below}" if below else "", style="dim")
         if claim.verdict == Verdict.NOT_APPLICABLE and claim.detail:
             text.append(f"\n{claim.detail}", style="dim italic")

@@ -28,6 +28,7 @@ from descentlab.datasets import own_text
 from descentlab.experiment import Experiment
 from descentlab.formats import finite, read_bytes, read_npy
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 
 __all__ = ["parse", "read_given"]
 
@@ -175,7 +176,7 @@ def _choose(definition: Any, arguments: list[str], own: Sequence[str]) -> tuple[
 def _has(definition: Any, path: str) -> bool:
     try:
         value_at(definition, path)
-    except ValueError:
+    except Mistake:
         return False
     return True
 

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,40 +13,26 @@ from rich import box
 from rich.table import Table
 
 from descentlab._check import positive
-from descentlab._describe import describe
+from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
-from descentlab.cli.commands import use_compilation_cache
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
-from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
+from descentlab.measures.landscape import Landscapes, landscapes
 from descentlab.runs import SAMPLES, Run, find
 from descentlab.store import versions
 
 __all__ = ["main"]
+
+Rows = Sequence[tuple[str, str, str, Mapping[int, Estimate]]]
+"""Where, what, of which run, and the number of every seed."""
 
 _ABOUT = (
     "Surfaces of the loss around a stored run: random planes through its end, and the plane of its path where its "
     "parameters were recorded on the way. With a second run the same for both on one scale, and the common plane where "
     "they share their start. Without a run: what the store holds."
 )
-
-_PLANE_NUMBERS = ("minima", "mean_laplacian", "largest_laplacian", "negative_share")
-_END_NUMBERS = ("sharpness", "barrier")
-
-_TITLES = {
-    "random": "Random plane through the end",
-    "trajectory": "Plane of the path",
-    "common": "Common plane of both runs",
-}
-
-
-_CAPTIONS = {
-    "random": "Height and colour are the loss; the end lies at (0, 0), and 1 is a change as large as the weights.",
-    "trajectory": "Height and colour are the loss; the line is the path, drawn at the closest points of the plane.",
-    "common": "Height and colour are the loss of each run on the same plane; the lines are their paths.",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,94 +87,63 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, options.classes))
         return 0
     chosen = {run.experiment.digest: run for run in (find(store, one, files=options.classes) for one in options.runs)}
+    from descentlab.pages.landscape import landscape_page, rows  # flags and help need no plotly
+
     begun = time.monotonic()
-    found = _measured(chosen, options)
+    named = _named(list(chosen.values()))
+    found = _measured(named, options)
+    listed = rows(found)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
-    console().print(_table(found))
+    console().print(_table(listed))
     for reason in found.left_out:
         console().print(f"left out: {reason}", soft_wrap=True)
-    write_answer(page, lambda: _page(found, chosen, provenance), options.json, lambda: _data(found, chosen))
+    experiments = {name: run.experiment for name, run in named.items()}
+    write_answer(
+        page,
+        lambda: landscape_page(found, experiments, provenance),
+        options.json,
+        lambda: _data(found, listed, list(chosen)),
+    )
     return 0
 
 
-def _labels(chosen: Mapping[str, Run]) -> dict[str, str]:
-    """A name for each run; two of one kernel go by the beginning of their digests too."""
-    names = [stored.label(run.experiment) for run in chosen.values()]
-    same = len(set(names)) < len(names)
-    return {digest: f"{name} {digest[:6]}" if same else name for digest, name in zip(chosen, names, strict=True)}
+def _named(chosen: Sequence[Run]) -> dict[str, Run]:
+    """The runs by what they are called; two of one kernel go by the beginning of their digests too."""
+    names = [stored.label(run.experiment) for run in chosen]
+    if len(set(names)) < len(names):
+        names = [f"{name} {run.experiment.digest[:6]}" for name, run in zip(names, chosen, strict=True)]
+    return dict(zip(names, chosen, strict=True))
 
 
-def _measured(chosen: Mapping[str, Run], options: Options) -> Landscapes:
+def _measured(named: Mapping[str, Run], options: Options) -> Landscapes:
     lanes = {}
-    for digest, name in _labels(chosen).items():
-        run = chosen[digest]
-        seeds = run.trajectory.seeds[: options.seeds]
-        lanes[name] = [lane.sampled(options.samples) for lane in run.chosen(np.arange(len(seeds))).lanes()]
+    for name, run in named.items():
+        seeds = range(min(options.seeds, len(run.trajectory.seeds)))
+        lanes[name] = [lane.sampled(options.samples) for lane in run.chosen(np.asarray(seeds)).lanes()]
     with display.Bar("landscape") as bar:
         return landscapes(lanes, points=options.points, draws=options.planes, progress=bar)
 
 
-def _rows(found: Landscapes) -> list[tuple[str, str, str, dict[int, Estimate]]]:
-    """Where, what, of which run, and the number of every seed."""
-    rows = []
-    for name in found.names:
-        rows += [("end", number, name, found.by_seed(name, number)) for number in _END_NUMBERS]
-        for protocol in PROTOCOLS:
-            if found.of(name, protocol):
-                rows += [(protocol, one, name, found.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS]
-    return rows
-
-
-def _table(found: Landscapes) -> Table:
+def _table(listed: Rows) -> Table:
     """All numbers; the mean over seeds and the largest error of one of them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("plane", "number", "run"):
         table.add_column(name)
     for name in ("value", "error", "seeds"):
         table.add_column(name, justify="right")
-    for where, number, name, seeds in _rows(found):
+    for where, number, name, seeds in listed:
         values = np.asarray([(one.value, one.error) for one in seeds.values()], dtype=np.float64)
         cells = (display.number(values[:, 0].mean()), display.number(values[:, 1].max()), str(len(seeds)))
         table.add_row(where, number.replace("_", " "), name, *cells)
     return table
 
 
-def _data(found: Landscapes, chosen: Mapping[str, Run]) -> dict[str, Any]:
+def _data(found: Landscapes, listed: Rows, digests: Sequence[str]) -> dict[str, Any]:
     numbers = [
         {"plane": where, "number": number, "run": name, "seed": seed, "value": one.value, "error": one.error}
-        for where, number, name, seeds in _rows(found)
+        for where, number, name, seeds in listed
         for seed, one in seeds.items()
     ]
-    return {"runs": list(chosen), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}
-
-
-def _page(found: Landscapes, chosen: Mapping[str, Run], provenance: Mapping[str, str]) -> str:
-    """The page with surfaces and contour maps of the first seed."""
-    from descentlab.plots.landscape import AXES, contours, sheets, surfaces
-    from descentlab.report import Figure, Report, render
-
-    figures = []
-    for protocol in PROTOCOLS:
-        if shown := sheets(found, protocol):
-            title, axes = _TITLES[protocol], AXES[protocol]
-            figures.append(Figure(title, _CAPTIONS[protocol], surfaces(title, shown, axes)))
-            flat = "Circle: start; star: end; crosses: local minima within the plane."
-            figures.append(Figure(f"{title}, from above", flat, contours(title, shown, axes)))
-    named = _labels(chosen)
-    listed = [
-        f"    {where:<11}{number.replace('_', ' '):<18}{name:<18}"
-        + "  ".join(f"{one.value:.4g} ± {one.error:.1g}" for one in seeds.values())
-        for where, number, name, seeds in _rows(found)
-    ]
-    report = Report(
-        title=f"Loss landscape: {', '.join(named.values())}",
-        question="\n".join(["What was measured:", "", *listed, "", "One number a seed with its error."]),
-        paper="",
-        claims=(),
-        figures=figures,
-        definitions=[(f"{named[digest]} {digest[:12]}", describe(run.experiment)) for digest, run in chosen.items()],
-        provenance=provenance,
-    )
-    return render(report)
+    return {"runs": list(digests), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -16,7 +16,10 @@ from descentlab._check import printable
 from descentlab._files import replacing
 from descentlab.cli.discovery import UsageError
 
-__all__ = ["Screen", "check_target", "console", "write_answer", "write_file", "write_json"]
+if TYPE_CHECKING:
+    from descentlab.pages import Report  # plotly is loaded where a page is made
+
+__all__ = ["Screen", "check_target", "console", "write_answer", "write_json", "write_page"]
 
 
 class Screen(Console):
@@ -63,14 +66,16 @@ def check_target(target: Path | None, flag: str = "--json") -> None:
         raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
 
 
-def write_answer(page: Path | None, html: Callable[[], str], target: Path | None, data: Callable[[], Any]) -> None:
+def write_answer(
+    page: Path | None, report: "Callable[[], Report]", target: Path | None, data: Callable[[], Any]
+) -> None:
     """Write what was printed once more: as a page, and as JSON where that is wanted too.
 
     Both are tried, so that a page without room does not take the JSON file with it.
 
     Args:
         page: where the page goes; `None` writes none.
-        html: makes it.
+        report: makes what is on it.
         target: the JSON file; `None` writes none.
         data: makes its content.
 
@@ -80,7 +85,7 @@ def write_answer(page: Path | None, html: Callable[[], str], target: Path | None
     failed = None
     if page is not None:
         try:
-            write_file(page, html(), "the page")
+            write_page(page, report(), "the page")
             console().print(f"page: {page}", soft_wrap=True)
         except UsageError as error:
             failed = UsageError(f"{error}; what is printed above is complete, and nothing else is lost")
@@ -90,29 +95,40 @@ def write_answer(page: Path | None, html: Callable[[], str], target: Path | None
         raise failed
 
 
+def write_page(target: Path, report: "Report", flag: str) -> None:
+    """Write a page, whole or not at all.
+
+    Args:
+        target: where.
+        report: what is on it.
+        flag: what names the file in the error.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    with _writing(target, flag):
+        report.write(target)
+
+
 def write_json(target: Path, data: Any) -> None:
     """Write a JSON file, whole or not at all.
 
     Raises:
         UsageError: if it cannot be written.
     """
-    write_file(target, json.dumps(data, indent=1, allow_nan=False) + "\n", "--json")
+    with _writing(target, "--json"), replacing(target) as file:
+        file.write((json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
 
-def write_file(target: Path, text: str, flag: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Args:
-        target: where.
-        text: its content.
-        flag: what names the file in the error: its flag, or what it is.
+@contextlib.contextmanager
+def _writing(target: Path, flag: str) -> Iterator[None]:
+    """Say what became of a file that is written here.
 
     Raises:
         UsageError: if it cannot be written.
     """
     try:
-        with replacing(target) as file:
-            file.write(text.encode())
-        interrupts.say(f"stopped; {target} is written")
+        yield
     except OSError as error:
         raise UsageError(f"{flag} {target} cannot be written: {error.strerror or error}") from error
+    interrupts.say(f"stopped; {target} is written")

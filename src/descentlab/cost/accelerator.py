@@ -12,6 +12,7 @@ import numpy as np
 
 from descentlab._check import not_negative, positive
 from descentlab.cost.operators import Elementwise, Operator, Sizes
+from descentlab.mistake import Mistake
 
 __all__ = ["Accelerator", "Energy", "cycles", "energy", "latency", "local_bytes", "main_bytes"]
 
@@ -56,7 +57,7 @@ class Accelerator:
         energy: of single operations.
 
     Raises:
-        ValueError: if a size is not above 0, or a memory does not hold one tile of the array.
+        Mistake: if a size is not above 0, or a memory does not hold one tile of the array.
     """
 
     array: int = 16
@@ -85,7 +86,7 @@ class Accelerator:
         }
         for name, least in needed.items():
             if getattr(self, name) < least:
-                raise ValueError(
+                raise Mistake(
                     f"Accelerator.{name} must hold one tile of the {self.array} x {self.array} array, {least} bytes, "
                     f"got {getattr(self, name)}; enlarge it or choose a smaller array"
                 )

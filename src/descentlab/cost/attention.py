@@ -7,6 +7,7 @@ import numpy as np
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, Sizes
 from descentlab.cost.part import NORMS, Part, Work
+from descentlab.mistake import Mistake
 
 __all__ = ["KERNELS", "Attention", "Kernel", "kernel", "products"]
 
@@ -46,12 +47,12 @@ def kernel(name: str) -> Kernel:
     """What the attention kernel of a name costs; case, hyphens and underscores do not count.
 
     Raises:
-        ValueError: if there is none.
+        Mistake: if there is none.
     """
     plain = {known.replace("-", ""): one for known, one in KERNELS.items()}
     found = plain.get(name.lower().replace("-", "").replace("_", ""))
     if found is None:
-        raise ValueError(f"there is no kernel {name!r} whose cost is known; {nearest(name.lower(), KERNELS)}")
+        raise Mistake(f"there is no kernel {name!r} whose cost is known; {nearest(name.lower(), KERNELS)}")
     return found
 
 

@@ -29,7 +29,7 @@ def read(name: str, *, read_as: str | None = None, uncounted: bool = False) -> M
         uncounted: see `from_config`.
 
     Raises:
-        ValueError: if there is no such preset and no such file, or the file cannot be counted.
+        Mistake: if there is no such preset and no such file, or the file cannot be counted.
     """
     path = Path(name)
     if name in PUBLISHED:

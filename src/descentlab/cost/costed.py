@@ -18,6 +18,7 @@ from descentlab.cost.roofline import Machine
 from descentlab.cost.setting import Setting
 from descentlab.cost.summary import Row, breakdown
 from descentlab.cost.transformer import Transformer
+from descentlab.mistake import Mistake
 
 __all__ = ["Anchors", "At", "Cost", "cost"]
 
@@ -132,7 +133,7 @@ def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting 
         setting: how it is run.
 
     Raises:
-        ValueError: if the model, a kernel, a machine or a precision is not known, or a size is refused.
+        Mistake: if the model, a kernel, a machine or a precision is not known, or a size is refused.
 
     Examples:
         >>> config = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
@@ -191,17 +192,17 @@ def _phase(model: Model, setting: Setting) -> str:
     """The phase that is meant.
 
     Raises:
-        ValueError: if it is none of this model's.
+        Mistake: if it is none of this model's.
     """
     phase = ("generate" if model.causal else "pass") if setting.phase == "auto" else setting.phase
     if phase not in _PHASES:
-        raise ValueError(f"there is no phase {phase!r}; {nearest(phase, [*_PHASES, 'auto'])}")
+        raise Mistake(f"there is no phase {phase!r}; {nearest(phase, [*_PHASES, 'auto'])}")
     if setting.prompt and phase != "generate":
-        raise ValueError("--prompt is for generation; add --phase generate")
+        raise Mistake("--prompt is for generation; add --phase generate")
     if setting.images and phase == "generate":
-        raise ValueError("--images is for a pass, which reads them; add --phase pass")
+        raise Mistake("--images is for a pass, which reads them; add --phase pass")
     if phase == "generate" and any(stack.images for stack in model.stacks[-1:]):
-        raise ValueError("a vision tower does not generate; add --phase pass")
+        raise Mistake("a vision tower does not generate; add --phase pass")
     return phase
 
 
@@ -277,7 +278,7 @@ def _precision(model: Model, setting: Setting) -> tuple[Precision, tuple[str, ..
     """Precisions by kind of entries, and what of the file's own was not read.
 
     Raises:
-        ValueError: if one is not known.
+        Mistake: if one is not known.
     """
     base = format_of(setting.precision or ("bfloat16" if setting.trains else "int8"))
     computed = format_of(setting.activations) if setting.activations else base
@@ -304,10 +305,10 @@ def _convolutional(name: str, setting: Setting) -> Cost:
     """The counts of a convolutional network, whose images have one size.
 
     Raises:
-        ValueError: if it gets a flag of Transformers.
+        Mistake: if it gets a flag of Transformers.
     """
     if setting.kernel is not None or setting.phase != "auto":
-        raise ValueError(f"{name} has no attention; leave out --kernel and --phase")
+        raise Mistake(f"{name} has no attention; leave out --kernel and --phase")
     operators = presets.CONVOLUTIONAL[name](setting.batch)
     base = format_of(setting.precision or "int8")
     precision = Precision(base, base, base, base, base)

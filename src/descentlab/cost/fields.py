@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from descentlab.mistake import Mistake
+
 __all__ = ["COUNTING", "MOST", "Fields", "Refused"]
 
 MOST = 2**24
@@ -49,7 +51,7 @@ COUNTING = {
 _MEANING = {name: meaning for meaning, names in COUNTING.items() for name in names.split()}
 
 
-class Refused(ValueError):
+class Refused(Mistake):
     """A configuration that cannot be counted; the message says why and what to do."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from descentlab.cost.accelerator import Accelerator, compute_cycles, cycles
 from descentlab.cost.operators import Elementwise, Matmul, Sizes
+from descentlab.mistake import Mistake
 
 __all__ = ["Pair", "pair"]
 
@@ -49,12 +50,12 @@ def pair(machine: Accelerator, product: Matmul, after: Elementwise) -> Pair:
         computed.
 
     Raises:
-        ValueError: if the accumulator does not hold one column.
+        Mistake: if the accumulator does not hold one column.
     """
     whole = after.passes > 1
     held = machine.accumulator // (machine.output_bytes * int(np.max(product.rows))) if whole else machine.local_tile
     if held < 1:
-        raise ValueError(
+        raise Mistake(
             f"fusing {product.name} with {after.name} needs an accumulator of at least "
             f"{machine.output_bytes * int(np.max(product.rows))} bytes for one column, got {machine.accumulator}"
         )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from descentlab._types import Array, Float, Int
+from descentlab.mistake import Mistake
 
 __all__ = [
     "dequantize", "exponential", "gaussian_weights", "gelu", "layer_norm", "matmul", "quantize", "requantize", "root",
@@ -31,10 +32,10 @@ def _fine(scale: float) -> float:
     """The scale, if it is a finite number above 0.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     if not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"a scale must be a finite number above 0, got {scale}")
+        raise Mistake(f"a scale must be a finite number above 0, got {scale}")
     return float(scale)
 
 
@@ -228,10 +229,10 @@ def requantize(sums: Int[Array, "..."], ratio: float, *, bits: int = 8) -> Int[A
         Integers, clipped to so many bits; their error is at most 1/2, plus 2^-15 of their size.
 
     Raises:
-        ValueError: if the ratio lies elsewhere.
+        Mistake: if the ratio lies elsewhere.
     """
     if not 2.0**-31 <= ratio < 64:
-        raise ValueError(f"a ratio of scales must lie between 2^-31 and 64, got {ratio}; choose another new scale")
+        raise Mistake(f"a ratio of scales must lie between 2^-31 and 64, got {ratio}; choose another new scale")
     mantissa, exponent = math.frexp(ratio)
     if exponent > -2:
         # Beyond these bounds the result is clipped in any case; within them there is room to the left.

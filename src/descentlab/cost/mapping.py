@@ -12,6 +12,7 @@ import numpy as np
 
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.operators import Matmul
+from descentlab.mistake import Mistake
 
 __all__ = ["DIMENSIONS", "Mappings", "Outcome", "Problem", "best", "evaluate", "problem", "sample"]
 
@@ -39,7 +40,7 @@ class Problem:
 
     def __post_init__(self):
         if len(self.lengths) != len(DIMENSIONS) or min(self.lengths) < 1 or self.stride < 1:
-            raise ValueError(
+            raise Mistake(
                 f"{self.name} needs {len(DIMENSIONS)} lengths of at least 1, for {', '.join(DIMENSIONS)}, "
                 f"got {self.lengths} with stride {self.stride}"
             )
@@ -54,11 +55,11 @@ def problem(operator: Matmul) -> Problem:
     """The loops of a matrix product: rows as output channels, the contracted size as input channels.
 
     Raises:
-        ValueError: if its sizes are not single whole numbers.
+        Mistake: if its sizes are not single whole numbers.
     """
     sizes = [np.asarray(size) for size in (operator.rows, operator.inner, operator.columns)]
     if any(size.size != 1 or size.item() != int(size.item()) for size in sizes):
-        raise ValueError(f"a mapping is of one product, but {operator.name} has sizes {sizes}")
+        raise Mistake(f"a mapping is of one product, but {operator.name} has sizes {sizes}")
     rows, inner, columns = (int(size.item()) for size in sizes)
     return Problem(operator.name, (rows, inner, columns, 1, 1, 1))
 
@@ -207,10 +208,10 @@ def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> t
         The mappings and what they come to.
 
     Raises:
-        ValueError: if `count` is below 1, or hardly any mapping fits.
+        Mistake: if `count` is below 1, or hardly any mapping fits.
     """
     if count < 1:
-        raise ValueError(f"wanted at least 1 mapping, got {count}")
+        raise Mistake(f"wanted at least 1 mapping, got {count}")
     random, tables = np.random.default_rng(seed), _tables(of, machine)
     kept: list[Mappings] = []
     for _ in range(TRIES):
@@ -221,7 +222,7 @@ def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> t
         if sum(map(len, kept)) >= count:
             break
     else:
-        raise ValueError(f"fewer than one in {TRIES} random mappings of {of.name} fit the memories; enlarge them")
+        raise Mistake(f"fewer than one in {TRIES} random mappings of {of.name} fit the memories; enlarge them")
     factors, orders = (np.concatenate([getattr(one, name) for one in kept])[:count] for name in ("factors", "order"))
     mappings = Mappings(factors, orders)
     return mappings, evaluate(of, mappings, machine)

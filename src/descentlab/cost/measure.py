@@ -10,6 +10,7 @@ import numpy as np
 from descentlab._types import Array
 from descentlab.cost.operators import Matmul, Operator
 from descentlab.cost.roofline import Machine
+from descentlab.mistake import Mistake
 
 __all__ = ["here", "operator_seconds"]
 
@@ -50,10 +51,10 @@ def here(precision: str = "float32", *, repeats: int = 15) -> Machine:
         repeats: of each; the shortest counts, so the rates are those of a machine that does nothing else.
 
     Raises:
-        ValueError: if the precision is another one.
+        Mistake: if the precision is another one.
     """
     if precision not in ("float16", "float32"):
-        raise ValueError(f"this machine is measured in float16 or float32, not in {precision}; add --precision float32")
+        raise Mistake(f"this machine is measured in float16 or float32, not in {precision}; add --precision float32")
     matrix = jnp.ones((SIDE, SIDE), precision)
     vector = jnp.ones(COPIED, precision)
 
@@ -77,7 +78,7 @@ def operator_seconds(operators: Sequence[Operator], precision: str, *, repeats: 
         repeats: of each; the shortest counts.
 
     Raises:
-        ValueError: if a size is an array of several.
+        Mistake: if a size is an array of several.
     """
     return {one.name: _seconds(one, precision, repeats) for one in operators}
 
@@ -111,7 +112,7 @@ def _seconds(operator: Operator, precision: str, repeats: int) -> float:
     elif operator.name == "mixture":
         function, arrays = lambda *parts: sum(parts), operator.reads
     else:
-        raise ValueError(f"{operator.name} cannot be measured; only operators of Transformers can")
+        raise Mistake(f"{operator.name} cannot be measured; only operators of Transformers can")
     rows = max(1, min(total, TOGETHER) // row)
     arguments = tuple(jnp.ones((rows, row), precision) for _ in range(arrays))
     return _shortest(jax.jit(function), arguments, repeats) * total / (rows * row)
@@ -120,5 +121,5 @@ def _seconds(operator: Operator, precision: str, repeats: int) -> float:
 def _single(operator: Operator, name: str) -> int:
     size = np.asarray(getattr(operator, name))
     if size.size != 1:
-        raise ValueError(f"only a pass can be measured, but {operator.name} has {size.size} sizes; add --phase pass")
+        raise Mistake(f"only a pass can be measured, but {operator.name} has {size.size} sizes; add --phase pass")
     return int(size.item())

@@ -10,6 +10,7 @@ from descentlab.cost.attention import Attention, Kernel
 from descentlab.cost.latent import LatentAttention
 from descentlab.cost.operators import Elementwise, Operator, Sizes, repeated
 from descentlab.cost.part import Embedding, Linear, Part, Work
+from descentlab.mistake import Mistake
 
 __all__ = ["EXACT", "GENERATED", "Layer", "Model", "Repeated", "Stack", "check_lengths", "stacked"]
 
@@ -169,12 +170,12 @@ class Model:
         """The same with another attention kernel.
 
         Raises:
-            ValueError: if keys and values of a latent vector would have to be contracted first.
+            Mistake: if keys and values of a latent vector would have to be contracted first.
         """
 
         def changed(part: Part) -> Part:
             if isinstance(part, LatentAttention) and kernel.separable:
-                raise ValueError(f"{kernel.name} attention does not take keys and values of a latent vector")
+                raise Mistake(f"{kernel.name} attention does not take keys and values of a latent vector")
             return dataclasses.replace(part, kernel=kernel) if isinstance(part, Attention | LatentAttention) else part
 
         def of(run: Repeated) -> Repeated:
@@ -249,7 +250,7 @@ class Model:
             images: for every sequence, where the model sees images beside tokens.
 
         Raises:
-            ValueError: if a size is below 1.
+            Mistake: if a size is below 1.
         """
         found = {}
         for stack, work in self.works(tokens, batch=batch, images=images):
@@ -260,7 +261,7 @@ class Model:
         """What goes through every stack in one pass; see `one_pass`.
 
         Raises:
-            ValueError: if a size is below 1.
+            Mistake: if a size is below 1.
         """
         check_lengths(tokens, batch)
         found = []
@@ -284,11 +285,11 @@ class Model:
             batch: sequences at once.
 
         Raises:
-            ValueError: if a size is below 1, the prompt below 0, or a number too large to be counted.
+            Mistake: if a size is below 1, the prompt below 0, or a number too large to be counted.
         """
         check_lengths(tokens, batch, prompt)
         if tokens > GENERATED:
-            raise ValueError(f"at most {GENERATED} tokens are generated, each a number of its own, got {tokens}")
+            raise Mistake(f"at most {GENERATED} tokens are generated, each a number of its own, got {tokens}")
         reads = self.decodes and self.stacks[0].length is None
         context = (0 if reads else prompt) + np.arange(tokens) + 0.5
         return self._named(self.stacks[-1], Work(batch, 1, context, self.source(prompt or tokens)))
@@ -303,10 +304,10 @@ def check_lengths(tokens: int, batch: int, prompt: int = 0) -> None:
     """Raise unless tokens and batch are above 0, the prompt is not below, and each is an exact floating-point number.
 
     Raises:
-        ValueError: if one is not.
+        Mistake: if one is not.
     """
     for name, value, least in (("tokens", tokens, 1), ("batch", batch, 1), ("prompt", prompt, 0)):
         if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+            raise Mistake(f"{name} must be at least {least}, got {value}")
         if value > EXACT:
-            raise ValueError(f"{name} must be at most {EXACT}, beyond which counts are not exact, got {value}")
+            raise Mistake(f"{name} must be at most {EXACT}, beyond which counts are not exact, got {value}")

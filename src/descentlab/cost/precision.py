@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from descentlab._check import nearest
 from descentlab.cost.operators import KINDS, Operator, Sizes
+from descentlab.mistake import Mistake
 
 __all__ = ["BYTES", "Format", "Precision", "format_of", "moved_bytes", "precision"]
 
@@ -40,10 +41,10 @@ def format_of(name: str) -> Format:
     """The format of a precision's name.
 
     Raises:
-        ValueError: if there is none.
+        Mistake: if there is none.
     """
     if name not in BYTES:
-        raise ValueError(f"there is no precision {name!r}; {nearest(name, BYTES)}")
+        raise Mistake(f"there is no precision {name!r}; {nearest(name, BYTES)}")
     return Format(name, BYTES[name])
 
 
@@ -95,7 +96,7 @@ def precision(name: "str | Precision") -> Precision:
     """All entries in one precision, by its name; a `Precision` passes unchanged.
 
     Raises:
-        ValueError: if there is no such precision.
+        Mistake: if there is no such precision.
     """
     if isinstance(name, Precision):
         return name

@@ -9,6 +9,7 @@ from typing import Any
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, convolution
 from descentlab.cost.transformer import Transformer
+from descentlab.mistake import Mistake
 
 __all__ = ["CONVOLUTIONAL", "IMAGE", "TRANSFORMERS", "resnet50", "transformer"]
 
@@ -55,10 +56,10 @@ def transformer(name: str) -> Transformer:
     """The Transformer of a name.
 
     Raises:
-        ValueError: if there is none.
+        Mistake: if there is none.
     """
     if name not in TRANSFORMERS:
-        raise ValueError(f"there is no preset {name!r}; {nearest(name, [*TRANSFORMERS, *PUBLISHED, *CONVOLUTIONAL])}")
+        raise Mistake(f"there is no preset {name!r}; {nearest(name, [*TRANSFORMERS, *PUBLISHED, *CONVOLUTIONAL])}")
     return TRANSFORMERS[name]
 
 

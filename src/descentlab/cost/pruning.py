@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from descentlab.mistake import Mistake
+
 __all__ = ["CRITERIA", "heads", "pruned", "pruned_heads"]
 
 Arrays = Mapping[str, np.ndarray]
@@ -45,10 +47,10 @@ def _share(sparsity: float) -> None:
     """Raise unless a share lies between 0 and 1.
 
     Raises:
-        ValueError: if it does not.
+        Mistake: if it does not.
     """
     if not 0 <= sparsity <= 1:
-        raise ValueError(f"a sparsity must lie between 0 and 1, got {sparsity}")
+        raise Mistake(f"a sparsity must lie between 0 and 1, got {sparsity}")
 
 
 def pruned(arrays: Arrays, scores: Arrays, sparsity: float) -> dict[str, np.ndarray]:
@@ -63,7 +65,7 @@ def pruned(arrays: Arrays, scores: Arrays, sparsity: float) -> dict[str, np.ndar
         All blocks; entries of equal score go in the order of the arrays.
 
     Raises:
-        ValueError: if the sparsity is not between 0 and 1.
+        Mistake: if the sparsity is not between 0 and 1.
 
     Examples:
         >>> pruned({"w": np.array([3.0, -1.0])}, {"w": np.array([3.0, 1.0])}, 0.5)["w"].tolist()
@@ -107,11 +109,11 @@ def pruned_heads(arrays: Arrays, scores: Arrays, count: int) -> tuple[dict[str, 
         All blocks, and the heads that went.
 
     Raises:
-        ValueError: if there are not so many heads.
+        Mistake: if there are not so many heads.
     """
     ranked = sorted(heads(scores).items(), key=lambda scored: scored[1])
     if not 0 <= count <= len(ranked):
-        raise ValueError(f"wanted to prune {count} heads, but the model has {len(ranked)}")
+        raise Mistake(f"wanted to prune {count} heads, but the model has {len(ranked)}")
     gone = [head for head, _ in ranked[:count]]
     found = {name: np.array(array) for name, array in arrays.items()}
     for name, array in found.items():

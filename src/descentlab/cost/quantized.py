@@ -15,6 +15,7 @@ import numpy as np
 
 from descentlab._types import Array, Int
 from descentlab.cost import integer
+from descentlab.mistake import Mistake
 
 __all__ = ["Plan", "calibrate", "classify", "rounded"]
 
@@ -118,13 +119,13 @@ def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: fl
         The plan.
 
     Raises:
-        ValueError: if a block is missing, or an example is padded.
+        Mistake: if a block is missing, or an example is padded.
     """
     wanted = {*_places(depth).values(), *(f"{norm}.scale" for norm in _norms(depth))} - arrays.keys()
     if wanted:
-        raise ValueError(f"an encoder needs blocks that are not there: {', '.join(sorted(wanted))}")
+        raise Mistake(f"an encoder needs blocks that are not there: {', '.join(sorted(wanted))}")
     if np.any(np.asarray(examples) <= 0):
-        raise ValueError("integer arithmetic wants sequences of equal length, got padding (token number 0)")
+        raise Mistake("integer arithmetic wants sequences of equal length, got padding (token number 0)")
     plan = Plan(_folded(arrays, depth), depth, bandwidth, {})
     largest: dict[str, float] = {}
     _real(plan, examples, largest)

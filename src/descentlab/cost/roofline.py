@@ -11,6 +11,7 @@ import numpy as np
 from descentlab._check import nearest, positive
 from descentlab.cost.operators import Operator, Sizes
 from descentlab.cost.precision import Precision, moved_bytes, precision
+from descentlab.mistake import Mistake
 
 __all__ = ["MACHINES", "Machine", "bound", "least_seconds", "machine", "seconds"]
 
@@ -26,7 +27,7 @@ class Machine:
         source: where the numbers are from.
 
     Raises:
-        ValueError: if a rate is not above 0.
+        Mistake: if a rate is not above 0.
     """
 
     name: str
@@ -38,16 +39,16 @@ class Machine:
         positive(self, "bandwidth")
         for name, peak in self.peaks.items():
             if not peak > 0:
-                raise ValueError(f"Machine.peaks must be above 0, got {peak} for {name}")
+                raise Mistake(f"Machine.peaks must be above 0, got {peak} for {name}")
 
     def peak(self, precision: str) -> float:
         """Operations a second in a precision.
 
         Raises:
-            ValueError: if it is not known.
+            Mistake: if it is not known.
         """
         if precision not in self.peaks:
-            raise ValueError(f"the peak of {self.name} in {precision} is not known; {nearest(precision, self.peaks)}")
+            raise Mistake(f"the peak of {self.name} in {precision} is not known; {nearest(precision, self.peaks)}")
         return self.peaks[precision]
 
     def ridge(self, precision: str) -> float:
@@ -73,10 +74,10 @@ def machine(name: str) -> Machine:
     """The machine of a name.
 
     Raises:
-        ValueError: if there is none.
+        Mistake: if there is none.
     """
     if name not in MACHINES:
-        raise ValueError(f"there is no machine {name!r}; {nearest(name, [*MACHINES, 'here'])}")
+        raise Mistake(f"there is no machine {name!r}; {nearest(name, [*MACHINES, 'here'])}")
     return MACHINES[name]
 
 
@@ -89,7 +90,7 @@ def seconds(on: Machine, operator: Operator, of: str | Precision) -> Sizes:
         of: the precision of all entries, or of their kinds.
 
     Raises:
-        ValueError: if the machine's peak in this precision is not known.
+        Mistake: if the machine's peak in this precision is not known.
     """
     of = precision(of)
     return np.maximum(operator.flops / on.peak(of.computing), moved_bytes(operator, of) / on.bandwidth)

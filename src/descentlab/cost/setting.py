@@ -7,6 +7,7 @@ from typing import Literal
 from descentlab._check import counted, short
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.model import EXACT, check_lengths
+from descentlab.mistake import Mistake
 
 __all__ = ["Setting"]
 
@@ -58,30 +59,30 @@ class Setting:
         """Tokens of a sequence, each length once.
 
         Raises:
-            ValueError: if one is not a whole number above 0, or too long to be counted.
+            Mistake: if one is not a whole number above 0, or too long to be counted.
         """
         given = (self.seq,) if isinstance(self.seq, int) else self.seq
         words = given.split(",") if isinstance(given, str) else list(map(str, given))
         words = [word.strip() for word in words if word.strip()]
         if not words or not all(re.fullmatch("[0-9]{1,9}", word) and int(word) for word in words):
             said = "--seq wants whole numbers from 1 to 999999999, separated by commas"
-            raise ValueError(f"{said}, got {short(str(given))!r}")
+            raise Mistake(f"{said}, got {short(str(given))!r}")
         return tuple(dict.fromkeys(map(int, words)))
 
     def check(self) -> None:
         """Raise unless sizes are in range and fit each other.
 
         Raises:
-            ValueError: if one is not.
+            Mistake: if one is not.
         """
         check_lengths(1, self.batch, self.prompt)
         counted("images", self.images, EXACT)
         if self.measured_ms is None:
             return
         if not 0 < self.measured_ms < float("inf"):
-            raise ValueError(f"--measured-ms must be a number above 0, got {self.measured_ms}")
+            raise Mistake(f"--measured-ms must be a number above 0, got {self.measured_ms}")
         if not self.trains:
-            raise ValueError("--measured-ms is the time of a step of training; add --phase train")
+            raise Mistake("--measured-ms is the time of a step of training; add --phase train")
 
     @property
     def trains(self) -> bool:

@@ -61,7 +61,7 @@ def breakdown(
         accelerator: the modelled one, where wanted.
 
     Raises:
-        ValueError: if the machine's peak in this precision is not known.
+        Mistake: if the machine's peak in this precision is not known.
     """
     if isinstance(operators, Mapping):
         parts = dict(operators)

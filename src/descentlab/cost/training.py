@@ -12,6 +12,7 @@ from descentlab.cost.model import Layer, Model
 from descentlab.cost.operators import Elementwise, Matmul, Operator
 from descentlab.cost.part import Work
 from descentlab.cost.precision import Precision, weight_bytes
+from descentlab.mistake import Mistake
 
 __all__ = ["OPTIMIZERS", "RECOMPUTE", "Memory", "Utilisation", "memory", "products", "step", "utilisation"]
 
@@ -39,10 +40,10 @@ def step(operators: Sequence[Operator], recompute: str = "none") -> list[Operato
         recompute: one of `RECOMPUTE`.
 
     Raises:
-        ValueError: if `recompute` is none of them.
+        Mistake: if `recompute` is none of them.
     """
     if recompute not in RECOMPUTE:
-        raise ValueError(f"there is no recomputation {recompute!r}; {nearest(recompute, RECOMPUTE)}")
+        raise Mistake(f"there is no recomputation {recompute!r}; {nearest(recompute, RECOMPUTE)}")
     again = {
         "none": [],
         "attention": [one for one in operators if one.name == "scores" or one.name in KERNELS],
@@ -107,12 +108,12 @@ def memory(
         recompute: one of `RECOMPUTE`.
 
     Raises:
-        ValueError: if there is no such optimizer, or weights are kept in fewer than 16 bits.
+        Mistake: if there is no such optimizer, or weights are kept in fewer than 16 bits.
     """
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"there is no optimizer {optimizer!r}; {nearest(optimizer, OPTIMIZERS)}")
+        raise Mistake(f"there is no optimizer {optimizer!r}; {nearest(optimizer, OPTIMIZERS)}")
     if min(of.weights.bytes, of.experts.bytes, of.plain.bytes) < 2:
-        raise ValueError(f"training needs weights of at least 16 bits, got {of.words}; add --weights bfloat16")
+        raise Mistake(f"training needs weights of at least 16 bits, got {of.words}; add --weights bfloat16")
     count, weights = float(model.total), weight_bytes(model.parameters(), of)
     master = count if weights < 4 * count else 0.0
     kept = sum(_kept(stack, work, recompute) for stack, work in works) * of.activations.bytes
@@ -172,10 +173,10 @@ def utilisation(seconds: float, peak: float, forward: float, whole: float, rule:
         rule: 6 N D.
 
     Raises:
-        ValueError: if the step would be faster than the peak rate allows.
+        Mistake: if the step would be faster than the peak rate allows.
     """
     if whole > seconds * peak:
-        raise ValueError(
+        raise Mistake(
             f"a step of {1e3 * seconds:.4g} ms would need {whole / seconds / peak:.3g} times the machine's peak rate; "
             "is the time, the batch or the machine another one?"
         )

@@ -13,6 +13,7 @@ from descentlab.cost.feed_forward import FeedForward
 from descentlab.cost.model import Layer, Model, Repeated, Stack
 from descentlab.cost.operators import Operator, Sizes
 from descentlab.cost.part import Linear, Norm, Part, Residual
+from descentlab.mistake import Mistake
 
 __all__ = ["KERNELS", "Kernel", "Transformer", "encoder", "generation"]
 
@@ -39,7 +40,7 @@ class Transformer:
         vocabulary: outputs of the head, which is counted for every token; 0 leaves it out.
 
     Raises:
-        ValueError: if a size is not above 0, or heads are not a multiple of the key and value heads.
+        Mistake: if a size is not above 0, or heads are not a multiple of the key and value heads.
     """
 
     layers: Sizes
@@ -64,13 +65,11 @@ class Transformer:
         for name in ("layers", "ffn", "vocabulary"):
             _above(self, name, 0 if isinstance(getattr(self, name), np.ndarray) or name != "layers" else 1)
         if self.head_dim is None and np.any(np.mod(self.width, self.heads)):
-            raise ValueError(
-                f"heads must divide the width, got heads={self.heads} and width={self.width}; give head_dim"
-            )
+            raise Mistake(f"heads must divide the width, got heads={self.heads} and width={self.width}; give head_dim")
         if np.any(np.mod(self.heads, self.groups)):
-            raise ValueError(f"kv_heads must divide heads, got kv_heads={self.kv_heads} and heads={self.heads}")
+            raise Mistake(f"kv_heads must divide heads, got kv_heads={self.kv_heads} and heads={self.heads}")
         if self.norm not in ("layer", "rms", "none"):
-            raise ValueError(f"norm must be layer, rms or none, got {self.norm!r}")
+            raise Mistake(f"norm must be layer, rms or none, got {self.norm!r}")
 
     @property
     def groups(self) -> Sizes:
@@ -124,11 +123,11 @@ def _above(owner: object, name: str, least: int) -> None:
     """Raise unless every entry of a size is at least `least`.
 
     Raises:
-        ValueError: if one is not.
+        Mistake: if one is not.
     """
     value = getattr(owner, name)
     if value is not None and not np.all(np.asarray(value) >= least):
-        raise ValueError(f"{type(owner).__name__}.{name} must be at least {least}, got {value}")
+        raise Mistake(f"{type(owner).__name__}.{name} must be at least {least}, got {value}")
 
 
 def encoder(model: Transformer | Model, tokens: int, *, batch: int = 1) -> list[Operator]:
@@ -145,7 +144,7 @@ def encoder(model: Transformer | Model, tokens: int, *, batch: int = 1) -> list[
         One operator a kind and layer, with the number of layers as its count.
 
     Raises:
-        ValueError: if a size is below 1.
+        Mistake: if a size is below 1.
     """
     return _flat(_whole(model).one_pass(tokens, batch=batch))
 
@@ -165,7 +164,7 @@ def generation(model: Transformer | Model, tokens: int, *, prompt: int = 0, batc
         One operator a kind.
 
     Raises:
-        ValueError: if a size is below 1, the prompt below 0, or a number too large to be counted.
+        Mistake: if a size is below 1, the prompt below 0, or a number too large to be counted.
     """
     return _flat(_whole(model).steps(tokens, prompt=prompt, batch=batch))
 

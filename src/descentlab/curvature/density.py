@@ -12,6 +12,7 @@ from descentlab.curvature.krylov import power_of_two
 from descentlab.curvature.operators import Operator
 from descentlab.curvature.traces import widening
 from descentlab.estimate import Estimate
+from descentlab.mistake import Mistake
 
 __all__ = ["SpectralDensity", "spectral_density"]
 
@@ -79,14 +80,14 @@ def spectral_density(
         key: of the draws.
 
     Raises:
-        ValueError: if there are fewer than 2 draws, no step, or the width is not above 0.
+        Mistake: if there are fewer than 2 draws, no step, or the width is not above 0.
 
     References:
         Ubaru, Chen, Saad (2017), Fast estimation of tr f(A); Ghorbani, Krishnan, Xiao (2019), arXiv:1901.10159; Laurie
         (1996), Anti-Gaussian quadrature formulas.
     """
     if probes < 2 or steps < 1 or not width > 0:
-        raise ValueError(
+        raise Mistake(
             "a density with its error needs probes >= 2, steps >= 1 and width > 0, got "
             f"probes={probes}, steps={steps} and width={width}"
         )

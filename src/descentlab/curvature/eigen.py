@@ -23,6 +23,7 @@ from descentlab.curvature.krylov import (
 )
 from descentlab.curvature.operators import MEMORY, Operator, dense
 from descentlab.estimate import Estimate
+from descentlab.mistake import Mistake
 
 __all__ = ["Eigenpairs", "Krylov", "eigenpairs"]
 
@@ -41,7 +42,7 @@ class Krylov(Definition):
         memory: bytes that the basis and its products may take; with less there are more restarts.
 
     Raises:
-        ValueError: if a number is not above 0, or the risk not below 1.
+        Mistake: if a number is not above 0, or the risk not below 1.
     """
 
     tolerance: float = eqx.field(default=1e-6, converter=real)
@@ -54,7 +55,7 @@ class Krylov(Definition):
         for name in ("tolerance", "products", "risk", "memory"):
             positive(self, name)
         if isinstance(self.risk, float) and self.risk >= 1:
-            raise ValueError(f"Krylov.risk must be a probability below 1, got {self.risk}")
+            raise Mistake(f"Krylov.risk must be a probability below 1, got {self.risk}")
 
 
 class Eigenpairs(NamedTuple):
@@ -83,6 +84,11 @@ class Eigenpairs(NamedTuple):
     risk: Float[Array, ""]
     products: Int[Array, ""]
 
+    def listed(self) -> list[tuple[float, float, bool]]:
+        """Each eigenvalue with its residual and whether it has converged, as plain numbers."""
+        columns = (*self.values, self.converged)
+        return list(zip(*(np.asarray(column).tolist() for column in columns), strict=True))
+
 
 def eigenpairs(
     operator: Operator,
@@ -108,7 +114,7 @@ def eigenpairs(
         key: of random vectors; a fixed one without.
 
     Raises:
-        ValueError: if no pair or more pairs than rows are wanted, or the memory holds no basis for them, or the
+        Mistake: if no pair or more pairs than rows are wanted, or the memory holds no basis for them, or the
             products are too few.
 
     Examples:
@@ -127,16 +133,14 @@ def eigenpairs(
     """
     rows = operator.shape[0]
     if top < 0 or bottom < 0 or not 1 <= top + bottom <= rows:
-        raise ValueError(
-            f"a matrix of {rows} rows has between 1 and {rows} eigenpairs, got top={top} and bottom={bottom}"
-        )
+        raise Mistake(f"a matrix of {rows} rows has between 1 and {rows} eigenpairs, got top={top} and bottom={bottom}")
     method = Krylov() if method is None else method
     width = np.dtype(operator.dtype).itemsize
     basis = _basis(rows, top + bottom, width, method.memory)
     if basis == rows or (rows <= min(DENSE_ROWS, method.products) and rows**2 * width <= method.memory):
         return _of_dense(operator, top, bottom)
     if method.products < top + bottom + STRIDE:
-        raise ValueError(
+        raise Mistake(
             f"{top + bottom} eigenpairs take at least {top + bottom + STRIDE} products, got products={method.products}"
         )
     key = jax.random.key(0) if key is None else key
@@ -151,11 +155,11 @@ def _basis(rows: int, wanted: int, width: int, memory: int) -> int:
     """How many vectors the basis holds: all, or the wanted ones twice, as many to restart with, and some to come.
 
     Raises:
-        ValueError: if the memory is too small for the fewest that work.
+        Mistake: if the memory is too small for the fewest that work.
     """
     fits, least = memory // (2 * rows * width), 3 * wanted + 3 * STRIDE
     if fits < min(least, rows):
-        raise ValueError(
+        raise Mistake(
             f"{wanted} eigenpairs of a matrix of {rows} rows need {2 * rows * width * least / 2**30:.3g} GiB, and "
             f"{memory / 2**30:.3g} GiB are allowed, enough for {max(0, (fits - 3 * STRIDE) // 3)}; ask for fewer pairs "
             "or allow more memory"

@@ -15,6 +15,7 @@ from descentlab.curvature.lanczos import extreme_pairs
 from descentlab.curvature.operators import MEMORY, Product
 from descentlab.estimate import Estimate
 from descentlab.losses import SquaredError
+from descentlab.mistake import Mistake
 from descentlab.objective import Objective
 
 __all__ = [
@@ -86,7 +87,7 @@ class Gram(eqx.Module):
             memory: bytes that the matrix and the Jacobians in use may take.
 
         Raises:
-            ValueError: if the matrix and the Jacobians of two samples would take more.
+            Mistake: if the matrix and the Jacobians of two samples would take more.
         """
         rows, count = self.shape[0], self.objective.examples.rows
         width = np.dtype(self.dtype).itemsize
@@ -97,7 +98,7 @@ class Gram(eqx.Module):
         if some < 1:
             # The largest N with (N o)^2 w + 3 o P w <= memory.
             most = int(max(0.0, (memory - sample) / width) ** 0.5 / outputs)
-            raise ValueError(
+            raise Mistake(
                 f"the Gram matrix of {count} samples with {outputs} outputs each takes "
                 f"{(rows**2 * width + sample) / 2**30:.3g} GiB, and {memory / 2**30:.3g} GiB are allowed, enough for "
                 f"{most} samples; take fewer, or ask for its largest eigenvalues, which need products only"
@@ -129,7 +130,7 @@ class Gram(eqx.Module):
             memory: bytes that the matrix, the Jacobians in use and a copy for a factor may take; see `dense`.
 
         Raises:
-            ValueError: if that would take more.
+            Mistake: if that would take more.
         """
         matrix = self.dense(memory=memory)
         if not np.isfinite(matrix).all():

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab._tree import array_names, is_meant, select
 from descentlab._types import Array, Float, PyTree
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Objective
 
 __all__ = [
@@ -132,7 +133,7 @@ class AbstractCurvature(eqx.Module):
         """The rows and columns of these blocks.
 
         Raises:
-            ValueError: if there is no such block.
+            Mistake: if there is no such block.
         """
         kept, rest = select(self.params, names)
         frozen = eqx.combine(rest, self.objective.frozen)
@@ -143,7 +144,7 @@ class AbstractCurvature(eqx.Module):
         """One block; see the class.
 
         Raises:
-            ValueError: if there is no such block.
+            Mistake: if there is no such block.
         """
         rows, columns = (names, names) if isinstance(names, str) else names
         if rows == columns:
@@ -158,7 +159,7 @@ class AbstractCurvature(eqx.Module):
             memory: bytes that it may take.
 
         Raises:
-            ValueError: if it would take more.
+            Mistake: if it would take more.
         """
         return dense(self, memory=memory)
 
@@ -327,7 +328,7 @@ class Block(eqx.Module):
             memory: bytes that it may take.
 
         Raises:
-            ValueError: if it would take more.
+            Mistake: if it would take more.
         """
         return dense(self, memory=memory)
 
@@ -340,12 +341,12 @@ def dense(operator: Operator, *, memory: int = MEMORY) -> Float[Array, "row colu
         memory: bytes that it may take.
 
     Raises:
-        ValueError: if it would take more.
+        Mistake: if it would take more.
     """
     rows, columns = operator.shape
     width = np.dtype(operator.dtype).itemsize
     if rows * columns * width > memory:
-        raise ValueError(
+        raise Mistake(
             f"a dense matrix of {rows} x {columns} entries takes {rows * columns * width / 2**30:.3g} GiB, and "
             f"{memory / 2**30:.3g} GiB are allowed, enough for {int((memory / width) ** 0.5)} parameters; take fewer "
             "blocks, ask for eigenpairs or traces, which need products only, or allow more memory"

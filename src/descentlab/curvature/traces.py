@@ -18,6 +18,7 @@ from matfree import stochtrace
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.curvature.operators import Operator
 from descentlab.estimate import Estimate
+from descentlab.mistake import Mistake
 
 __all__ = ["diagonal", "frobenius_squared", "trace", "widening"]
 
@@ -55,7 +56,7 @@ def trace(operator: Operator, probes: int = 20, *, key: PRNGKeyArray) -> Estimat
         The mean with its error; two of them make a band, see `widening`.
 
     Raises:
-        ValueError: if there are fewer than 2 draws.
+        Mistake: if there are fewer than 2 draws.
 
     References:
         Hutchinson (1989), A stochastic estimator of the trace.
@@ -75,7 +76,7 @@ def diagonal(operator: Operator, probes: int = 20, *, key: PRNGKeyArray) -> Esti
         One mean a row with its error; two of them make a band, see `widening`.
 
     Raises:
-        ValueError: if there are fewer than 2 draws.
+        Mistake: if there are fewer than 2 draws.
 
     References:
         Bekas, Kokiopoulou, Saad (2007), An estimator for the diagonal of a matrix.
@@ -95,14 +96,14 @@ def frobenius_squared(operator: Operator, probes: int = 20, *, key: PRNGKeyArray
         The mean with its error; two of them make a band, see `widening`.
 
     Raises:
-        ValueError: if there are fewer than 2 draws.
+        Mistake: if there are fewer than 2 draws.
     """
     return _mean(operator, _FROBENIUS, probes, key)
 
 
 def _mean(operator: Operator, integrand: Callable, probes: int, key: PRNGKeyArray) -> Estimate:
     if probes < 2:
-        raise ValueError(f"a mean with its error needs at least 2 draws, got probes={probes}")
+        raise Mistake(f"a mean with its error needs at least 2 draws, got probes={probes}")
     return _drawn(operator, integrand, jax.random.split(key, probes))
 
 

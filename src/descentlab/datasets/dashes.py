@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descentlab.mistake import Mistake
+
 __all__ = ["CHUNK", "METHOD", "Geometry", "geometries", "images", "render"]
 
 METHOD = 1
@@ -214,7 +216,7 @@ def geometries(stream: tuple[int, ...], links: int, distractors: int) -> Geometr
         `CHUNK` of them.
 
     Raises:
-        ValueError: if so many paths find no place.
+        Mistake: if so many paths find no place.
     """
     random = np.random.default_rng(stream)
     pool = None
@@ -225,7 +227,7 @@ def geometries(stream: tuple[int, ...], links: int, distractors: int) -> Geometr
         found = _paired(random, *pool)
         if len(found.joined) >= CHUNK:
             return Geometry(*(value[:CHUNK] for value in found))
-    raise ValueError(
+    raise Mistake(
         f"two paths of {links} dashes and {distractors} distractors find too rarely a place in one image; "
         "make paths shorter or distractors fewer"
     )

@@ -11,6 +11,7 @@ from descentlab.datasets.documents import Documents, byte_examples, documents
 from descentlab.datasets.folder import Source, cached, fetch, fingerprint
 from descentlab.datasets.parts import divided
 from descentlab.formats import read_files
+from descentlab.mistake import Mistake
 from descentlab.objective import Splits
 
 __all__ = ["IMDb"]
@@ -42,7 +43,7 @@ class IMDb(AbstractDataset):
         development: training reviews that are held out, half of each class.
 
     Raises:
-        ValueError: if `length` is not above 0, or `development` is not even or leaves nothing to train on.
+        Mistake: if `length` is not above 0, or `development` is not even or leaves nothing to train on.
 
     References:
         A. L. Maas, R. E. Daly, P. T. Pham, D. Huang, A. Y. Ng, C. Potts, *Learning word vectors for sentiment
@@ -56,7 +57,7 @@ class IMDb(AbstractDataset):
         positive(self, "length")
         not_negative(self, "development")
         if self.development % 2 or self.development >= 2 * REVIEWS:
-            raise ValueError(
+            raise Mistake(
                 f"IMDb.development must be even and below {2 * REVIEWS}, got {self.development}; choose another number"
             )
 

@@ -9,6 +9,7 @@ from descentlab.datasets.base import AbstractDataset, DataError
 from descentlab.datasets.folder import Source, fetch, find
 from descentlab.datasets.parts import divided, shuffled
 from descentlab.formats import read_bytes, read_idx
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Splits
 
 __all__ = ["MNIST"]
@@ -48,7 +49,7 @@ class MNIST(AbstractDataset):
             takes a tenth.
 
     Raises:
-        ValueError: if patches do not fill a digit, or there is no such half.
+        Mistake: if patches do not fill a digit, or there is no such half.
 
     References:
         Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, *Gradient-based learning applied to document recognition*,
@@ -61,9 +62,9 @@ class MNIST(AbstractDataset):
 
     def __check_init__(self):
         if self.patch < 1 or _SIDE % self.patch:
-            raise ValueError(f"MNIST.patch must divide {_SIDE}: 1, 2, 4, 7, 14 or 28, got {self.patch}")
+            raise Mistake(f"MNIST.patch must divide {_SIDE}: 1, 2, 4, 7, 14 or 28, got {self.patch}")
         if not self.parts or len(set(self.parts)) != len(self.parts) or set(self.parts) - set(_PARTS):
-            raise ValueError(f"MNIST.parts must name train, test or both, got {self.parts}")
+            raise Mistake(f"MNIST.parts must name train, test or both, got {self.parts}")
         not_negative(self, "development")
 
     def load(self) -> Splits:

@@ -15,6 +15,7 @@ from descentlab._describe import digest
 from descentlab.datasets import dashes
 from descentlab.datasets.base import AbstractDataset
 from descentlab.datasets.folder import cached
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Splits
 
 __all__ = ["Pathfinder"]
@@ -41,7 +42,7 @@ class Pathfinder(AbstractDataset):
         seed: of the random numbers; the images depend on nothing else, not on the number of processes.
 
     Raises:
-        ValueError: if a number is out of its range, or a count of images is odd.
+        Mistake: if a number is out of its range, or a count of images is odd.
 
     References:
         D. Linsley, J. Kim, V. Veerabadran, C. Windolf, T. Serre, *Learning long-range spatial dependencies with
@@ -61,16 +62,14 @@ class Pathfinder(AbstractDataset):
         for name in ("distractors", "development", "test", "seed"):
             not_negative(self, name)
         if self.side < 32:
-            raise ValueError(
-                f"Pathfinder.side must be at least 32, got {self.side}: in less, dashes are no longer seen"
-            )
+            raise Mistake(f"Pathfinder.side must be at least 32, got {self.side}: in less, dashes are no longer seen")
         if not 2 <= self.path_length <= 16:
-            raise ValueError(
+            raise Mistake(
                 f"Pathfinder.path_length must be 2 to 16, got {self.path_length}: two longer paths find no place"
             )
         for name, count in self._counts().items():
             if count % 2:
-                raise ValueError(f"Pathfinder.{name} must be even, so that classes are balanced, got {count}")
+                raise Mistake(f"Pathfinder.{name} must be even, so that classes are balanced, got {count}")
 
     def _counts(self) -> dict[str, int]:
         return {part: getattr(self, part) for part in Splits._fields}
@@ -79,7 +78,7 @@ class Pathfinder(AbstractDataset):
         """The images: int16 tokens of axes example and time, int32 classes (0 two paths, 1 one path).
 
         Raises:
-            ValueError: if so many paths do not fit into one image.
+            Mistake: if so many paths do not fit into one image.
         """
         arrays = cached("pathfinder", f"pathfinder {dashes.METHOD} {dashes.CHUNK} {digest(self)}", self._draw)
         return Splits(*(self._examples(arrays, part) for part in Splits._fields))
@@ -128,7 +127,7 @@ def draw(
         processes: how many share the work; `None` takes one for each processor if it is worth it.
 
     Raises:
-        ValueError: if so many paths do not fit into one image.
+        Mistake: if so many paths do not fit into one image.
     """
     chunks = [dashes.images(streams[0], *shape)]  # says at once where this cannot be
     streams = streams[1:]

@@ -83,7 +83,7 @@ class OwnText(AbstractDataset):
         label_column: of a file of rows, the column or field of the classes.
 
     Raises:
-        ValueError: if a number is out of its range, or the content is no row of bytes.
+        Mistake: if a number is out of its range, or the content is no row of bytes.
 
     Examples:
         >>> rows = ["text,label", *(f"{i} is {word},{word}" for i in range(20) for word in ("good", "bad"))]

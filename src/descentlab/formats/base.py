@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from descentlab._check import short
+from descentlab.mistake import Mistake
 
 __all__ = ["DataError", "decoding", "read_bytes"]
 
 
-class DataError(ValueError):
+class DataError(Mistake):
     """Data cannot be used: what was wanted, what came, what to do."""
 
 

@@ -19,6 +19,7 @@ from jax.tree_util import GetAttrKey, keystr, tree_map_with_path
 
 from descentlab._tree import block_names, block_of, named, with_named
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.mistake import Mistake
 
 __all__ = ["balanced", "off_scaling", "random_direction"]
 
@@ -70,13 +71,13 @@ def _layers(params: PyTree) -> list[dict[str, str]]:
     """By layer, the names of its arrays of query and key, and of their biases where there are any.
 
     Raises:
-        ValueError: if the parameters lack one of the two blocks.
+        Mistake: if the parameters lack one of the two blocks.
     """
     names = list(named(params))
     wanted = (QUERY, KEY, f"{QUERY}_bias", f"{KEY}_bias")
     found = {block: [name for name in names if block_of(name) == block] for block in wanted}
     if missing := [block for block in (QUERY, KEY) if not found[block]]:
-        raise ValueError(
+        raise Mistake(
             f"the scaling symmetry needs {QUERY} and {KEY} among the parameters, {missing[0]} is not there (they have "
             f"{', '.join(block_names(params))}); where one of them is fixed there is no symmetry"
         )
@@ -97,7 +98,7 @@ def balanced(params: PyTree) -> PyTree:
         params: parameters with both blocks.
 
     Raises:
-        ValueError: if the parameters lack one of the blocks.
+        Mistake: if the parameters lack one of the blocks.
     """
     arrays = dict(named(params))
     for layer in _layers(params):
@@ -121,7 +122,7 @@ def off_scaling(direction: PyTree, params: PyTree) -> PyTree:
         params: the point, with both blocks.
 
     Raises:
-        ValueError: if the parameters lack one of the blocks.
+        Mistake: if the parameters lack one of the blocks.
     """
     at, moved = named(params), dict(named(direction))
     for layer in _layers(params):

@@ -12,6 +12,7 @@ from descentlab._types import Array
 from descentlab.estimate import Estimate
 from descentlab.landscape.planes import Slice
 from descentlab.landscape.surface import Loss, Surface
+from descentlab.mistake import Mistake
 
 __all__ = ["Minima", "barrier", "laplacian", "local_minima", "negative_share"]
 
@@ -138,7 +139,7 @@ def _differences(surface: Surface, stride: int) -> tuple[np.ndarray, np.ndarray,
     f = surface.values.astype(np.float64)
     rows, columns = f.shape
     if min(rows, columns) < 5:
-        raise ValueError(f"curvature needs a grid of at least 5 x 5 points, got {rows} x {columns}")
+        raise Mistake(f"curvature needs a grid of at least 5 x 5 points, got {rows} x {columns}")
 
     def at(i: int, j: int) -> np.ndarray:
         i, j = 2 + i * stride, 2 + j * stride
@@ -168,7 +169,7 @@ def laplacian(surface: Surface, *, unit: float = 1.0) -> Estimate:
         unit: length of a unit of the coordinates; 1 leaves the Laplacian in coordinates.
 
     Raises:
-        ValueError: if the grid has fewer than 5 points a side.
+        Mistake: if the grid has fewer than 5 points a side.
     """
     near, far = (first + second for first, second, _ in (_differences(surface, stride) for stride in (1, 2)))
     return Estimate(near / unit**2, (np.abs(near - far) / 2 + 2 * _rounding(surface)) / unit**2)
@@ -184,7 +185,7 @@ def negative_share(surface: Surface) -> Estimate:
         surface: the loss on a plane.
 
     Raises:
-        ValueError: if the grid has fewer than 5 points a side.
+        Mistake: if the grid has fewer than 5 points a side.
     """
     near, far = (_smaller(*_differences(surface, stride)) for stride in (1, 2))
     error = np.abs(near - far) / 2 + 2 * _rounding(surface)

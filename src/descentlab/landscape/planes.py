@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
 from descentlab.landscape.directions import random_direction
+from descentlab.mistake import Mistake
 
 __all__ = ["NoPlane", "Place", "Slice", "common_plane", "random_plane", "segment", "trajectory_plane"]
 
@@ -16,7 +17,7 @@ PARALLEL = 1e-6
 """Two directions whose sine is below this span no plane."""
 
 
-class NoPlane(ValueError):
+class NoPlane(Mistake):
     """Points span no plane: what was wanted, what came, what to do."""
 
 

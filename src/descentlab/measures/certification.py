@@ -7,6 +7,7 @@ from typing import Any
 from descentlab._check import counted
 from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.lanes import MOST_SEED
+from descentlab.mistake import Mistake
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.probes.spectra import RANK_TOLERANCE
@@ -102,19 +103,19 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
         The conclusion in a sentence, one row a certificate, and what to change.
 
     Raises:
-        ValueError: if the tolerance is not in (0, 1), no theorem speaks of the model, the experiment
+        Mistake: if the tolerance is not in (0, 1), no theorem speaks of the model, the experiment
             is not on the full batch or starts from the end of another, it has more targets than a dense spectrum is
             found for, or its loss at the start is not a finite number.
     """
     if not 0 < tolerance < 1:
-        raise ValueError(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
+        raise Mistake(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
     counted("steps", steps, MOST_STEPS)
     counted("seed", seed, MOST_SEED)
     if not theorems(experiment.model):
-        raise ValueError(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
+        raise Mistake(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
     full_batch(experiment.data, "certificates")
     if experiment.origin is not None:
-        raise ValueError("certificates are for a start that is drawn or given, got an experiment with an origin")
+        raise Mistake("certificates are for a start that is drawn or given, got an experiment with an origin")
     facts = measure(experiment, seed)
     rows = certificates(facts, tolerance)
     advice = [one.text for one in advise(facts, tolerance)]

@@ -24,6 +24,7 @@ from descentlab.curvature import (
     widening,
 )
 from descentlab.estimate import Estimate
+from descentlab.mistake import Mistake
 from descentlab.objective import Objective
 from descentlab.runs import TrainedLane
 
@@ -104,12 +105,12 @@ def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
     """The names of the blocks whose spectra are wanted, after all that could be wrong with the plan was looked for.
 
     Raises:
-        ValueError: if there is no such block, or more eigenvalues than parameters are wanted.
+        Mistake: if there is no such block, or more eigenvalues than parameters are wanted.
     """
     arrays = dict(zip(array_names(params), jax.tree.leaves(params), strict=True))
     size = sum(leaf.size for leaf in arrays.values())
     if plan.top + plan.bottom > size:
-        raise ValueError(f"there are {size} parameters, got top={plan.top} and bottom={plan.bottom}; ask for fewer")
+        raise Mistake(f"there are {size} parameters, got top={plan.top} and bottom={plan.bottom}; ask for fewer")
     if plan.blocks:
         select(params, plan.blocks)
         return plan.blocks
@@ -130,7 +131,7 @@ def curvature_at(
         progress: told how many pieces of how many are done.
 
     Raises:
-        ValueError: if a block does not exist, or more eigenvalues than parameters are wanted.
+        Mistake: if a block does not exist, or more eigenvalues than parameters are wanted.
     """
     names = check_plan(params, plan)
     total = 3 + 2 * len(names)

@@ -291,7 +291,7 @@ def landscapes(
         progress: told how many points of how many are done.
 
     Raises:
-        ValueError: if a lane stopped early.
+        Mistake: if a lane stopped early.
     """
     every = [(name, lane) for name, some in lanes.items() for lane in some]
     pairs = [

@@ -13,6 +13,7 @@ from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Heads, Softmax, over_heads
 from descentlab.cost import Transformer
 from descentlab.cost.model import Model
+from descentlab.mistake import Mistake
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, Normal
 from descentlab.models.kernel_cost import kernel_cost
@@ -129,7 +130,7 @@ class AttentionLayer(AbstractArchitecture):
         residual: whether the input is added to the output (then `output_dim` must be the token width).
 
     Raises:
-        ValueError: if a size is not above 0, heads do not divide the token width, or a residual does not fit.
+        Mistake: if a size is not above 0, heads do not divide the token width, or a residual does not fit.
 
     References:
         Song et al. (2024), arXiv:2411.07538, section 3.
@@ -157,10 +158,10 @@ class AttentionLayer(AbstractArchitecture):
         """The layer; see the base class.
 
         Raises:
-            ValueError: if the width of a token is not known.
+            Mistake: if the width of a token is not known.
         """
         if width is None:
-            raise ValueError("the task does not say the width of a token; give an experiment whose task has a `width`")
+            raise Mistake("the task does not say the width of a token; give an experiment whose task has a `width`")
         return Transformer(
             1, width, self.heads, 0,
             head_dim=self.head_dim, value_dim=self.value_dim, out=self.output_dim, bias=False, norm="none",
@@ -171,12 +172,12 @@ class AttentionLayer(AbstractArchitecture):
         """The layer at its start; see the base class."""
         dim = example.shape[-1]
         if self.head_dim is None and dim % self.heads:
-            raise ValueError(
+            raise Mistake(
                 f"heads must divide the token width, got heads={self.heads} and dim={dim}; "
                 "choose another number of heads, or give head_dim"
             )
         if self.residual and self.output_dim != dim:
-            raise ValueError(
+            raise Mistake(
                 f"a residual connection needs output_dim equal to the token width {dim}, got {self.output_dim}"
             )
         width = dim // self.heads if self.head_dim is None else self.head_dim

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.cost.model import Model
+from descentlab.mistake import Mistake
 
 
 class AbstractArchitecture(Definition):
@@ -41,7 +42,7 @@ class AbstractArchitecture(Definition):
         """Raise where the model has no place for all token numbers below `tokens`; compiled programs would clamp them.
 
         Raises:
-            ValueError: if it has not.
+            Mistake: if it has not.
         """
         del tokens
 
@@ -52,10 +53,10 @@ class AbstractArchitecture(Definition):
             width: numbers a token; `None` where tokens are numbers themselves, or the task does not say.
 
         Raises:
-            ValueError: if that is not known.
+            Mistake: if that is not known.
         """
         del width
-        raise ValueError(
+        raise Mistake(
             f"the cost of the architecture {type(self).__name__} is not known; give the class a method cost_model"
         )
 
@@ -64,8 +65,8 @@ def at_least_tokens(model: Any, tokens: int) -> None:
     """Raise unless the field `vocabulary` is at least so large.
 
     Raises:
-        ValueError: if it is not.
+        Mistake: if it is not.
     """
     if model.vocabulary < tokens:
         name = type(model).__name__
-        raise ValueError(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")
+        raise Mistake(f"{name}.vocabulary must be at least {tokens} for this task, got {model.vocabulary}")

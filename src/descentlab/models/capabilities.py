@@ -3,6 +3,7 @@
 from typing import Protocol, TypeVar, runtime_checkable
 
 from descentlab._types import Array, Float, PyTree
+from descentlab.mistake import Mistake
 
 __all__ = ["AttentionFeatures", "AttentionMatrices", "HeadContributions", "offering"]
 
@@ -49,12 +50,12 @@ def offering(model: PyTree, capability: type[Capability], wanted_by: str) -> Cap
         wanted_by: who asks, for the message.
 
     Raises:
-        ValueError: if it does not; says which method is missing.
+        Mistake: if it does not; says which method is missing.
     """
     if isinstance(model, capability):
         return model
     method = _METHODS[capability]
-    raise ValueError(
+    raise Mistake(
         f"{wanted_by} asks a model for its method `{method}`, which {type(model).__name__} does not have; choose "
         f"another model, or give the class `{method}` as descentlab.models.{capability.__name__} says"
     )

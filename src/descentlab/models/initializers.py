@@ -10,6 +10,7 @@ from descentlab._check import not_negative, positive, real
 from descentlab._definition import Definition
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 
 __all__ = ["AbstractInit", "FanIn", "FanInUniform", "Fixed", "Normal", "Orthogonal", "Signs", "Uniform", "Zero"]
 
@@ -29,7 +30,7 @@ class Normal(AbstractInit):
         scale: standard deviation of an entry (it is not divided by the width); 0 makes every entry zero.
 
     Raises:
-        ValueError: if `scale` is below 0.
+        Mistake: if `scale` is below 0.
     """
 
     scale: float = eqx.field(default=1.0, converter=real)
@@ -69,7 +70,7 @@ class Uniform(AbstractInit):
         bound: the largest absolute value of an entry; the standard deviation is `bound` / sqrt(3).
 
     Raises:
-        ValueError: if `bound` is below 0.
+        Mistake: if `bound` is below 0.
     """
 
     bound: float = eqx.field(default=1.0, converter=real)
@@ -91,7 +92,7 @@ class FanInUniform(AbstractInit):
         scale: 1 makes the mean square of a vector a third of what it was; sqrt(3) keeps it.
 
     Raises:
-        ValueError: if `scale` is below 0.
+        Mistake: if `scale` is below 0.
     """
 
     scale: float = eqx.field(default=1.0, converter=real)
@@ -143,7 +144,7 @@ class Signs(AbstractInit):
         scale: s.
 
     Raises:
-        ValueError: if `scale` is below 0, or rows cannot be halved.
+        Mistake: if `scale` is below 0, or rows cannot be halved.
 
     References:
         The output layer of Li et al. (2024), arXiv:2410.04870.
@@ -159,7 +160,7 @@ class Signs(AbstractInit):
         del key
         rows, columns = shape[-2:]
         if rows % 2:
-            raise ValueError(f"Signs needs an even number of rows to halve, got a block of shape {shape}")
+            raise Mistake(f"Signs needs an even number of rows to halve, got a block of shape {shape}")
         half = jnp.full((*shape[:-2], rows // 2, columns), 2.0 / rows)
         return self.scale * jnp.concatenate([half, -half], axis=-2)
 
@@ -171,7 +172,7 @@ class Fixed(AbstractInit):
         array: the block's values, in the block's shape.
 
     Raises:
-        ValueError: if its shape is not the block's.
+        Mistake: if its shape is not the block's.
     """
 
     array: Given
@@ -180,7 +181,7 @@ class Fixed(AbstractInit):
         """The given values."""
         del key
         if self.array.value.shape != shape:
-            raise ValueError(
+            raise Mistake(
                 f"the given array {self.array.name!r} must have the block's shape {shape}, got {self.array.value.shape}"
             )
         return jnp.asarray(self.array.value, dtype=jnp.result_type(float))

@@ -15,7 +15,7 @@ def kernel_cost(attention: AbstractAttention) -> Kernel:
     """What a kernel costs; register your own with `kernel_cost.register`.
 
     Raises:
-        ValueError: if that is not known.
+        Mistake: if that is not known.
     """
     return kernel(type(attention).__name__)
 

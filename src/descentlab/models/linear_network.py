@@ -50,7 +50,7 @@ class LinearNetwork(AbstractArchitecture):
         start: of the matrices.
 
     Raises:
-        ValueError: if a size is not above 0.
+        Mistake: if a size is not above 0.
     """
 
     depth: int = 2

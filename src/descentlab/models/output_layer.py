@@ -59,7 +59,7 @@ class Classify(AbstractOutputLayer):
         start: of both matrices; biases start at zero.
 
     Raises:
-        ValueError: if a size is not above 0.
+        Mistake: if a size is not above 0.
     """
 
     classes: int = 2
@@ -103,7 +103,7 @@ class EachToken(AbstractOutputLayer):
         places: of the tokens that are read out, as the two bounds of a slice, such as (-7, -1); `None` takes all.
 
     Raises:
-        ValueError: if `outputs` is not above 0.
+        Mistake: if `outputs` is not above 0.
     """
 
     outputs: int = 1
@@ -138,7 +138,7 @@ class ClassToken(AbstractOutputLayer):
         start: of the matrix; the bias starts at zero.
 
     Raises:
-        ValueError: if `outputs` is not above 0.
+        Mistake: if `outputs` is not above 0.
 
     References:
         Devlin et al. (2019), arXiv:1810.04805; for images Dosovitskiy et al. (2021), arXiv:2010.11929, equation 4.

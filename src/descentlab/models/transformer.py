@@ -11,6 +11,7 @@ from descentlab._types import Array, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax
 from descentlab.cost import Transformer as Sizes
 from descentlab.cost.model import Model
+from descentlab.mistake import Mistake
 from descentlab.models.activations import GELU, AbstractActivation
 from descentlab.models.base import AbstractArchitecture, at_least_tokens
 from descentlab.models.encoder import Connections, Encoder, FeedForward, TransformerLayer
@@ -52,7 +53,7 @@ class Transformer(AbstractArchitecture):
         query: start of the query block; `key` and `others` (the other matrices) likewise. Biases start at zero.
 
     Raises:
-        ValueError: if a size is not above 0, `dropout` not in [0, 1), heads do not divide the width, or the
+        Mistake: if a size is not above 0, `dropout` not in [0, 1), heads do not divide the width, or the
             read-out asks for a class token in a decoder, where it would see no other.
 
     References:
@@ -85,13 +86,13 @@ class Transformer(AbstractArchitecture):
         at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
         not_negative(self, "dropout")
         if isinstance(self.dropout, float) and self.dropout >= 1:
-            raise ValueError(f"Transformer.dropout must be below 1, got {self.dropout}")
+            raise Mistake(f"Transformer.dropout must be below 1, got {self.dropout}")
         if self.causal and self.readout.class_token:
-            raise ValueError(
+            raise Mistake(
                 "a class token comes first and sees no other in a decoder; choose causal=False or another readout"
             )
         if self.head_dim is None and self.width % self.heads:
-            raise ValueError(
+            raise Mistake(
                 f"heads must divide the width, got heads={self.heads} and width={self.width}; "
                 "choose another number of heads, or give head_dim"
             )

@@ -6,6 +6,7 @@ import optax
 
 from descentlab._check import not_negative, positive, real
 from descentlab._types import PyTree
+from descentlab.mistake import Mistake
 from descentlab.optim.base import AbstractOptimizer, Update
 from descentlab.point import Point
 
@@ -25,7 +26,7 @@ class Adam(AbstractOptimizer):
         weight_decay: $\lambda$.
 
     Raises:
-        ValueError: if `lr` or `eps` is not above 0, a decay not in [0, 1), or `weight_decay` below 0.
+        Mistake: if `lr` or `eps` is not above 0, a decay not in [0, 1), or `weight_decay` below 0.
 
     References:
         Kingma and Ba (2015), arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101.
@@ -45,7 +46,7 @@ class Adam(AbstractOptimizer):
             not_negative(self, name)
             value = getattr(self, name)
             if isinstance(value, float) and value >= 1:
-                raise ValueError(f"Adam.{name} must be below 1, got {value}")
+                raise Mistake(f"Adam.{name} must be below 1, got {value}")
 
     def _rule(self) -> optax.GradientTransformation:
         return optax.adamw(self.lr, self.b1, self.b2, self.eps, weight_decay=self.weight_decay)

@@ -26,7 +26,7 @@ class GradientFlow(AbstractOptimizer):
         tolerance: relative and absolute tolerance of the integration.
 
     Raises:
-        ValueError: if `time_step` or `tolerance` is not above 0.
+        Mistake: if `time_step` or `tolerance` is not above 0.
     """
 
     time_step: float = eqx.field(default=0.1, converter=real)

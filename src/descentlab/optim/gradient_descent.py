@@ -7,6 +7,7 @@ import optax
 from descentlab._check import not_negative, positive, real
 from descentlab._types import PyTree
 from descentlab.curvature import largest_eigenvalue
+from descentlab.mistake import Mistake
 from descentlab.optim.base import AbstractOptimizer, Update
 from descentlab.point import Point
 
@@ -25,7 +26,7 @@ class GD(AbstractOptimizer):
         lr: the step size $\eta$.
 
     Raises:
-        ValueError: if `lr` is not above 0.
+        Mistake: if `lr` is not above 0.
     """
 
     lr: float = eqx.field(default=0.1, converter=real)
@@ -53,7 +54,7 @@ class GramGD(AbstractOptimizer):
         fraction: the factor $\phi$.
 
     Raises:
-        ValueError: if `fraction` is not above 0.
+        Mistake: if `fraction` is not above 0.
 
     References:
         Song et al. (2024), arXiv:2411.07538; `docs/theory/theorem_a.md`.
@@ -83,7 +84,7 @@ class Momentum(AbstractOptimizer):
         momentum: the decay $\mu$, at least 0 and below 1.
 
     Raises:
-        ValueError: if `lr` is not above 0 or `momentum` not in [0, 1).
+        Mistake: if `lr` is not above 0 or `momentum` not in [0, 1).
 
     References:
         Polyak (1964), Some methods of speeding up the convergence of iteration methods.
@@ -96,7 +97,7 @@ class Momentum(AbstractOptimizer):
         positive(self, "lr")
         not_negative(self, "momentum")
         if isinstance(self.momentum, float) and self.momentum >= 1:
-            raise ValueError(f"Momentum.momentum must be below 1, got {self.momentum}")
+            raise Mistake(f"Momentum.momentum must be below 1, got {self.momentum}")
 
     def init(self, point: Point) -> PyTree:
         """Zero velocity."""

@@ -23,7 +23,7 @@ class SignGD(AbstractOptimizer):
         lr: the step size $\eta$.
 
     Raises:
-        ValueError: if `lr` is not above 0.
+        Mistake: if `lr` is not above 0.
 
     References:
         Li et al. (2024), arXiv:2410.04870; Bernstein et al. (2018), arXiv:1802.04434.

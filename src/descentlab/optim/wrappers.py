@@ -11,6 +11,7 @@ import optax
 from descentlab._check import not_negative, positive, real
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PyTree
+from descentlab.mistake import Mistake
 from descentlab.optim.base import AbstractOptimizer, Update
 from descentlab.point import Point
 
@@ -29,7 +30,7 @@ def _checked(ramp: "OneCycle | Cosine") -> None:
     positive(ramp, "steps")
     not_negative(ramp, "warmup")
     if ramp.warmup >= ramp.steps:
-        raise ValueError(
+        raise Mistake(
             f"{type(ramp).__name__}.warmup must be below steps={ramp.steps}, got {ramp.warmup}; shorten the warm-up"
         )
 
@@ -42,7 +43,7 @@ class OneCycle(AbstractRamp):
         warmup: at which 1 is reached.
 
     Raises:
-        ValueError: if `steps` is not above 0, or `warmup` not below it.
+        Mistake: if `steps` is not above 0, or `warmup` not below it.
     """
 
     steps: int
@@ -66,7 +67,7 @@ class Cosine(AbstractRamp):
         warmup: at which 1 is reached.
 
     Raises:
-        ValueError: if `steps` is not above 0, or `warmup` not below it.
+        Mistake: if `steps` is not above 0, or `warmup` not below it.
 
     References:
         Loshchilov and Hutter (2017), arXiv:1608.03983.
@@ -118,7 +119,7 @@ class Clipped(AbstractOptimizer):
         norm: the bound c on the norm over all trained blocks together.
 
     Raises:
-        ValueError: if `norm` is not above 0.
+        Mistake: if `norm` is not above 0.
 
     References:
         Pascanu et al. (2013), arXiv:1211.5063.

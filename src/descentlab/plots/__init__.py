@@ -14,4 +14,4 @@ from descentlab.plots.landscape import contours as contours
 from descentlab.plots.landscape import surfaces as surfaces
 from descentlab.plots.roofline import Reached as Reached
 from descentlab.plots.roofline import roofline as roofline
-from descentlab.plots.style import kernel_color as kernel_color
+from descentlab.plots.style import case_color as case_color

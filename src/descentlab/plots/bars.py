@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from descentlab.mistake import Mistake
 from descentlab.plots.curves import Axis
 from descentlab.plots.style import PALETTE, TEMPLATE
 
@@ -25,14 +26,14 @@ def stacked_bars(title: str, label: str, names: Sequence[str], parts: Mapping[st
         The figure.
 
     Raises:
-        ValueError: if a part does not have one length a bar.
+        Mistake: if a part does not have one length a bar.
     """
     figure = go.Figure(layout={"template": TEMPLATE, "title": {"text": title}, "barmode": "stack"})
     figure.update_layout(legend_traceorder="normal")
     for at, (part, lengths) in enumerate(parts.items()):
         values = np.asarray(lengths, dtype=np.float64)
         if values.shape != (len(names),):
-            raise ValueError(f"stacked_bars wants {len(names)} lengths of {part!r}, got shape {values.shape}")
+            raise Mistake(f"stacked_bars wants {len(names)} lengths of {part!r}, got shape {values.shape}")
         figure.add_bar(
             x=values,
             y=list(names),

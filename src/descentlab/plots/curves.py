@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from descentlab.mistake import Mistake
 from descentlab.plots.style import REFERENCE, TEMPLATE, free_color, translucent
 
 __all__ = ["Axis", "add_band", "add_level", "add_line", "lines", "thinned"]
@@ -96,11 +97,11 @@ def add_band(
         The same figure.
 
     Raises:
-        ValueError: if the values do not have one column a step.
+        Mistake: if the values do not have one column a step.
     """
     x, lanes = np.asarray(steps), np.atleast_2d(np.asarray(values, dtype=np.float64))
     if x.ndim != 1 or lanes.ndim != 2 or lanes.shape[1] != x.size:
-        raise ValueError(
+        raise Mistake(
             f"add_band wants steps of shape (steps,) and values of shape (lanes, steps), "
             f"got {x.shape} and {lanes.shape}; transpose or select before drawing"
         )
@@ -144,11 +145,11 @@ def add_line(
         The same figure.
 
     Raises:
-        ValueError: if `x` and `y` differ in length.
+        Mistake: if `x` and `y` differ in length.
     """
     along, heights = np.asarray(x), np.asarray(y, dtype=np.float64)
     if along.ndim != 1 or along.shape != heights.shape:
-        raise ValueError(f"add_line wants x and y of one equal length, got shapes {along.shape} and {heights.shape}")
+        raise Mistake(f"add_line wants x and y of one equal length, got shapes {along.shape} and {heights.shape}")
     kept = thinned(along)
     return figure.add_scatter(
         x=along[kept],

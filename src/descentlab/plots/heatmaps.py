@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from descentlab.mistake import Mistake
 from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE
 
 __all__ = ["Categories", "heat_map"]
@@ -54,7 +55,7 @@ def heat_map(
         The figure.
 
     Raises:
-        ValueError: if the shape does not fit the names, a name is repeated, or a number has no logarithm.
+        Mistake: if the shape does not fit the names, a name is repeated, or a number has no logarithm.
     """
     cells = _checked(np.asarray(values, dtype=np.float64), x, y, scale)
     finite = np.isfinite(cells)
@@ -87,15 +88,15 @@ def heat_map(
 def _checked(cells: np.ndarray, x: Categories, y: Categories, scale: str) -> np.ndarray:
     wanted = (len(y.names), len(x.names))
     if cells.shape != wanted:
-        raise ValueError(
+        raise Mistake(
             f"heat_map wants values of shape {wanted}, rows for {y.label!r}, got {cells.shape}; transpose them"
         )
     for axis in (x, y):
         if len(set(axis.names)) < len(axis.names):
-            raise ValueError(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")
+            raise Mistake(f"heat_map wants different names along {axis.label!r}, got {list(axis.names)}")
     lowest = cells[np.isfinite(cells)].min(initial=np.inf)
     if scale == "log" and lowest <= 0:
-        raise ValueError(f"a log scale holds numbers above 0, got {lowest:g}; choose scale='linear'")
+        raise Mistake(f"a log scale holds numbers above 0, got {lowest:g}; choose scale='linear'")
     return cells
 
 

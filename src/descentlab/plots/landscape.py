@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE, kernel_color
+from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE, case_color
 
 if TYPE_CHECKING:  # figures need no JAX
     from descentlab.measures.landscape import Landscapes
@@ -295,7 +295,7 @@ def _one_or_all(sheets: Sequence[Sheet], scenes: Sequence[str]) -> list[dict[str
     """Buttons that put all surfaces into the last scene, each in its own colour, and back."""
     count = len(sheets)
     apart = [scene for scene in scenes[:-1] for _ in range(2)]
-    plain: list[Any] = [[[0, kernel_color(sheet.name)], [1, kernel_color(sheet.name)]] for sheet in sheets]
+    plain: list[Any] = [[[0, case_color(sheet.name)], [1, case_color(sheet.name)]] for sheet in sheets]
     # Surfaces and paths take turns.
     ours = {"scene": apart, "colorscale": [SEQUENTIAL, None] * count, "opacity": [1] * 2 * count}
     together = {

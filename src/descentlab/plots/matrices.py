@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from descentlab.mistake import Mistake
 from descentlab.plots.style import SEQUENTIAL, TEMPLATE
 
 __all__ = ["block_matrix"]
@@ -29,14 +30,12 @@ def block_matrix(title: str, values: ArrayLike, blocks: Mapping[str, int], *, fl
         The figure.
 
     Raises:
-        ValueError: if the matrix is not square or the blocks do not fill it.
+        Mistake: if the matrix is not square or the blocks do not fill it.
     """
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     count = sum(blocks.values())
     if sizes.shape != (count, count):
-        raise ValueError(
-            f"block_matrix wants a matrix of {count} x {count} for blocks {dict(blocks)}, got {sizes.shape}"
-        )
+        raise Mistake(f"block_matrix wants a matrix of {count} x {count} for blocks {dict(blocks)}, got {sizes.shape}")
     edges = np.unique(np.linspace(0, count, min(count, MOST_CELLS) + 1).astype(int))
     logs, lengths = np.log10(np.maximum(sizes, floor)), np.diff(edges)
     cells = np.add.reduceat(np.add.reduceat(logs, edges[:-1], axis=0), edges[:-1], axis=1) / np.outer(lengths, lengths)

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-__all__ = ["PALETTE", "REFERENCE", "SEQUENTIAL", "TEMPLATE", "free_color", "kernel_color", "translucent"]
+__all__ = ["PALETTE", "REFERENCE", "SEQUENTIAL", "TEMPLATE", "free_color", "case_color", "translucent"]
 
 _KERNELS = {
     "softmax": "#3b93ec",
@@ -32,21 +32,21 @@ SEQUENTIAL = "Viridis"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
-def kernel_color(kernel: str) -> str:
-    """The fixed colour of an attention kernel.
+def case_color(case: str) -> str:
+    """The fixed colour of a case, such as an attention kernel.
 
     Args:
-        kernel: its name; case, spaces and underscores do not count.
+        case: its name; small and capital letters, spaces and underscores do not count.
 
     Returns:
-        A hexadecimal colour. An unknown kernel gets one of the palette that depends on its name only.
+        A hexadecimal colour. What is not a kernel of the package gets one of the palette that depends on its name only.
 
     Examples:
-        >>> kernel_color("Softmax")
+        >>> case_color("Softmax")
         '#3b93ec'
     """
-    known = _known_kernel(kernel)
-    return known or PALETTE[zlib.crc32(kernel.encode()) % len(PALETTE)]
+    known = _known(case)
+    return known or PALETTE[zlib.crc32(case.encode()) % len(PALETTE)]
 
 
 def free_color(figure: go.Figure, label: str) -> str:
@@ -62,7 +62,7 @@ def free_color(figure: go.Figure, label: str) -> str:
     scatters: list[Any] = [trace for trace in figure.data if isinstance(trace, go.Scatter)]
     used = [trace.line.color for trace in scatters if trace.showlegend is not False]
     free = [color for color in PALETTE if color not in used]
-    return _known_kernel(label) or (free[0] if free else PALETTE[len(used) % len(PALETTE)])
+    return _known(label) or (free[0] if free else PALETTE[len(used) % len(PALETTE)])
 
 
 def translucent(color: str, opacity: float) -> str:
@@ -76,7 +76,7 @@ def translucent(color: str, opacity: float) -> str:
     return f"rgba({red}, {green}, {blue}, {opacity})"
 
 
-def _known_kernel(name: str) -> str | None:
+def _known(name: str) -> str | None:
     return _KERNELS.get("".join(letter for letter in name.lower() if letter.isalnum()))
 
 

@@ -60,7 +60,7 @@ class LayerAttention(AbstractProbe):
         examples: of the batch, how many are looked at.
 
     Raises:
-        ValueError: if `examples` is not above 0.
+        Mistake: if `examples` is not above 0.
     """
 
     when: AbstractSchedule = LogSpaced(10)
@@ -100,7 +100,7 @@ class Saturation(AbstractProbe):
         when: the steps at which they are recorded.
 
     Raises:
-        ValueError: if `level` is not above 0.
+        Mistake: if `level` is not above 0.
     """
 
     level: float = eqx.field(default=0.99, converter=real)

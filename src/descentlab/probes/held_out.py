@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from descentlab._check import positive
 from descentlab._types import Array, PyTree
 from descentlab.axis import Axis
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -32,7 +33,7 @@ class HeldOut(AbstractProbe):
         examples: how many, from the front (their order is random); `None` takes all.
 
     Raises:
-        ValueError: if `examples` is not above 0, or there are no such examples.
+        Mistake: if `examples` is not above 0, or there are no such examples.
     """
 
     when: AbstractSchedule = LogSpaced()
@@ -58,7 +59,7 @@ class HeldOut(AbstractProbe):
         found = point.held_out if self.part == "held_out" else point.stored and point.stored.test
         if not found:
             way = "Experiment.held_out above 0" if self.part == "held_out" else "a task on a data set"
-            raise ValueError(f"HeldOut of the part {self.part!r} needs {way}; there are no such examples here")
+            raise Mistake(f"HeldOut of the part {self.part!r} needs {way}; there are no such examples here")
         return found
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
@@ -74,7 +75,7 @@ class PopulationLoss(AbstractProbe):
         when: the steps at which it is recorded.
 
     Raises:
-        ValueError: if the task does not know it.
+        Mistake: if the task does not know it.
     """
 
     when: AbstractSchedule = LogSpaced()
@@ -85,7 +86,7 @@ class PopulationLoss(AbstractProbe):
         if point.task is not None:
             found = point.task.population_loss(point.objective.model(point.params), point.world)
         if found is None:
-            raise ValueError(
+            raise Mistake(
                 f"PopulationLoss needs a task with the method population_loss, {type(point.task).__name__} does not "
                 "know it; record HeldOut, an estimate"
             )

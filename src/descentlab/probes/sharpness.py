@@ -8,6 +8,7 @@ from descentlab._check import not_negative, positive, real
 from descentlab._types import Array, Bool, PyTree
 from descentlab.axis import Axis
 from descentlab.curvature import Eigenpairs, Hessian, Krylov, eigenpairs
+from descentlab.mistake import Mistake
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, Every, LogSpaced
@@ -28,7 +29,7 @@ class Sharpness(AbstractProbe):
             vectors may miss an eigenvalue that has overtaken them, or a copy of a multiple one.
 
     Raises:
-        ValueError: if a number is below 0, or no eigenvalue is wanted.
+        Mistake: if a number is below 0, or no eigenvalue is wanted.
 
     References:
         Cohen et al. (2021), arXiv:2103.00065.
@@ -43,7 +44,7 @@ class Sharpness(AbstractProbe):
         not_negative(self, "top")
         not_negative(self, "bottom")
         if not self.top + self.bottom:
-            raise ValueError("Sharpness.top and bottom must name at least one eigenvalue, got 0 and 0; choose top=1")
+            raise Mistake("Sharpness.top and bottom must name at least one eigenvalue, got 0 and 0; choose top=1")
 
     def begin(self, point: Point) -> Array:
         """Random vectors."""
@@ -92,7 +93,7 @@ class CriticalSharpness(AbstractProbe):
         reach: factor by which $\eta_c$ may lie above or below the step size; beyond it there is no value.
 
     Raises:
-        ValueError: if a number is not above 0.
+        Mistake: if a number is not above 0.
 
     References:
         Kalra et al. (2026), arXiv:2601.16979.
@@ -109,7 +110,7 @@ class CriticalSharpness(AbstractProbe):
     def __call__(self, point: Point) -> Array:
         """The critical sharpness, the half-width of its bracket, the number of losses evaluated."""
         if point.change is None or point.rate is None:
-            raise ValueError("the critical sharpness needs the next update; record it during a run")
+            raise Mistake("the critical sharpness needs the next update; record it during a run")
         change, rate = point.change, point.rate
 
         def rises(factor: Array) -> Bool[Array, ""]:

@@ -96,7 +96,7 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
     if and only if B has full row rank (and each output matrix full column rank).
 
     Raises:
-        ValueError: if the model has no features.
+        Mistake: if the model has no features.
     """
     model = offering(objective.model(params), AttentionFeatures, "the feature matrix B")
     rows = jax.vmap(model.features)(objective.inputs)

@@ -81,7 +81,7 @@ class Addition(AbstractTask):
         answer: what is wanted of the outputs.
 
     Raises:
-        ValueError: if `digits` is not above 0.
+        Mistake: if `digits` is not above 0.
 
     References:
         Quirke and Barez (2024), arXiv:2310.13121; as used by Ormaniec et al. (2024), arXiv:2410.10986.

@@ -6,6 +6,7 @@ import numpy as np
 from descentlab._types import PRNGKeyArray, PyTree
 from descentlab.formats import finite
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
@@ -18,7 +19,7 @@ class Arrays(AbstractTask):
         given_targets: what the model should return for each; (N, n) stands for one output a token.
 
     Raises:
-        ValueError: if shapes disagree, there is nothing in them, or a value is not finite.
+        Mistake: if shapes disagree, there is nothing in them, or a value is not finite.
     """
 
     given_inputs: Given
@@ -29,9 +30,9 @@ class Arrays(AbstractTask):
         if not isinstance(inputs, np.ndarray) or not isinstance(targets, np.ndarray):
             return
         if inputs.ndim != 3 or 0 in inputs.shape:
-            raise ValueError(f"inputs must have shape (samples, tokens, dim), none of them 0, got {inputs.shape}")
+            raise Mistake(f"inputs must have shape (samples, tokens, dim), none of them 0, got {inputs.shape}")
         if targets.ndim not in (2, 3) or targets.shape[0] != inputs.shape[0]:
-            raise ValueError(
+            raise Mistake(
                 f"targets must have shape ({inputs.shape[0]}, {inputs.shape[1]}) or ({inputs.shape[0]}, "
                 f"{inputs.shape[1]}, outputs) to go with inputs {inputs.shape}, got {targets.shape}"
             )
@@ -52,12 +53,12 @@ class Arrays(AbstractTask):
         """The first `count` given examples.
 
         Raises:
-            ValueError: if there are not so many.
+            Mistake: if there are not so many.
         """
         del world, key
         inputs, targets = self.given_inputs.value, self.given_targets.value
         if count > self.distinct:
-            raise ValueError(f"the given arrays hold {self.distinct} samples, {count} were asked for; ask for fewer")
+            raise Mistake(f"the given arrays hold {self.distinct} samples, {count} were asked for; ask for fewer")
         if targets.ndim == 2 and targets.shape[1] == inputs.shape[1]:
             targets = targets[..., None]
         dtype = jnp.result_type(float)

@@ -5,6 +5,7 @@ import jax
 from descentlab._types import PRNGKeyArray
 from descentlab.datasets import AbstractDataset
 from descentlab.losses import CrossEntropy
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples, Splits
 from descentlab.tasks.base import AbstractTask
 
@@ -47,7 +48,7 @@ class Classification(AbstractTask):
         """Examples of a part of the data set, at distinct random places.
 
         Raises:
-            ValueError: if there are not so many.
+            Mistake: if there are not so many.
         """
         return distinct_rows(world, count, key=key)
 
@@ -56,10 +57,8 @@ def distinct_rows(examples: Examples, count: int, *, key: PRNGKeyArray) -> Examp
     """Some of the examples, at distinct random places.
 
     Raises:
-        ValueError: if there are not so many.
+        Mistake: if there are not so many.
     """
     if count > examples.rows:
-        raise ValueError(
-            f"this part of the data set has {examples.rows} examples, {count} were asked for; ask for fewer"
-        )
+        raise Mistake(f"this part of the data set has {examples.rows} examples, {count} were asked for; ask for fewer")
     return examples.at(jax.random.choice(key, examples.rows, (count,), replace=False))

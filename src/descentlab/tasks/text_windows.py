@@ -12,6 +12,7 @@ from descentlab._check import bytes_in_a_row, not_negative, positive, real
 from descentlab._definition import Definition
 from descentlab._types import Array, Float, Int, PRNGKeyArray, PyTree
 from descentlab.given import Given
+from descentlab.mistake import Mistake
 from descentlab.objective import Examples
 from descentlab.tasks.base import AbstractTask
 
@@ -73,7 +74,7 @@ class TextWindows(AbstractTask):
         position_scale: weight p of the positions.
 
     Raises:
-        ValueError: if a size is not above 0, or the text is no row of bytes, or too short for one window.
+        Mistake: if a size is not above 0, or the text is no row of bytes, or too short for one window.
     """
 
     text: Given = eqx.field(default_factory=bundled_text)
@@ -104,7 +105,7 @@ class TextWindows(AbstractTask):
         length = self.text.value.shape[0]
         places = max(0, length - self.window)
         if places < count:
-            raise ValueError(
+            raise Mistake(
                 f"the text {self.text.name!r} must have at least {count + self.window} bytes for {count} windows of "
                 f"{self.window}, got {length}; give a longer text, fewer samples or a smaller window"
             )

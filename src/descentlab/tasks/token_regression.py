@@ -10,6 +10,7 @@ from descentlab._check import not_negative, positive, real
 from descentlab._definition import Definition
 from descentlab._tree import select
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
+from descentlab.mistake import Mistake
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.capabilities import HeadContributions, offering
 from descentlab.objective import Examples
@@ -168,7 +169,7 @@ class SoftmaxHull(AbstractTarget):
         upper: the highest place, at least `lower`; 1 is the upper end.
 
     Raises:
-        ValueError: if `upper` is below `lower`.
+        Mistake: if `upper` is below `lower`.
     """
 
     lower: float = eqx.field(default=0.0, converter=real)
@@ -176,7 +177,7 @@ class SoftmaxHull(AbstractTarget):
 
     def __check_init__(self):
         if isinstance(self.lower, float) and isinstance(self.upper, float) and not self.lower <= self.upper:
-            raise ValueError(f"SoftmaxHull.upper must be at least lower={self.lower}, got {self.upper}")
+            raise Mistake(f"SoftmaxHull.upper must be at least lower={self.lower}, got {self.upper}")
 
     def world(self, model: PyTree, example: Array, *, key: PRNGKeyArray) -> PyTree:
         """The model at its start."""
@@ -195,7 +196,7 @@ class SoftmaxHull(AbstractTarget):
         """The two ends for every sample and output.
 
         Raises:
-            ValueError: if the model is not a sum over tokens.
+            Mistake: if the model is not a sum over tokens.
         """
         values = jax.vmap(offering(model, HeadContributions, "SoftmaxHull").contributions)(inputs)
         return values.min(axis=2).sum(axis=1), values.max(axis=2).sum(axis=1)
@@ -212,7 +213,7 @@ class TokenRegression(AbstractTask):
         target: what the outputs should be.
 
     Raises:
-        ValueError: if a size is not above 0, or there are at least as many duplicates as tokens.
+        Mistake: if a size is not above 0, or there are at least as many duplicates as tokens.
     """
 
     tokens: int = 8
@@ -225,7 +226,7 @@ class TokenRegression(AbstractTask):
         positive(self, "tokens")
         positive(self, "dim")
         if not 0 <= self.duplicates < self.tokens:
-            raise ValueError(
+            raise Mistake(
                 f"TokenRegression.duplicates must be at least 0 and below tokens={self.tokens}, got {self.duplicates}"
             )
 

@@ -24,6 +24,7 @@ from descentlab._types import Array, PyTree
 from descentlab.attention import AbstractAttention
 from descentlab.experiment import Experiment
 from descentlab.experiment import start as begin
+from descentlab.mistake import Mistake
 from descentlab.models import AbstractArchitecture, AttentionLayer, MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.probes.precision import double
@@ -220,14 +221,14 @@ def measure(experiment: Experiment, seed: int) -> Facts:
     """The facts at the start of an experiment.
 
     Raises:
-        ValueError: if the experiment does not fit together, has more targets than a dense spectrum is found for, or
+        Mistake: if the experiment does not fit together, has more targets than a dense spectrum is found for, or
             its loss at the start is not a finite number.
     """
     floats, rest = eqx.partition(experiment, lambda leaf: isinstance(leaf, float))
     with arithmetic(experiment.precision):
         objective, params = eqx.filter_eval_shape(begin, experiment, key=jax.random.key(0))
         if objective.targets.size > LARGEST:
-            raise ValueError(
+            raise Mistake(
                 f"a certificate needs the dense spectrum of all targets, at most {LARGEST}, got "
                 f"{objective.targets.size}; give fewer samples"
             )
@@ -235,7 +236,7 @@ def measure(experiment: Experiment, seed: int) -> Facts:
         floats = jax.tree.map(jnp.asarray, floats)
         found = jax.tree.map(np.asarray, _measured(floats, rest, jnp.asarray(seed, jnp.uint32)))
     if not math.isfinite(found["loss"]):
-        raise ValueError(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
+        raise Mistake(f"the loss at the start must be finite, got {found['loss']}; scale the data or the weights")
     kinds, model = theorems(experiment.model), objective.model(params)
     return Facts(
         experiment=experiment,

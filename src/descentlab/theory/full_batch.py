@@ -1,6 +1,7 @@
 """What theorems take for granted of the examples: the same at every step, and all count the same."""
 
 from descentlab.data import AbstractData, FullBatch
+from descentlab.mistake import Mistake
 from descentlab.objective import Objective
 
 __all__ = ["all_alike", "full_batch"]
@@ -14,19 +15,17 @@ def full_batch(data: AbstractData | None, what: str) -> None:
         what: speaks of such runs only, as the subject of a sentence in the plural.
 
     Raises:
-        ValueError: if it has not.
+        Mistake: if it has not.
     """
     if data is not None and not isinstance(data, FullBatch):
-        raise ValueError(
-            f"{what} are for a FullBatch, got {type(data).__name__}; change Experiment.data, or leave it out"
-        )
+        raise Mistake(f"{what} are for a FullBatch, got {type(data).__name__}; change Experiment.data, or leave it out")
 
 
 def all_alike(objective: Objective) -> None:
     """Raise where examples have weights.
 
     Raises:
-        ValueError: if they have.
+        Mistake: if they have.
     """
     if objective.examples.weights is not None:
-        raise ValueError("these bounds are for examples that all count the same, got weights; leave the weights out")
+        raise Mistake("these bounds are for examples that all count the same, got weights; leave the weights out")

@@ -18,6 +18,7 @@ from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Softmax
 from descentlab.attention.gaussian import bandwidth
+from descentlab.mistake import Mistake
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.theory.full_batch import all_alike
@@ -94,12 +95,12 @@ def geometry(objective: Objective, params: PyTree) -> Geometry:
     """The norms at the given weights.
 
     Raises:
-        ValueError: if the model is not a layer of multi-head attention, or examples have weights.
+        Mistake: if the model is not a layer of multi-head attention, or examples have weights.
     """
     all_alike(objective)
     model = objective.model(params)
     if not isinstance(model, MultiHeadAttention):
-        raise ValueError(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")
+        raise Mistake(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")
 
     def spectral(matrices: Array) -> Array:
         return jnp.linalg.norm(matrices, ord=2, axis=(-2, -1))

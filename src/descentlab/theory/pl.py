@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descentlab.claims import About, Claim, at_least, at_most
 from descentlab.objective import ZERO_LOSS
-from descentlab.theory.claim import About, Claim, at_least, at_most
 from descentlab.theory.rounding import lane_size, unit_roundoff
 from descentlab.trajectory import Series, Trajectory
 

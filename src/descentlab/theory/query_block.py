@@ -235,7 +235,7 @@ def query_block(objective: Objective, params: PyTree, singular: Float[Array, " r
         singular: the singular values of J there, of `jacobian_modes`; `None` finds them.
 
     Raises:
-        ValueError: if examples have weights.
+        Mistake: if examples have weights.
     """
     all_alike(objective)
     model = objective.model(params)

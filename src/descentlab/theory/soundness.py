@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab._tree import block_of
+from descentlab.claims import About, Claim, at_least, at_most, not_applicable, undecided
 from descentlab.objective import ZERO_LOSS
-from descentlab.theory.claim import About, Claim, at_least, at_most, not_applicable, undecided
 from descentlab.theory.rounding import sum_rounding, unit_roundoff
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.trajectory import Series, Trajectory
@@ -36,7 +36,7 @@ def of_double(trajectories: Sequence[Trajectory], claim: Claim) -> Claim:
     """The claim, *not applicable* where a run it speaks of was made in single precision."""
     if not any(_in_single(trajectory) for trajectory in trajectories):
         return claim
-    return not_applicable(About(claim.id, claim.text, claim.source, claim.kernel), _SINGLE)
+    return not_applicable(About(claim.id, claim.text, claim.source, claim.case), _SINGLE)
 
 
 def _in_single(trajectory: Trajectory) -> bool:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descentlab.claims import About, Claim, at_most, close
+from descentlab.mistake import Mistake
 from descentlab.objective import ZERO_LOSS
 from descentlab.probes.spectra import RANK_TOLERANCE
-from descentlab.theory.claim import About, Claim, at_most, close
 from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
 from descentlab.trajectory import Trajectory
 
@@ -74,10 +75,10 @@ def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
     have the error $\delta\sigma_{\max}$, and to a part $10^{-15}$ where it exceeds the integers of double precision.
 
     Raises:
-        ValueError: if the step is too long for the loss to fall at every step.
+        Mistake: if the step is too long for the loss to fall at every step.
     """
     if step_size * spectrum[0].max() > 2:
-        raise ValueError(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
+        raise Mistake(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
     wanted = tolerance * 0.5 * spectrum[1].sum()
     limit = modal_loss(spectrum, step_size, np.asarray([1e300]))[0]
     if not (limit <= wanted and least_squares_floor(spectrum) <= wanted):

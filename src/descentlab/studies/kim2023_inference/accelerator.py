@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, above, at_least, below, close
 from descentlab.cost.accelerator import Accelerator, latency, local_bytes, main_bytes
 from descentlab.cost.fusion import Pair, pair
 from descentlab.cost.operators import Elementwise, Matmul, Operator, total
@@ -14,7 +15,6 @@ from descentlab.plots.style import PALETTE
 from descentlab.studies.kim2023_inference import printed
 from descentlab.studies.kim2023_inference.tables import FITTED, PAPER, model, operators
 from descentlab.study import Runs, Section, untrained
-from descentlab.theory.claim import About, Claim, above, at_least, below, close
 
 MACHINE = Accelerator()
 KB = 2**10

@@ -14,6 +14,7 @@ from descentlab._tree import block_of, named, select, with_named
 from descentlab._types import Array, PyTree
 from descentlab.attention import Gaussian
 from descentlab.attention.gaussian import bandwidth
+from descentlab.claims import About, Claim, above, at_least, at_most, of_seeds
 from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
@@ -21,13 +22,13 @@ from descentlab.cost.transformer import Transformer, encoder
 from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment
 from descentlab.losses import CrossEntropy
+from descentlab.mistake import Mistake
 from descentlab.models import Transformer as Model
 from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, of_seeds
 
 SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}
 SPARSITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -96,7 +97,7 @@ def trained(run: Run) -> list[Trained]:
     definition, found = run.experiment.model, []
     for lane, arrays in zip(run.lanes(), run.trajectory.ends(), strict=True):
         if lane.stored is None or not isinstance(definition, Model):
-            raise ValueError("this section needs a Transformer on a data set; leave --task and --model as they are")
+            raise Mistake("this section needs a Transformer on a data set; leave --task and --model as they are")
         splits = jax.tree.map(np.asarray, lane.stored)
         found.append(Trained(lane.objective.model(lane.end), arrays, splits, definition))
     return found

@@ -8,11 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import erf
 
+from descentlab.claims import About, Claim, at_most, close
 from descentlab.cost import integer
 from descentlab.plots import Axis, add_line, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.study import Runs, Section, untrained
-from descentlab.theory.claim import About, Claim, at_most, close
 
 SOURCE = "I-BERT's arithmetic in Kim et al. (2023), section 4"
 DERIVED = f"derived from {SOURCE}"
@@ -131,7 +131,7 @@ def errors(runs: Runs) -> go.Figure:
     """
     del runs
     chart = lines("", Axis("x"), Axis("integer exponential minus exp(x)"))
-    for scale, color in ((0.1, kernel_color("gaussian")), (0.001, kernel_color("softmax"))):
+    for scale, color in ((0.1, case_color("gaussian")), (0.001, case_color("softmax"))):
         x = _integers(np.linspace(-4, 0, 401), scale)
         found, step = integer.exponential(jnp.asarray(x), scale)
         name = f"scale {scale:g}"

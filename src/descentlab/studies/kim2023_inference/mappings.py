@@ -5,11 +5,11 @@ import functools
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, at_least, at_most, close
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.mapping import Problem, best, sample
 from descentlab.plots import Axis, distributions
 from descentlab.study import Runs, Section, untrained
-from descentlab.theory.claim import About, Claim, at_least, at_most, close
 
 COUNT = 100_000
 SEED = 2023

@@ -32,7 +32,7 @@ class Marked(AbstractDataset):
         seed: of the random numbers.
 
     Raises:
-        ValueError: if a number is not above 0.
+        Mistake: if a number is not above 0.
     """
 
     tokens: int = 24

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, above, below, close
 from descentlab.cost.operators import Matmul, Operator, total
 from descentlab.cost.presets import resnet50, transformer
 from descentlab.cost.transformer import Transformer, encoder, generation
@@ -13,7 +14,6 @@ from descentlab.plots import Axis, add_line, lines, stacked_bars
 from descentlab.plots.style import PALETTE
 from descentlab.studies.kim2023_inference import printed
 from descentlab.study import Runs, Section, untrained
-from descentlab.theory.claim import About, Claim, above, below, close
 
 PAPER = "Kim et al. (2023), "
 

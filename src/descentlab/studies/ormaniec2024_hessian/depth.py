@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from descentlab._describe import value_at
 from descentlab.attention import Linear
+from descentlab.claims import About, Claim, close
 from descentlab.estimate import Estimate, mean_interval
 from descentlab.experiment import Experiment
 from descentlab.models import FanIn, LinearNetwork
@@ -22,7 +23,6 @@ from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import SamePlaces
-from descentlab.theory.claim import About, Claim, close
 
 DEEP, LINEAR, NETWORK = "deep", "linear attention", "linear network"
 

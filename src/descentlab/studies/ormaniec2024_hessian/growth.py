@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
+from descentlab.claims import About, Claim, at_least, at_most, close, not_applicable
 from descentlab.estimate import mean_interval
 from descentlab.experiment import Experiment
 from descentlab.models import PreNorm
@@ -19,7 +20,6 @@ from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close, not_applicable
 
 EXPONENTS = {
     "softmax": {

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
+from descentlab.claims import About, Claim, at_least, below, close
 from descentlab.curvature import Hessian
 from descentlab.estimate import Estimate, Interval, mean_interval
 from descentlab.experiment import Experiment
@@ -20,7 +21,6 @@ from descentlab.studies.song2024_convergence.kernels import name
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Runs, Section, Size
 from descentlab.sweep import Progress, Request
-from descentlab.theory.claim import About, Claim, at_least, below, close
 
 WIDTH = 16
 BLOCKS = ("query", "key", "value", "output")

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, above, at_least, at_most, close
 from descentlab.estimate import mean_interval, share_interval
 from descentlab.plots.curves import Axis, add_band, add_level, add_line, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.studies.ormaniec2024_hessian.constructed import POWERS, Constructed, constructed
 from descentlab.studies.ormaniec2024_hessian.heads import (
     KERNELS,
@@ -31,7 +32,6 @@ from descentlab.studies.ormaniec2024_hessian.heads import (
 from descentlab.study import Runs, Section, Size, untrained
 from descentlab.sweep import Progress
 from descentlab.theory.attention_hessian import BLOCKS
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, close
 
 PAPER = "Ormaniec et al. 2024, theorems 3.1 and 3.2"
 TABLE = "Ormaniec et al. 2024, section 4"
@@ -349,7 +349,7 @@ def powers(seen: Theory) -> go.Figure:
         for part, symbol, orders in (("outer", "H_o", OUTER), ("functional", "H_f", FUNCTIONAL)):
             norms, order = seen.heads[kernel].norms[part][..., at], orders[kernel][at]
             if order:
-                color = kernel_color(kernel)
+                color = case_color(kernel)
                 add_band(figure, SCALES, norms, f"{symbol}(Q,Q), {kernel}", color=color)
                 leading = np.median(norms[:, 0]) * (WIDE / SCALES[0]) ** order
                 add_line(figure, WIDE, leading, f"order {order}, {kernel}", color=color)
@@ -365,7 +365,7 @@ def ratios(seen: Theory) -> go.Figure:
     """
     figure = lines("Ratio", Axis("scale of the tokens", "log"), Axis("H(V,V) / H(Q,Q)", "log"))
     for kernel, one in seen.heads.items():
-        add_band(figure, SCALES, _ratios(one), kernel, color=kernel_color(kernel))
+        add_band(figure, SCALES, _ratios(one), kernel, color=case_color(kernel))
     return add_level(figure, 1.0, "equal")
 
 
@@ -377,7 +377,7 @@ def negative(seen: Theory) -> go.Figure:
     figure = lines("Share", Axis("scale of the tokens", "log"), Axis("share of eigenvalues below zero"))
     for kernel, one in seen.heads.items():
         shares = one.negative["query"].mean(axis=0)
-        add_line(figure, SCALES, shares, kernel, color=kernel_color(kernel), dash="solid")
+        add_line(figure, SCALES, shares, kernel, color=case_color(kernel), dash="solid")
     return figure
 
 

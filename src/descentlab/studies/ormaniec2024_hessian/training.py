@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import value_at
+from descentlab.claims import About, Claim, above, at_most, below, close, not_applicable, of_seeds
 from descentlab.curvature import Krylov
 from descentlab.estimate import mean_interval
 from descentlab.experiment import Experiment
@@ -21,7 +22,6 @@ from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, above, at_most, below, close, not_applicable, of_seeds
 from descentlab.trajectory import Series
 
 __all__ = ["section"]

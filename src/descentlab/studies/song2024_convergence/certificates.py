@@ -6,18 +6,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at, value_at
+from descentlab.claims import About, Claim, above, at_least, at_most, close, not_applicable
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_level, add_line, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.probes import Distance, FeatureSpectrum, GramSpectrum, Loss, StepSize
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, close, not_applicable
 from descentlab.theory.soundness import certified, of_double, theorem_b_claims, theorem_c_claims
 from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
@@ -192,7 +192,7 @@ def ratios(runs: Runs) -> go.Figure:
     """
     figure = lines("ratio", Axis("scale s of the output block", "log"), Axis("8 beta ||r_0|| / sigma_0^2", "log"))
     for kernel in kernels(runs):
-        color = kernel_color(kernel)
+        color = case_color(kernel)
         scales, claimed, sampled = _ratios(of_kernel(runs, kernel, "value zero"))
         add_line(figure, scales, np.median(claimed, axis=1), f"{kernel}, W_V = 0, bound", color=color, dash="solid")
         add_line(figure, scales, np.median(sampled, axis=1), f"{kernel}, W_V = 0, sampled", color=color, dash="dot")
@@ -215,7 +215,7 @@ def carefulness(runs: Runs) -> go.Figure:
         ordered = sorted(of_kernel(runs, kernel, "value zero"), key=_scale)
         scales = np.asarray([_scale(run) for run in ordered])
         factors = np.asarray([np.median(_factor(run)) for run in ordered])
-        add_line(figure, scales, factors, kernel, color=kernel_color(kernel), dash="solid")
+        add_line(figure, scales, factors, kernel, color=case_color(kernel), dash="solid")
     return add_level(figure, 1.0, "exact")
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import value_at
+from descentlab.claims import About, Claim, above, at_least, at_most, below
 from descentlab.estimate import Interval, bootstrap_interval
 from descentlab.plots.curves import Axis, add_line, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
 from descentlab.study import Run, Runs
 from descentlab.theory import theorem_a
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, below
 
 __all__ = ["Scales", "between_kernels", "conditioning", "scales"]
 
@@ -167,5 +167,5 @@ def scales(runs: Runs) -> go.Figure:
         over = Scales.of(of_kernel(runs, kernel, "scales"), wanted)
         smallest = np.median(over.smallest, axis=0)
         keep = smallest > 1e-18
-        add_line(figure, over.scales[keep], smallest[keep], kernel, color=kernel_color(kernel), dash="solid")
+        add_line(figure, over.scales[keep], smallest[keep], kernel, color=case_color(kernel), dash="solid")
     return figure

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from descentlab._describe import replace_at, value_at
+from descentlab.claims import About, Claim, close, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.probes import FeatureSpectrum
 from descentlab.schedule import At
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, close, not_applicable
 
 DUPLICATES = 2
 

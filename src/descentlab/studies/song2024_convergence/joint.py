@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
+from descentlab.claims import About, Claim, at_least, at_most, of_seeds
 from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
 from descentlab.plots.curves import Axis, add_band, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.schedule import AbstractSchedule, Every, LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, shape, trajectories
@@ -17,7 +18,6 @@ from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl
-from descentlab.theory.claim import About, Claim, at_least, at_most, of_seeds
 from descentlab.theory.theorem_c import TRAINED
 
 REACHED = 1e-10
@@ -130,7 +130,7 @@ def losses(runs: Runs) -> go.Figure:
         for run in one:
             loss, kernel = run.trajectory["loss"], name(run.experiment)
             relative = np.maximum(loss.values / loss.values[:, :1], 1e-32)
-            color = kernel_color(kernel) if family == "heads" else None
+            color = case_color(kernel) if family == "heads" else None
             label = f"{kernel}, {shape(run)[0]} head(s)"
             add_band(figure, loss.steps, relative, label, color=color)
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at, value_at
+from descentlab.claims import About, Claim, at_most, close, of_seeds
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
@@ -18,7 +19,6 @@ from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import TextWindows
 from descentlab.theory import pl, theorem_a
-from descentlab.theory.claim import About, Claim, at_most, close, of_seeds
 from descentlab.theory.theorem_c import TRAINED
 
 SHAPES = ((1, 128), (2, 64), (4, 32))

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
+from descentlab.claims import About, Claim, at_most, below, close
 from descentlab.estimate import bootstrap_interval
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
@@ -27,7 +28,6 @@ from descentlab.studies.song2024_convergence.kernels import (
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
-from descentlab.theory.claim import About, Claim, at_most, below, close
 from descentlab.theory.soundness import of_double
 
 SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, at_most, not_applicable
 from descentlab.estimate import Estimate, Interval, mean_interval
 from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
 from descentlab.plots.intervals import intervals
@@ -15,7 +16,6 @@ from descentlab.runs import Runs
 from descentlab.studies.song2024_landscape.experiments import FIRST, MODES, PLANS, missing, requests
 from descentlab.study import Section, Size
 from descentlab.sweep import Progress
-from descentlab.theory.claim import About, Claim, at_most, not_applicable
 
 PAPER = "Song et al. 2024, figure 4"
 

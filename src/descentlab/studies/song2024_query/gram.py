@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, above, at_least, at_most, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_line, lines
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.probes import GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape, targets, trajectories
@@ -17,7 +18,6 @@ from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import InRange
 from descentlab.theory import pl
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, not_applicable
 from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.soundness import query_block_claims
@@ -125,7 +125,7 @@ def bounds(runs: Runs) -> go.Figure:
         for run in of_kernel(runs, kernel, "shapes"):
             record = run.trajectory["query"]
             if _wide(run) and shape(run)[0] == 1:
-                color, steps = kernel_color(kernel), np.maximum(record.steps, 1)
+                color, steps = case_color(kernel), np.maximum(record.steps, 1)
                 smallest, bound = (np.median(record.sel(quantity=q).values, axis=0) for q in ("smallest", "bound"))
                 add_line(figure, steps, smallest, kernel, color=color, dash="solid")
                 add_line(figure, steps, bound, f"{kernel}, bound", color=color)

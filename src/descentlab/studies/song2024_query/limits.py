@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descentlab.claims import About, Claim, above, at_least, at_most, below, close, of_seeds
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
@@ -19,7 +20,6 @@ from descentlab.studies.song2024_query.setting import REACHED, by_hand, changed,
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import Noise, TokenRegression
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, below, close, of_seeds
 from descentlab.theory.theorem_c import TRAINED
 
 FAR = 60.0

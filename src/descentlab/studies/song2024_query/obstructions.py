@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, at_least, at_most, close, of_seeds
 from descentlab.experiment import Experiment
 from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import PALETTE
@@ -26,7 +27,6 @@ from descentlab.studies.song2024_query.setting import (
 )
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_least, at_most, close, of_seeds
 from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.stationary import Kind
 

@@ -12,19 +12,19 @@ import plotly.graph_objects as go
 
 from descentlab._describe import value_at
 from descentlab.attention import Gaussian
+from descentlab.claims import About, Claim, at_most, close
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.models import Fixed
 from descentlab.optim import GD
 from descentlab.plots.curves import Axis, add_line, lines
-from descentlab.plots.style import PALETTE, kernel_color
+from descentlab.plots.style import PALETTE, case_color
 from descentlab.probes import Loss, Parameters
 from descentlab.schedule import At, LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, name
 from descentlab.studies.song2024_query.setting import by_hand, changed
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.claim import About, Claim, at_most, close
 from descentlab.theory.endings import EndState
 from descentlab.theory.stationary import Kind
 
@@ -184,7 +184,7 @@ def landscape(runs: Runs) -> go.Figure:
     grid = np.linspace(-3, 4, 1401)
     for position, run in enumerate(runs["left"]):
         kernel = label(run)
-        color = PALETTE[2] if kernel == "narrow" else kernel_color(kernel)
+        color = PALETTE[2] if kernel == "narrow" else case_color(kernel)
         shown = {"narrow": "gaussian, c = 1", "gaussian": "gaussian, c = 1/2"}.get(kernel, kernel)
         add_line(figure, grid, _shown(run, grid), shown, color=color, dash="solid")
         for family, symbol in (("left", "circle"), ("right", "square")):

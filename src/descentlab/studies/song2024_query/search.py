@@ -8,18 +8,18 @@ import plotly.graph_objects as go
 
 from descentlab._describe import value_at
 from descentlab.attention import Gaussian, Softmax
+from descentlab.claims import About, Claim, above, at_least, at_most, close, of_seeds
 from descentlab.estimate import Interval, share_difference, share_interval
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
-from descentlab.plots.style import kernel_color
+from descentlab.plots.style import case_color
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, with_scale
 from descentlab.studies.song2024_query.setting import by_hand, changed, counted, ending, kinds
 from descentlab.study import Run, Runs, Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import SoftmaxHull
-from descentlab.theory.claim import About, Claim, above, at_least, at_most, close, of_seeds
 from descentlab.theory.stationary import Kind
 
 SCALES = (0.3, 1.0, 2.0, 4.0)
@@ -326,7 +326,7 @@ def room(runs: Runs) -> go.Figure:
     for kernel in kernels(runs):
         chosen = of_kernel(runs, kernel, "heads")
         heads = np.asarray([value_at(run.experiment, "model.heads") for run in chosen], dtype=float)
-        color = kernel_color(kernel)
+        color = case_color(kernel)
         at_zero, held = (np.asarray([_share([run], *some) for run in chosen]) for some in ((Kind.ZERO,), STUCK))
         add_line(figure, heads, at_zero, f"{kernel}, zero loss", color=color, dash="solid")
         add_line(figure, heads, held, f"{kernel}, stuck", color=color)

@@ -1,19 +1,20 @@
 """What is claimed of the runs of a task, and how they are drawn."""
 
 import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
+from descentlab.claims import About, Claim, Values, above, at_least, claim, not_applicable, of_seeds
 from descentlab.datasets import Pathfinder
 from descentlab.datasets.imdb import REVIEWS
 from descentlab.estimate import mean_interval
 from descentlab.plots.curves import Axis, add_band, add_level, lines
-from descentlab.plots.style import kernel_color
-from descentlab.runs import Family, Run, Runs
+from descentlab.plots.style import case_color
+from descentlab.runs import Run, Runs
 from descentlab.studies.song2024_tasks.experiments import requests
 from descentlab.study import Section
-from descentlab.theory.claim import About, Claim, above, at_least, not_applicable, of_seeds
 
 PAPER = "Song et al. 2024, section 6"
 ANCHOR = {"text": {"softmax": 61.95, "gaussian": 60.22}, "pathfinder": {"softmax": 65.26, "gaussian": 70.73}}
@@ -40,9 +41,9 @@ def mean_loss(run: Run) -> np.ndarray:
     return run.trajectory["development"].sel(quantity="loss").values.mean(axis=1)
 
 
-def chosen(runs: Family) -> dict[str, Run]:
-    """For each kernel the run whose rate and scale were best on development data at the end."""
-    return {kernel: max(some, key=_development) for kernel, some in runs.by_case().items()}
+def chosen(runs: Sequence[Run]) -> Run:
+    """The run whose rate and scale were best on development data at the end."""
+    return max(runs, key=_development)
 
 
 def _development(run: Run) -> float:
@@ -55,63 +56,63 @@ def _setting(run: Run) -> str:
     return f"rate {rate:g}, query and key start at scale {scale:g}"
 
 
-def claims(task: str, runs: Runs) -> list[Claim]:
-    """All claims of a task, one group an optimizer."""
-    found = []
-    for kind, family in runs.items():
-        best = chosen(family)
-        for kernel, run in best.items():
-            found += [learns(task, kind, kernel, run), unstuck(task, kind, kernel, run)]
-        found += [rows(task, kind, kernel, run) for kernel, run in best.items() if kernel == "gaussian"]
-        if {"softmax", "gaussian"} <= set(best):
-            found += [better(task, kind, best), faster(task, kind, best)]
-    return found
+KINDS: dict[str, Values] = {"kind": list}
+"""Optimizers, by which the runs of a task are named."""
 
 
-def learns(task: str, kind: str, kernel: str, run: Run) -> Claim:
+@claim(
+    "{task}-{kind}-learns-{case}",
+    "On {task} with {kind}, accuracy on held-out data exceeds chance (lower end of the 95 % interval over seeds)",
+    source="measured",
+    over=KINDS,
+)
+def learns(about: About, runs: Runs, task: str, kind: str) -> Claim:
     """Whether held-out accuracy exceeds chance."""
+    run = chosen(runs[kind])
     accuracy = mean_interval(test_accuracy(run), resolution(run))
-    about = About(
-        f"{task}-{kind}-learns-{kernel}",
-        f"On {task} with {kind}, accuracy on held-out data exceeds chance (lower end of the 95 % interval over seeds)",
-        "measured",
-        kernel,
+    about = about.noting(
         f"Test accuracy {100 * accuracy.value:.1f} ± {100 * accuracy.error:.1f} %, {_setting(run)}. Chen et al. (2021) "
-        f"report {ANCHOR[task].get(kernel, float('nan'))} % after 50,000 steps of AdamW.",
+        f"report {ANCHOR[task].get(str(about.case), float('nan'))} % after 50,000 steps of AdamW."
     )
     return above(about, accuracy.value, CHANCE, uncertainty=accuracy.error)
 
 
-def unstuck(task: str, kind: str, kernel: str, run: Run) -> Claim:
+@claim(
+    "{task}-{kind}-unstuck-{case}",
+    "On {task} with {kind}, no run is stuck: development accuracy leaves chance by three standard errors",
+    source=PAPER,
+    over=KINDS,
+)
+def unstuck(about: About, runs: Runs, kind: str) -> Claim:
     """Whether every seed leaves the neighbourhood of chance on development data."""
+    run = chosen(runs[kind])
     accuracy = run.trajectory["development"].sel(quantity="accuracy").values
     looked = run.field("probes.development").examples or 5000
     best = np.nanmax(accuracy, axis=1)
     edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
-    about = About(
-        f"{task}-{kind}-unstuck-{kernel}",
-        f"On {task} with {kind}, no run is stuck: development accuracy leaves chance by three standard errors",
-        PAPER,
-        kernel,
+    about = about.noting(
         f"{int((best <= edge).sum())} of {best.size} seeds are stuck; best development accuracy "
-        f"{100 * best.min():.1f} to {100 * best.max():.1f} %, edge {100 * edge:.1f} %.",
+        f"{100 * best.min():.1f} to {100 * best.max():.1f} %, edge {100 * edge:.1f} %."
     )
     return of_seeds(at_least(about, float((best > edge).mean()), 1.0), best.size)
 
 
-def rows(task: str, kind: str, kernel: str, run: Run) -> Claim:
+@claim(
+    "{task}-{kind}-rows-{case}",
+    "On {task}, rows of the {case} kernel sum to at least 10 in every layer at the start (softmax: to 1)",
+    source="docs/studies/song2024_tasks.md",
+    cases=("gaussian",),
+    over=KINDS,
+)
+def rows(about: About, runs: Runs, kind: str) -> Claim:
     """Whether the rows of the kernel sum to much more than those of softmax at the start."""
-    sums, entropies = (run.trajectory["attention"].sel(quantity=one).values for one in ("row_sum", "entropy"))
-    first = [mean_interval(layer) for layer in sums[:, 0].T]
-    about = About(
-        f"{task}-{kind}-rows-{kernel}",
-        f"On {task}, rows of the {kernel} kernel sum to at least 10 in every layer at the start (softmax: to 1)",
-        "docs/studies/song2024_tasks.md",
-        kernel,
+    record = chosen(runs[kind]).trajectory["attention"]
+    sums, entropies = (record.sel(quantity=one).values for one in ("row_sum", "entropy"))
+    about = about.noting(
         f"Row sums by layer {_listed(sums[:, 0])} at the start, {_listed(sums[:, -1])} at the end ({kind}); entropies "
-        f"{_listed(entropies[:, 0])} and {_listed(entropies[:, -1])} nats.",
+        f"{_listed(entropies[:, 0])} and {_listed(entropies[:, -1])} nats."
     )
-    values, errors = np.asarray(first, dtype=np.float64).T
+    values, errors = np.asarray([mean_interval(layer) for layer in sums[:, 0].T], dtype=np.float64).T
     return at_least(about, values, 10.0, uncertainty=errors)
 
 
@@ -120,29 +121,34 @@ def _listed(numbers: np.ndarray) -> str:
     return ", ".join(f"{number:.3g}" for number in numbers.mean(axis=0))
 
 
-def better(task: str, kind: str, best: dict[str, Run]) -> Claim:
+@claim(
+    "{task}-{kind}-better",
+    "On {task} with {kind}, the Gaussian kernel reaches a higher test accuracy than softmax (difference above 0)",
+    source=f"{PAPER}, figures 2 and 3",
+    between=("gaussian", "softmax"),
+    over=KINDS,
+)
+def better(about: About, gaussian: Runs, softmax: Runs, task: str, kind: str) -> Claim:
     """Whether the Gaussian kernel ends with the higher test accuracy."""
-    about = About(
-        f"{task}-{kind}-better",
-        f"On {task} with {kind}, the Gaussian kernel reaches a higher test accuracy than softmax (difference above 0)",
-        f"{PAPER}, figures 2 and 3",
-        None,
-        f"Gaussian: {_setting(best['gaussian'])}; softmax: {_setting(best['softmax'])}. Chen et al. (2021) find a "
-        f"difference of {(ANCHOR[task]['gaussian'] - ANCHOR[task]['softmax']) / 100:+.4f}.",
+    one, other = chosen(gaussian[kind]), chosen(softmax[kind])
+    about = about.noting(
+        f"Gaussian: {_setting(one)}; softmax: {_setting(other)}. Chen et al. (2021) find a difference of "
+        f"{(ANCHOR[task]['gaussian'] - ANCHOR[task]['softmax']) / 100:+.4f}."
     )
-    step = max(resolution(run) for run in best.values())
-    return _difference(about, test_accuracy(best["gaussian"]), test_accuracy(best["softmax"]), step)
+    return _difference(about, test_accuracy(one), test_accuracy(other), max(resolution(one), resolution(other)))
 
 
-def faster(task: str, kind: str, best: dict[str, Run]) -> Claim:
+@claim(
+    "{task}-{kind}-faster",
+    "On {task} with {kind}, the Gaussian kernel learns faster: the development loss averaged over training is lower "
+    "than that of softmax (difference above 0, in nats)",
+    source=f"{PAPER}, figures 2 and 3",
+    between=("softmax", "gaussian"),
+    over=KINDS,
+)
+def faster(about: About, softmax: Runs, gaussian: Runs, kind: str) -> Claim:
     """Whether the Gaussian kernel learns faster."""
-    about = About(
-        f"{task}-{kind}-faster",
-        f"On {task} with {kind}, the Gaussian kernel learns faster: the development loss averaged over training is "
-        "lower than that of softmax (difference above 0, in nats)",
-        f"{PAPER}, figures 2 and 3",
-    )
-    return _difference(about, mean_loss(best["softmax"]), mean_loss(best["gaussian"]))
+    return _difference(about, mean_loss(chosen(softmax[kind])), mean_loss(chosen(gaussian[kind])))
 
 
 def _difference(about: About, one: np.ndarray, other: np.ndarray, step: float = 0.0) -> Claim:
@@ -151,6 +157,14 @@ def _difference(about: About, one: np.ndarray, other: np.ndarray, step: float = 
     if not np.isfinite(difference.error):
         return not_applicable(about, "one seed leaves no uncertainty to compare with")
     return above(about, difference.value, 0.0, uncertainty=difference.error)
+
+
+STATEMENTS = (learns, unstuck, rows, better, faster)
+
+
+def _best(runs: Runs) -> Iterator[tuple[str, str, Run]]:
+    """Optimizer, kernel and chosen run."""
+    return ((kind, kernel, chosen(some)) for kind, family in runs.items() for kernel, some in family.by_case().items())
 
 
 def accuracy(runs: Runs) -> go.Figure:
@@ -171,11 +185,10 @@ def loss(runs: Runs) -> go.Figure:
 
 def _curves(runs: Runs, what: str, label: str) -> go.Figure:
     figure = lines(label.capitalize(), Axis("step"), Axis(label))
-    for kind, family in runs.items():
-        for kernel, run in chosen(family).items():
-            record = run.trajectory["development"].sel(quantity=what)
-            color = kernel_color(kernel) if len(runs) == 1 else None
-            add_band(figure, record.steps, record.values, f"{kernel}, {kind}", color=color, quantiles=(0.0, 1.0))
+    for kind, kernel, run in _best(runs):
+        record = run.trajectory["development"].sel(quantity=what)
+        color = case_color(kernel) if len(runs) == 1 else None
+        add_band(figure, record.steps, record.values, f"{kernel}, {kind}", color=color, quantiles=(0.0, 1.0))
     return figure
 
 
@@ -185,17 +198,15 @@ def attention(runs: Runs) -> go.Figure:
     The mean over heads and real tokens of a few training examples; softmax rows sum to one.
     """
     figure = lines("Row sums", Axis("step"), Axis("mean row sum", "log"))
-    for kind, family in runs.items():
-        for kernel, run in chosen(family).items():
-            record = run.trajectory["attention"].sel(quantity="row_sum")
-            for number, layer in enumerate(record.entries("layer"), 1):
-                label = f"{kernel}, {kind}, layer {number}"
-                add_band(figure, record.steps, record.sel(layer=layer).values, label, quantiles=(0.0, 1.0))
+    for kind, kernel, run in _best(runs):
+        record = run.trajectory["attention"].sel(quantity="row_sum")
+        for number, layer in enumerate(record.entries("layer"), 1):
+            label = f"{kernel}, {kind}, layer {number}"
+            add_band(figure, record.steps, record.sel(layer=layer).values, label, quantiles=(0.0, 1.0))
     return figure
 
 
 def section(task: str) -> Section:
     """The section of one task."""
-    return Section(
-        task, functools.partial(requests, task), functools.partial(claims, task), (accuracy, loss, attention)
-    )
+    claims = [statement.given(task=task) for statement in STATEMENTS]
+    return Section(task, functools.partial(requests, task), claims, (accuracy, loss, attention))

@@ -129,11 +129,11 @@
     if (!bar) return;
     const rows = [...document.querySelectorAll(".claims tbody tr")];
     const buttons = [...bar.querySelectorAll("button")];
-    const wanted = { verdict: "", kernel: "" };
-    // A claim about all kernels also speaks of the selected one.
+    const wanted = { verdict: "", case: "" };
+    // A claim about all cases also speaks of the selected one.
     const visible = ({ dataset }) =>
       (!wanted.verdict || dataset.verdict === wanted.verdict) &&
-      (!wanted.kernel || !dataset.kernel || dataset.kernel === wanted.kernel);
+      (!wanted.case || !dataset.case || dataset.case === wanted.case);
     const apply = () => {
       for (const row of rows) row.hidden = !visible(row);
       for (const button of buttons) button.setAttribute("aria-pressed", wanted[button.dataset.filter] === button.dataset.value);

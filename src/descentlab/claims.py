@@ -2,25 +2,41 @@
 
 A statement that says *at most* or *no larger* holds on equality; one that says *below*, *more*, *faster* or *exceeds*
 does not. Numbers that chance has a part in come with an uncertainty; those without are compared as they are.
+
+A study states its claims before anything is measured, each as a function under the decorator `claim`:
+
+    @claim("rate-bound-{case}", "The loss never lags (1 - eta mu)^(2t) f_0", source="Theorem A")
+    def rate_bound(about, runs):
+        return theorem_a.rate(about, runs.trajectories)
+
+It is asked once of every case, that is of every value that the study's axis takes, since its name has the case in it.
 """
 
 import dataclasses
 import enum
+import inspect
+import itertools
 import math
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from descentlab._types import ArrayLike
+from descentlab.mistake import Mistake
 
 __all__ = [
     "About",
     "Claim",
+    "Statement",
     "Verdict",
     "above",
     "at_least",
     "at_most",
     "below",
+    "claim",
     "close",
     "not_applicable",
     "of_seeds",
@@ -45,15 +61,19 @@ class About:
         id: short name, unique within a study.
         text: the statement in words.
         source: where it is stated or proved.
-        kernel: the attention kernel it speaks of, or `None` for all.
+        case: the value of the study's axis that it speaks of, such as a kernel, or `None` for all.
         detail: what else a reader wants to know.
     """
 
     id: str
     text: str
     source: str
-    kernel: str | None = None
+    case: str | None = None
     detail: str = ""
+
+    def noting(self, detail: str) -> "About":
+        """The same with something more that a reader wants to know."""
+        return dataclasses.replace(self, detail=f"{self.detail} {detail}".strip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +84,7 @@ class Claim:
         id: short name, unique within a study.
         text: the statement in words.
         source: where it is stated or proved.
-        kernel: the attention kernel it speaks of, or `None` for all.
+        case: the value of the study's axis that it speaks of, such as a kernel, or `None` for all.
         detail: what else a reader wants to know.
         verdict: *holds*, *fails*, *undecided* (a gap within its uncertainty) or *not applicable*.
         measured: the measured side of the worst comparison.
@@ -78,7 +98,7 @@ class Claim:
     id: str
     text: str
     source: str
-    kernel: str | None
+    case: str | None
     detail: str
     verdict: Verdict
     measured: float | None = None
@@ -227,3 +247,117 @@ def close(
     """The claim that every measured number lies within `tolerance` of what is expected. See `at_most`."""
     sides = _sides(measured, expected, uncertainty, where)
     return _judge(about, tolerance - np.abs(sides[0] - sides[1]), sides)
+
+
+Values = Iterable[Any] | Callable[[Any], Iterable[Any]]
+"""The values that a parameter of a statement takes, or a function that finds them in what was measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """What is claimed of everything that a section measures, before it is measured. Made by `claim`.
+
+    Attributes:
+        id: short name; it has every parameter in braces, and `{case}` where the statement is asked of every case.
+        text: the statement in words, with the same parameters.
+        source: where it is stated or proved, with the same parameters.
+        judge: from an `About`, what was measured and those parameters that it names, the claim.
+        cases: the cases that it is asked of; `None` for all that the study has.
+        between: the cases that it compares, each given to `judge` in this order.
+        over: the values of each parameter.
+    """
+
+    id: str
+    text: str
+    source: str
+    judge: Callable[..., Claim]
+    cases: tuple[str, ...] | None = None
+    between: tuple[str, ...] = ()
+    over: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+
+    def given(self, **values: Any) -> "Statement":
+        """The statement with parameters that have one value each."""
+        return dataclasses.replace(self, over={name: (value,) for name, value in values.items()} | dict(self.over))
+
+    def claims(self, seen: Any, cases: Sequence[str], of: Callable[[str], Any]) -> list[Claim]:
+        """The claims that come of it, one for all values of its parameters and every case that it is asked of.
+
+        Args:
+            seen: all that was measured.
+            cases: those of the study.
+            of: what was measured of a case; nothing, or something empty, where nothing was.
+        """
+        values = [one(seen) if callable(one) else one for one in self.over.values()]
+        return [
+            self._claim(case, dict(zip(self.over, chosen, strict=True)), seen, of)
+            for chosen in itertools.product(*values)
+            for case in self._asked(cases)
+        ]
+
+    def _asked(self, cases: Sequence[str]) -> Sequence[str | None]:
+        if self.cases is not None:
+            return self.cases
+        return cases if "{case}" in self.id else (None,)
+
+    def _claim(self, case: str | None, values: dict[str, Any], seen: Any, of: Callable[[str], Any]) -> Claim:
+        words = values | {"case": case}
+        about = About(_Name().format(self.id, **words), self.text.format(**words), self.source.format(**words), case)
+        wanted = self.between if case is None else (case,)
+        parts = {one: of(one) for one in wanted}
+        if missing := [one for one, part in parts.items() if not part]:
+            return not_applicable(about, f"there is no run of {' and '.join(missing)}")
+        named = {name: value for name, value in values.items() if name in inspect.signature(self.judge).parameters}
+        return self.judge(about, *(parts.values() if wanted else (seen,)), **named)
+
+
+class _Name(string.Formatter):
+    """Words of a name in small letters, joined by hyphens."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return re.sub(r"[^a-z0-9.+]+", "-", format(value, format_spec).lower()).strip("-")
+
+
+def claim(
+    id: str,
+    text: str,
+    source: str,
+    *,
+    cases: Sequence[str] | None = None,
+    between: Sequence[str] = (),
+    over: Mapping[str, Values] | None = None,
+) -> Callable[[Callable[..., Claim]], Statement]:
+    """Make a function that compares numbers into a statement, of which a section makes claims.
+
+    With `{case}` in its name the function is called once a case of the study, `judge(about, runs)` with what was
+    measured of that case; with `between` once, `judge(about, one, other)`; else once with everything. A case of which
+    nothing was measured makes the claim *not applicable*.
+
+    Args:
+        id: short name, unique within a study; it names every parameter in braces.
+        text: the statement in words, which may name them too.
+        source: where it is stated or proved, likewise.
+        cases: the cases that it is asked of, where these are not all of the study.
+        between: cases that are compared with one another.
+        over: further parameters, each with its values or a function that finds them in what was measured; the
+            function under the decorator gets those that it names.
+
+    Returns:
+        A decorator.
+
+    Raises:
+        Mistake: if two claims would get one name, since a parameter is missing in it, or if both `cases` and
+            `between` are given.
+    """
+    named = {name.split(".")[0].split("[")[0] for _, name, _, _ in string.Formatter().parse(id) if name}
+    if missing := set(over or {}) - named:
+        raise Mistake(f"the id of a claim must name every parameter, {id!r} lacks {', '.join(sorted(missing))}")
+    if between and (cases is not None or "case" in named):
+        raise Mistake(f"a claim is asked of each case or between some, {id!r} wants both")
+    if cases is not None and len(cases) > 1 and "case" not in named:
+        raise Mistake(f"the id of a claim on several cases must name the case, {id!r} lacks {{case}}")
+
+    def stated(judge: Callable[..., Claim]) -> Statement:
+        chosen = None if cases is None else tuple(cases)
+        return Statement(id, text, source, judge, chosen, tuple(between), dict(over or {}))
+
+    return stated

@@ -1,19 +1,21 @@
-"""The page of `descentlab cost`: roofline, shares, intensity against length, and mappings."""
+"""The page of a cost: roofline, shares, intensity against length, and mappings."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from descentlab.cli.amounts import amount, anchors
 from descentlab.cost import mapping
 from descentlab.cost.accelerator import cycles
+from descentlab.cost.amounts import amount, anchors
 from descentlab.cost.costed import Cost
 from descentlab.cost.operators import GROUPS, Matmul, Operator
 from descentlab.cost.precision import moved_bytes
 from descentlab.cost.roofline import seconds
 from descentlab.plots import Axis, Reached, add_line, distributions, lines, roofline, stacked_bars
 from descentlab.plots.style import PALETTE
-from descentlab.report import Figure, Report, render
+
+__all__ = ["cost_page"]
+from descentlab.pages.report import Figure, Report
 
 MAPPINGS = 100_000
 
@@ -24,8 +26,8 @@ the roofline's time is a bound from below that no order of operators can beat bu
 """
 
 
-def page(found: Cost, provenance: Mapping[str, str]) -> str:
-    """The page as HTML.
+def cost_page(found: Cost, provenance: Mapping[str, str]) -> Report:
+    """The page of what a model costs.
 
     Args:
         found: what the model costs.
@@ -36,16 +38,14 @@ def page(found: Cost, provenance: Mapping[str, str]) -> str:
         figures.append(_intensity(found))
     if found.accelerator is not None and _products(found):
         figures.append(_mappings(found))
-    report = Report(
+    return Report(
         title=f"The cost of {found.title}",
         question=_QUESTION + _model(found),
         paper="Counts as in Kim et al. (2023), arXiv:2302.14017; those of GELU and LayerNorm are fitted to its tables",
-        claims=(),
         figures=figures,
         definitions=[("cost", found.as_data())],
         provenance=provenance,
     )
-    return render(report)
 
 
 def _model(found: Cost) -> str:

@@ -5,19 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from descentlab.theory.claim import (
+from descentlab.claims import (
     About,
     Verdict,
     above,
     at_least,
     at_most,
     below,
+    claim,
     close,
     not_applicable,
     of_seeds,
 )
 
-ABOUT = About("rate", "the loss falls", "Theorem A", kernel="Softmax", detail="as written")
+ABOUT = About("rate", "the loss falls", "Theorem A", case="softmax", detail="as written")
 
 
 @pytest.mark.parametrize(
@@ -119,16 +120,16 @@ def test_numpy_arrays_broadcast():
 
 
 def test_a_claim_is_plain_data_without_nan():
-    for claim in (
+    for one in (
         at_most(ABOUT, np.array([np.nan, np.nan]), np.inf),
         at_most(ABOUT, np.inf, 1.0),
         at_most(ABOUT, 0.5, 1.0),
         not_applicable(ABOUT, "the run diverged"),
     ):
-        data = claim.as_data()
+        data = one.as_data()
         assert json.loads(json.dumps(data, allow_nan=False)) == data
         assert data["verdict"] in {"holds", "fails", "undecided", "not applicable"}
-        assert (data["id"], data["kernel"]) == ("rate", "Softmax")
+        assert (data["id"], data["case"]) == ("rate", "softmax")
     assert at_most(ABOUT, np.nan, 1.0).as_data()["measured"] is None
 
 
@@ -138,3 +139,100 @@ def test_what_is_not_applicable_says_why():
     assert claim.detail.startswith("the run diverged")
     assert claim.detail.endswith("as written")
     assert claim.measured is None
+
+
+KERNELS = ["softmax", "gaussian"]
+SEEN = {"softmax": 0.5, "gaussian": 2.0}
+
+
+def made(statement, seen=SEEN, cases=KERNELS):
+    return statement.claims(seen, cases, seen.get)
+
+
+def test_a_statement_that_names_the_case_is_asked_of_every_case():
+    @claim("bound-{case}", "The {case} kernel stays below 1", source="Theorem {case}")
+    def bound(about, number):
+        return at_most(about.noting("noted"), number, 1.0)
+
+    found = made(bound)
+    assert [(one.id, one.case, str(one.verdict)) for one in found] == [
+        ("bound-softmax", "softmax", "holds"),
+        ("bound-gaussian", "gaussian", "fails"),
+    ]
+    assert (found[0].text, found[0].source, found[0].detail) == (
+        "The softmax kernel stays below 1",
+        "Theorem softmax",
+        "noted",
+    )
+
+
+def test_a_statement_that_names_no_case_is_asked_once_with_everything():
+    @claim("all", "All stay below 1", source="here")
+    def everything(about, seen):
+        return at_most(about, np.array(list(seen.values())), 1.0)
+
+    (found,) = made(everything)
+    assert (found.id, found.case, found.checked, found.verdict) == ("all", None, 2, "fails")
+
+
+def test_a_case_of_which_nothing_was_measured_is_not_applicable():
+    @claim("bound-{case}", "below 1", source="here")
+    def bound(about, number):
+        return at_most(about, number, 1.0)
+
+    found = made(bound, cases=["linear", "softmax"])
+    assert [one.verdict for one in found] == ["not applicable", "holds"]
+    assert found[0].detail == "there is no run of linear."
+    # An empty collection is nothing too.
+    assert bound.claims({}, ["softmax"], {"softmax": {}}.get)[0].verdict == "not applicable"
+
+
+def test_a_comparison_gets_its_cases_in_order_or_is_not_applicable():
+    @claim("faster", "The Gaussian kernel is lower", source="here", between=("gaussian", "softmax"))
+    def faster(about, gaussian, softmax):
+        return below(about, gaussian, softmax)
+
+    (found,) = made(faster)
+    assert (found.measured, found.expected, found.case, found.verdict) == (2.0, 0.5, None, "fails")
+    (missing,) = made(faster, {"softmax": 0.5}, ["softmax"])
+    assert (missing.verdict, missing.detail) == ("not applicable", "there is no run of gaussian.")
+
+
+def test_a_statement_may_be_asked_of_chosen_cases_only():
+    @claim("narrow", "Narrow kernels", source="here", cases=["gaussian"])
+    def narrow(about, number):
+        return at_least(about, number, 1.0)
+
+    assert [(one.id, one.case, one.checked) for one in made(narrow)] == [("narrow", "gaussian", 1)]
+    assert [one.verdict for one in made(narrow, {"softmax": 0.5}, ["softmax"])] == ["not applicable"]
+
+
+def test_parameters_are_in_the_id_and_reach_the_function_that_names_them():
+    @claim(
+        "{task}-{way}-{case}-H{shape[0]}-D{shape[1]}",
+        "On {task} with {way}, H = {shape[0]}",
+        source="here",
+        over={"shape": [(1, 4), (2, 8)], "way": lambda seen: [f"{len(seen)} Kernels"]},
+    )
+    def steps(about, number, shape):
+        return at_most(about, number, float(shape[0]))
+
+    found = made(steps.given(task="layer, Gaussian first"))
+    assert [one.id for one in found] == [
+        f"layer-gaussian-first-2-kernels-{kernel}-H{heads}-D{4 * heads}" for heads in (1, 2) for kernel in KERNELS
+    ]
+    assert found[0].text == "On layer, Gaussian first with 2 Kernels, H = 1"
+    assert [str(one.verdict) for one in found] == ["holds", "fails", "holds", "holds"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"id": "a", "over": {"shape": [1, 2]}}, "lacks shape"),
+        ({"id": "a-{case}", "between": ("softmax", "gaussian")}, "wants both"),
+        ({"id": "a", "cases": ("softmax", "gaussian")}, "lacks {case}"),
+    ],
+)
+def test_names_that_would_not_be_unique_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        claim(text="t", source="s", **arguments)

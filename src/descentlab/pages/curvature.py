@@ -1,0 +1,99 @@
+"""The page of a curvature: block heat maps of the three parts, the spectra, and sharpness along training."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from descentlab._describe import describe, value_at
+from descentlab.estimate import Estimate
+from descentlab.experiment import Experiment
+from descentlab.measures.curvature import PARTS, Blocks, Curvature
+from descentlab.optim import GD
+from descentlab.pages.report import Figure, Report
+from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.heatmaps import Categories, heat_map
+from descentlab.plots.spectra import densities
+
+__all__ = ["curvature_page"]
+
+ROUNDING = 1e-12
+"""Sizes below this times the largest are rounding, and left out of figures."""
+
+Along = tuple[np.ndarray, Estimate]
+"""Steps, and the sharpness there."""
+
+_HEAD = "Extreme eigenvalues of the Hessian with their residuals, the largest first, then the smallest."
+_BOUND = "An eigenvalue that has not converged is a bound only."
+_NO_SHARPNESS = (
+    " Sharpness along training is left out: record `Sharpness()` or `Parameters(Every(k))` in the experiment."
+)
+
+_SYMBOLS = {
+    "hessian": "H",
+    "gauss-newton": "$H_o$, the Gauss-Newton part",
+    "functional": "$H_f$, the functional part",
+}
+_HATCHED = "Blocks of rows and columns; a hatched block is zero to rounding."
+_SMOOTHED = "Smoothed by a hundredth of each spectrum's range; bands of two errors hold the truth in 93 of 100 cases."
+
+
+def curvature_page(
+    found: Curvature, experiment: Experiment, name: str, along: Along | None, provenance: Mapping[str, str]
+) -> Report:
+    """The page of the curvature at a point of a run.
+
+    Args:
+        found: the curvature.
+        experiment: of the run.
+        name: what the run is called.
+        along: the sharpness along training, where it is known.
+        provenance: what a reader needs to get the same again.
+    """
+    figures = [_heat_map(found.blocks, part) for part in PARTS]
+    figures.append(_spectra(found))
+    if along is not None:
+        figures.append(_sharpness(experiment, along))
+    every = {"all": found.whole} | dict(found.pairs)
+    listing = [f"    {block:<16}" + "  ".join(map(_line, pairs.listed())) for block, pairs in every.items()]
+    said = _BOUND + (_NO_SHARPNESS if along is None else "")
+    return Report(
+        title=f"Curvature: {name} {experiment.digest[:12]}",
+        question="\n".join([_HEAD, "", *listing, "", said]),
+        figures=figures,
+        definitions=[(experiment.digest[:12], describe(experiment))],
+        provenance=provenance,
+    )
+
+
+def _line(number: tuple[float, float, bool]) -> str:
+    return f"{number[0]:.4g} ± {number[1]:.1g}" + ("" if number[2] else " (not converged)")
+
+
+def _heat_map(blocks: Blocks, part: str) -> Figure:
+    size = blocks.norm(part) / np.sqrt(np.outer(blocks.sizes, blocks.sizes))
+    chart = heat_map(
+        part,
+        Categories("columns", blocks.names),
+        Categories("rows", blocks.names),
+        np.where(size > ROUNDING * size.max(), size, np.nan),
+        label="root mean square of the entries",
+    )
+    return Figure(_SYMBOLS[part], _HATCHED, chart)
+
+
+def _spectra(found: Curvature) -> Figure:
+    reach = {name: float(np.abs(one.grid).max()) for name, one in found.densities.items()}
+    curves = {
+        name: (one.grid, one.density.value, one.density.error)
+        for name, one in found.densities.items()
+        if reach[name] > ROUNDING * reach["all"]
+    }
+    return Figure("Spectra by block", _SMOOTHED, densities("Spectra by block", curves))
+
+
+def _sharpness(experiment: Experiment, along: Along) -> Figure:
+    chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
+    add_band(chart, along[0], np.asarray(along[1].value)[None], "sharpness")
+    if isinstance(experiment.optimizer, GD):
+        add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
+    return Figure("Sharpness along training", "Largest eigenvalue of the Hessian of all blocks.", chart)

@@ -1,0 +1,50 @@
+"""The page of a study: its findings and claims, the figures of its sections, its base experiments."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+
+import jax
+
+from descentlab._describe import describe, value_at
+from descentlab.experiment import Experiment
+from descentlab.pages.report import Figure, Report
+from descentlab.store import versions
+from descentlab.study import Outcome
+
+__all__ = ["study_page"]
+
+
+def study_page(outcome: Outcome, starts: Sequence[Experiment], provenance: Mapping[str, str] | None = None) -> Report:
+    """The page of what a study came to; figures without anything on them are left out.
+
+    Args:
+        outcome: of the study.
+        starts: its base experiments, as `descentlab.study.bases` gives them.
+        provenance: what the caller knows of how this came about, such as the command; how runs ended, device and
+            versions are added.
+    """
+    known = dict(provenance or {})
+    known |= {"how runs ended": "; ".join(outcome.remarks)} if outcome.remarks else {}
+    known |= {"device": ", ".join(sorted({device.device_kind for device in jax.devices()}))} | versions()
+    study = outcome.study
+    path = study.axis[0]
+    return Report(
+        title=study.title,
+        question=study.question,
+        paper=study.paper,
+        claims=outcome.claims,
+        figures=_figures(outcome),
+        definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in starts],
+        provenance=known,
+    )
+
+
+def _figures(outcome: Outcome) -> list[Figure]:
+    found = []
+    for section in outcome.study.sections:
+        for draw in section.figures:
+            title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
+            chart = draw(outcome.runs[section.name])
+            if chart.data:
+                found.append(Figure(title.rstrip("."), caption.strip(), chart))
+    return found
