@@ -254,8 +254,8 @@ class Landscapes:
         return tuple(self.views)
 
     def of(self, name: str, protocol: str) -> list[View]:
-        """The views of one run by one protocol."""
-        return [view for view in self.views[name] if view.protocol == protocol]
+        """The views of one run by one protocol; none where there is no such run."""
+        return [view for view in self.views.get(name, ()) if view.protocol == protocol]
 
     def by_seed(self, name: str, number: str, protocol: str | None = None) -> dict[int, Estimate]:
         """A number of every seed of a run; the mean over its planes where there are several.
@@ -266,7 +266,7 @@ class Landscapes:
             protocol: of the views; `None` for numbers of an end.
         """
         if protocol is None:
-            return {seed: numbers[number] for seed, numbers in self.ends[name].items()}
+            return {seed: numbers[number] for seed, numbers in self.ends.get(name, {}).items()}
         found: dict[int, list[Estimate]] = {}
         for view in self.of(name, protocol):
             found.setdefault(view.seed, []).append(view.numbers[number])
