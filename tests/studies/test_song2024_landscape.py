@@ -11,6 +11,7 @@ from descentlab.datasets import DataError, IMDb
 from descentlab.estimate import Estimate
 from descentlab.landscape import Surface
 from descentlab.measures.landscape import PROTOCOLS, Landscapes, View
+from descentlab.runs import Runs
 from descentlab.store import Store
 from descentlab.studies.song2024_landscape import study
 from descentlab.studies.song2024_landscape.sections import TEXTS, Found, claims, compared
@@ -149,7 +150,7 @@ def test_missing_reviews_are_said_and_the_rest_is_run(monkeypatch):
     assert wanted["text"] == {}
     assert wanted["layer"]
     text = next(section for section in study.sections if section.name == "text")
-    (claim,) = text.claims(text.seen({}, Size.QUICK, None))
+    (claim,) = text.claims(text.seen(Runs({}), Size.QUICK, None))
     assert claim.verdict == "not applicable"
     assert "no reviews here" in claim.detail
 

@@ -212,7 +212,7 @@ def sharpness_along(lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate
     with arithmetic(lane.precision):
         found: list[Any] = [
             eigenpairs(Hessian(lane.objective, lane.params(step), plan.batch), method=plan.method).values
-            for step in steps
+            for step in steps.tolist()
         ]
     values, errors = (np.asarray([one[i][0] for one in found], dtype=np.float64) for i in range(2))
     return steps, Estimate(values, errors)
