@@ -27,7 +27,8 @@ from descentlab.models import Transformer as Model
 from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.runs import Run, Runs
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
 SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}

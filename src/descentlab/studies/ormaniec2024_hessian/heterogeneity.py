@@ -15,11 +15,12 @@ from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
 from descentlab.plots.curves import Axis
 from descentlab.plots.matrices import block_matrix
+from descentlab.runs import Runs
 from descentlab.studies.ormaniec2024_hessian.published import LARGEST, MODES, SOURCE
 from descentlab.studies.ormaniec2024_hessian.setting import matrices, sized
 from descentlab.studies.song2024_convergence.kernels import name
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Progress, Request
 
 WIDTH = 16
