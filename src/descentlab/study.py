@@ -11,19 +11,16 @@ from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.mistake import Mistake
 from descentlab.probes import ZeroGradients
+from descentlab.runs import Run, Runs, case_of, load
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
 from descentlab.train import check_lanes
-from descentlab.trajectory import Trajectory
 
 __all__ = [
     "Outcome",
-    "Run",
-    "Runs",
     "Section",
     "Size",
     "Study",
-    "case_of",
     "cases",
     "conclude",
     "requests",
@@ -40,39 +37,10 @@ class Size(enum.StrEnum):
     PAPER = "paper"
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """An experiment with its lanes."""
-
-    experiment: Experiment
-    trajectory: Trajectory
-
-
-Runs = Mapping[str, Sequence[Run]]
-"""The runs of one section by the name of their family."""
-
-
 def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """The requests of a section whose claims need no run: none."""
     del bases, size
     return {}
-
-
-def case_of(experiment: Experiment, path: str) -> str:
-    """The name of an experiment's case in claims and figures: a number or word, or the class of a definition.
-
-    Args:
-        experiment: whose case.
-        path: of the field that the study compares.
-    """
-    value = value_at(experiment, path)
-    return str(value) if isinstance(value, str | int | float) else type(value).__name__.lower()
-
-
-def runs_of(runs: Runs, path: str, case: str) -> Runs:
-    """The runs of one case by family; no family where there is none."""
-    chosen = {name: [run for run in family if case_of(run.experiment, path) == case] for name, family in runs.items()}
-    return chosen if any(chosen.values()) else {}
 
 
 def cases(study: "Study", experiments: Sequence[Experiment]) -> list[str]:
@@ -125,7 +93,7 @@ class Section:
 
         def of(case: str) -> Any:
             if self.derive is None:
-                return runs_of(seen, path, case)
+                return Runs(seen, path).of(case)
             return seen.get(case) if isinstance(seen, Mapping) else seen.of(case)
 
         return [claim for statement in self.claims for claim in statement.claims(seen, cases, of)]
@@ -144,6 +112,8 @@ class Study:
         axis: path of the field that the study compares, such as `model.attention`, with the base experiment of each
             value. Overriding that field leaves the one base with the given value.
         sections: its parts.
+        overrides: new values of fields of the base experiments, by dotted path; a study of others is
+            `dataclasses.replace(study, overrides={"model.heads": 2})`.
     """
 
     name: str
@@ -153,6 +123,7 @@ class Study:
     base: Experiment
     axis: tuple[str, Sequence[Experiment]]
     sections: Sequence[Section]
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +145,7 @@ class Outcome:
     remarks: Sequence[str] = ()
 
 
-def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
+def bases(study: Study) -> list[Experiment]:
     """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
 
     Raises:
@@ -182,11 +153,11 @@ def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
     """
     path, given = study.axis
     chosen = list(given)
-    if path in overrides:
-        value = overrides[path]
+    if path in study.overrides:
+        value = study.overrides[path]
         same = [base for base in given if type(value_at(base, path)) is type(value)]
         chosen = [replace_at((same or [study.base])[0], path, value)]
-    for other, value in overrides.items():
+    for other, value in study.overrides.items():
         if other != path:
             chosen = [replace_at(base, other, value) for base in chosen]
     return chosen
@@ -197,7 +168,6 @@ def requests(
     size: Size,
     *,
     seeds: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
     text: Given | None = None,
 ) -> dict[str, dict[str, list[Request]]]:
     """The wanted runs by section and family.
@@ -206,18 +176,16 @@ def requests(
         study: the definition.
         size: how much is computed.
         seeds: number of seeds of every experiment; `None` leaves it to the study.
-        overrides: new values of fields of the base experiment, by dotted path.
         text: takes the place of the text of every experiment on windows of a text.
 
     Raises:
         Mistake: if an override is refused, the study sets that field itself in every experiment, or there is a
             text but no experiment on one, or the results of so many seeds do not fit into memory.
     """
-    changed = dict(overrides or {})
-    starts = bases(study, changed)
+    starts = bases(study)
     wanted = {section.name: section.requests(starts, size) for section in study.sections}
     every = [one for families in wanted.values() for family in families.values() for one in family]
-    for path, value in changed.items():
+    for path, value in study.overrides.items():
         if not any(_has(one.experiment, path, value) for one in every):
             raise Mistake(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
     if text is not None and not any("task.text" in paths(one.experiment) for one in every):
@@ -276,15 +244,14 @@ def conclude(
     Raises:
         StoreError: if a run is missing.
     """
-    runs: dict[str, Runs] = {
-        section: {
-            name: [Run(one.experiment, store.get(one.experiment, one.seeds)) for one in family]
-            for name, family in families.items()
-        }
-        for section, families in wanted.items()
-    }
+
+    def found(families: Mapping[str, Sequence[Request]]) -> Runs:
+        kept = {name: [load(store, one.experiment, one.seeds) for one in some] for name, some in families.items()}
+        return Runs(kept, study.axis[0])
+
+    runs = {section: found(families) for section, families in wanted.items()}
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
-    every = [one for families in runs.values() for family in families.values() for one in family]
+    every = [one for some in runs.values() for one in some.every]
     compared = cases(study, [one.experiment for one in every])
     claims = [one for part in study.sections for one in part.judged(seen[part.name], compared, study.axis[0])]
     return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from descentlab._check import counted
-from descentlab._describe import replace_at
 from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.lanes import MOST_SEED
 from descentlab.mistake import Mistake
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.runs import Run
 from descentlab.schedule import At
 from descentlab.theory.advice import advise
 from descentlab.theory.certificate import AbstractCertificate, Row, rounded_down, rounded_up
 from descentlab.theory.certificates import CERTIFICATES, best, rows_of
-from descentlab.theory.endings import classify_ends, in_words
+from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.facts import Facts, measure
 from descentlab.theory.full_batch import full_batch
 from descentlab.train import train
@@ -87,11 +87,9 @@ def _singular(facts: Facts, tolerance: float) -> str:
 
 def _ending(experiment: Experiment, seed: int, steps: int) -> str:
     """What kind of point a run by line search ends at, in words."""
-    changes = {"probes": {"loss": Loss(At((0, steps)))}, "steps": steps, "optimizer": Armijo()}
-    for path, value in changes.items():
-        experiment = replace_at(experiment, path, value)
-    ending = classify_ends(experiment, train(experiment, (seed,)))
-    return f"After {steps} steps by line search: {in_words(ending, 0)}."
+    run = experiment.changed({"probes": {"loss": Loss(At((0, steps)))}, "steps": steps, "optimizer": Armijo()})
+    seen = Run(run, train(run, (seed,))).look(EndState())
+    return f"After {steps} steps by line search: {in_words(seen, 0)}."
 
 
 def certify(
