@@ -20,7 +20,7 @@ from descentlab.schedule import Every
 from descentlab.tasks import Arrays, InRange, TokenRegression
 from descentlab.theory.advice import advise
 from descentlab.theory.certificate import rounded_down, rounded_up
-from descentlab.theory.certificates import CERTIFICATES, best
+from descentlab.theory.certificates import CERTIFICATES, best, rows_of
 from descentlab.theory.facts import measure
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.train import train
