@@ -9,7 +9,7 @@ from descentlab._tree import is_meant
 from descentlab._types import ArrayLike
 from descentlab.claims import About, Claim, close
 from descentlab.estimate import Estimate, mean_interval
-from descentlab.study import Run
+from descentlab.runs import Run
 from descentlab.trajectory import Series
 
 __all__ = ["arrays_of", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
