@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from descentlab.runs import find
 from jax.flatten_util import ravel_pytree
 
 from descentlab import cli
@@ -16,6 +15,7 @@ from descentlab.measures.curvature import Plan, curvature_of
 from descentlab.optim import GD
 from descentlab.pages.curvature import curvature_page
 from descentlab.probes import Loss, Parameters, Sharpness
+from descentlab.runs import find
 from descentlab.schedule import Every
 from descentlab.store import Store
 from descentlab.sweep import Request, run

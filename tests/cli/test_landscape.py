@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from descentlab.runs import find
 
 from descentlab import cli
 from descentlab._describe import replace_at
@@ -14,6 +13,7 @@ from descentlab.measures.landscape import landscapes
 from descentlab.optim import GD
 from descentlab.pages.landscape import landscape_page
 from descentlab.probes import Loss, Parameters
+from descentlab.runs import find
 from descentlab.schedule import Every
 from descentlab.store import Store
 from descentlab.sweep import Request, run

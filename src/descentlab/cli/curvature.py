@@ -20,7 +20,7 @@ from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
-from descentlab.measures.curvature import PARTS, Curvature, Plan
+from descentlab.measures.curvature import PARTS, Curvature, Plan, curvature_of
 from descentlab.runs import SAMPLES, find
 from descentlab.store import versions
 
