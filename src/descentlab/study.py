@@ -144,6 +144,14 @@ class Outcome:
     claims: Sequence[Claim]
     remarks: Sequence[str] = ()
 
+    def as_data(self) -> dict[str, Any]:
+        """The claims as JSON-compatible data."""
+        return {
+            "study": self.study.name,
+            "size": str(self.size),
+            "claims": [claim.as_data() for claim in self.claims],
+        }
+
 
 def bases(study: Study) -> list[Experiment]:
     """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
