@@ -355,13 +355,13 @@ FAULTS = {
 }
 
 
-def verdicts(fault: Fault, runs: Runs) -> Runs:
+def verdicts(fault: Fault, runs: Runs) -> dict:
     return {one.id: one.verdict for one in (fault.claims or fault.section.claims)(runs)}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
-    runs = dict(outcome.runs[fault.section.name])
+    runs = outcome.runs[fault.section.name]
     sound = fault.right(runs)
     before, after = verdicts(fault, sound), verdicts(fault, fault.wrong(sound))
     for kernel in KERNELS:
@@ -388,7 +388,7 @@ ALL_HOLD = {
 @pytest.mark.parametrize("claim", ALL_HOLD)
 def test_one_seed_decides_nothing_about_others(outcome, claim):
     section, sound = ALL_HOLD[claim]
-    runs = sound(dict(outcome.runs[section.name]))
+    runs = sound(outcome.runs[section.name])
     alone = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(runs)
     for some, verdict in ((runs, "holds"), (alone, "undecided")):
         found = {one.id: one.verdict for one in section.claims(some)}
@@ -429,7 +429,7 @@ def test_rounding_of_a_run_is_no_departure_from_the_formula(outcome):
 
         return edit("loss", change)
 
-    runs = EXACT(dict(outcome.runs["value block"]))
+    runs = EXACT(outcome.runs["value block"])
     for units, verdict in ((3, "holds"), (1e8, "fails")):
         some = drifted(units)(runs)
         found = {one.id: one.verdict for one in of_rate(some)}
