@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
 from descentlab.claims import About, Claim, at_most, below, close
-from descentlab.estimate import bootstrap_interval
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim import GramGD
@@ -15,6 +14,7 @@ from descentlab.plots.curves import Axis, add_band, add_line, lines
 from descentlab.plots.style import free_color
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
 from descentlab.schedule import At, LogSpaced
+from descentlab.statistics import ratio_of_medians
 from descentlab.studies.song2024_convergence.conditioning import between_kernels, conditioning, scales
 from descentlab.studies.song2024_convergence.kernels import (
     kernels,
@@ -190,8 +190,7 @@ def width(kernel: str, runs: Sequence[Run]) -> list[Claim]:
             kernel,
             f"Median steps {np.median(fast):.3g} against {np.median(slow):.3g}.",
         )
-        ratio = bootstrap_interval(_ratio_of_medians, fast, slow)
-        found.append(at_most(about, ratio.value, 0.01, uncertainty=ratio.towards(0.01)))
+        found.append(at_most(about, ratio_of_medians(fast, slow), 0.01))
     if wide and one:
         single, fast = _steps(one[0]), _steps(wide[0])
         about = About(
@@ -201,13 +200,8 @@ def width(kernel: str, runs: Sequence[Run]) -> list[Claim]:
             kernel,
             f"Median steps {np.median(single):.3g} with one head against {np.median(fast):.3g} with four.",
         )
-        ratio = bootstrap_interval(_ratio_of_medians, fast, single)
-        found.append(below(about, ratio.value, 0.01, uncertainty=ratio.towards(0.01)))
+        found.append(below(about, ratio_of_medians(fast, single), 0.01))
     return [*found, confirmed(kernel, runs)]
-
-
-def _ratio_of_medians(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.median(top, axis=1) / np.median(bottom, axis=1)
 
 
 def confirmed(kernel: str, runs: Sequence[Run]) -> Claim:
