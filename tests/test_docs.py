@@ -45,6 +45,28 @@ def python(folder, *arguments):
 # --- what runs -----------------------------------------------------------------------------------------
 
 
+def imported(text):
+    """Modules and names of the package that a script or an example imports."""
+    lines = re.findall(r"^ *from (descentlab[\w.]*) import \(?([^()\n]+|[^()]+\))", text, re.MULTILINE)
+    names = [f"{module}.{name.strip()}" for module, listed in lines for name in listed.rstrip(")").split(",")]
+    return names + re.findall(r"^ *import (descentlab[\w.]*)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [*SCRIPTS, *PAGES], ids=named)
+def test_a_reader_imports_public_names_only(page):
+    """The command line is called, and nothing else of it is used."""
+    names = imported(page.read_text())
+    assert names or page.suffix == ".md"
+    assert [name for name in names if "._" in name] == []
+    assert {name for name in names if name.startswith("descentlab.cli")} <= {"descentlab.cli.main"}
+
+
+def test_imports_are_found():
+    text = "from descentlab._check import real\nfrom descentlab.cli import (\n    main,\n    flags)\n"
+    assert imported(text) == ["descentlab._check.real", "descentlab.cli.main", "descentlab.cli.flags"]
+    assert imported("import descentlab.sweep\n") == ["descentlab.sweep"]
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_and_is_shown_on_its_page(script, tmp_path):
     assert len(script.read_text().splitlines()) < 80

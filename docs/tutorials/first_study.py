@@ -4,6 +4,7 @@ A study is a question, experiments that answer it, and claims about their runs. 
 `own_study.py`, next to this file; `song2024_convergence`, which comes with the package, works the same way.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import polars as pl
 
 from descentlab import use_compilation_cache
 from descentlab.cli import main
+from descentlab.pages.study import study_page
 from descentlab.store import Store
 from descentlab.study import Size, requests, run_study
 
@@ -43,6 +45,10 @@ print("page:", answer["report"])
 assert len(store.table()) == before
 assert [one["verdict"] for one in answer["claims"]] == [str(claim.verdict) for claim in outcome.claims]
 
+# The page from Python; a notebook shows it with `IPython.display.HTML(page.html())`.
+page = study_page(outcome)
+print("page:", page.write("first_study.html"))
+
 # All runs of a store are one table: digest, seed, step, probe, one column an axis, value.
 table = store.table()
 print(table.columns)
@@ -61,7 +67,7 @@ print(experiment.optimizer, experiment.model.attention)
 
 # Override a field: `descentlab run own_study.py --size smoke --model.heads 2` on the command line, a dotted path
 # in Python. Another definition is another digest, so its runs are trained and lie beside the others.
-changed = requests(study, Size.SMOKE, overrides={"model.heads": 2})
-narrow = run_study(study, Size.SMOKE, changed, store)
+changed = dataclasses.replace(study, overrides={"model.heads": 2})
+narrow = run_study(changed, Size.SMOKE, requests(changed, Size.SMOKE), store)
 assert store.table()["digest"].n_unique() == 2 * table["digest"].n_unique()
 print({claim.id: str(claim.verdict) for claim in narrow.claims})

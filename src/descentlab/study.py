@@ -144,6 +144,8 @@ class Study:
         axis: path of the field that the study compares, such as `model.attention`, with the base experiment of each
             value. Overriding that field leaves the one base with the given value.
         sections: its parts.
+        overrides: new values of fields of the base experiments, by dotted path; a study of others is
+            `dataclasses.replace(study, overrides={"model.heads": 2})`.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Study:
     base: Experiment
     axis: tuple[str, Sequence[Experiment]]
     sections: Sequence[Section]
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +177,7 @@ class Outcome:
     remarks: Sequence[str] = ()
 
 
-def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
+def bases(study: Study) -> list[Experiment]:
     """The base experiments after overrides: one a value of the study's axis, or one where the axis is overridden.
 
     Raises:
@@ -182,11 +185,11 @@ def bases(study: Study, overrides: Mapping[str, Any]) -> list[Experiment]:
     """
     path, given = study.axis
     chosen = list(given)
-    if path in overrides:
-        value = overrides[path]
+    if path in study.overrides:
+        value = study.overrides[path]
         same = [base for base in given if type(value_at(base, path)) is type(value)]
         chosen = [replace_at((same or [study.base])[0], path, value)]
-    for other, value in overrides.items():
+    for other, value in study.overrides.items():
         if other != path:
             chosen = [replace_at(base, other, value) for base in chosen]
     return chosen
@@ -197,7 +200,6 @@ def requests(
     size: Size,
     *,
     seeds: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
     text: Given | None = None,
 ) -> dict[str, dict[str, list[Request]]]:
     """The wanted runs by section and family.
@@ -206,18 +208,16 @@ def requests(
         study: the definition.
         size: how much is computed.
         seeds: number of seeds of every experiment; `None` leaves it to the study.
-        overrides: new values of fields of the base experiment, by dotted path.
         text: takes the place of the text of every experiment on windows of a text.
 
     Raises:
         Mistake: if an override is refused, the study sets that field itself in every experiment, or there is a
             text but no experiment on one, or the results of so many seeds do not fit into memory.
     """
-    changed = dict(overrides or {})
-    starts = bases(study, changed)
+    starts = bases(study)
     wanted = {section.name: section.requests(starts, size) for section in study.sections}
     every = [one for families in wanted.values() for family in families.values() for one in family]
-    for path, value in changed.items():
+    for path, value in study.overrides.items():
         if not any(_has(one.experiment, path, value) for one in every):
             raise Mistake(f"{study.name} sets {path} itself in every experiment; it cannot be overridden")
     if text is not None and not any("task.text" in paths(one.experiment) for one in every):

@@ -53,8 +53,8 @@ def failing(module):
 def test_the_smoke_size_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(mappings, "COUNT", 500)
     monkeypatch.setattr(compressed, "SPARSITIES", (0.0, 0.7))
-    wanted = requests(study, Size.SMOKE, overrides={"task.dataset": Marked(train=64, development=16, test=64)})
-    outcome = run_study(study, Size.SMOKE, wanted, Store(tmp_path))
+    small = dataclasses.replace(study, overrides={"task.dataset": Marked(train=64, development=16, test=64)})
+    outcome = run_study(small, Size.SMOKE, requests(small, Size.SMOKE), Store(tmp_path))
     ids = [claim.id for claim in outcome.claims]
     assert len(ids) == len(set(ids)) == 49
     assert all(claim.text and claim.source for claim in outcome.claims)

@@ -124,8 +124,8 @@ def test_figures_have_traces_and_captions(outcome):
 
 
 def test_another_kernel_is_measured_and_not_compared(tmp_path):
-    own = dataclasses.replace(study, sections=(GROWTH,))
-    wanted = requests(own, Size.SMOKE, overrides={"model.attention": NormalizedGaussian()})
+    own = dataclasses.replace(study, sections=(GROWTH,), overrides={"model.attention": NormalizedGaussian()})
+    wanted = requests(own, Size.SMOKE)
     few = {s: {f: family for f, family in families.items() if f == "plain"} for s, families in wanted.items()}
     claims = run_study(own, Size.SMOKE, {"growth": few["growth"] | {"pre-norm": []}}, Store(tmp_path)).claims
     assert {claim.id for claim in claims} == {"value-functional-normalizedgaussian", "span-plain-normalizedgaussian"}

@@ -102,8 +102,8 @@ def test_claims_are_concluded_and_runs_found_without_training(outcome, kept, wan
 )
 def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known(kernel, names, tmp_path):
     parts = [section for section in study.sections if section.name in names]
-    reduced = dataclasses.replace(study, sections=parts)
-    chosen = requests(reduced, Size.SMOKE, seeds=1, overrides={"model.attention": kernel})
+    reduced = dataclasses.replace(study, sections=parts, overrides={"model.attention": kernel})
+    chosen = requests(reduced, Size.SMOKE, seeds=1)
     few = {s: {f: [family[0], family[-1]] for f, family in families.items()} for s, families in chosen.items()}
     claims = {one.id: one for one in run_study(reduced, Size.SMOKE, few, Store(tmp_path)).claims}
     own = type(kernel).__name__.lower()

@@ -64,8 +64,8 @@ def test_figures_have_traces_and_captions(outcome):
 
 def test_another_kernel_gets_verdicts_where_nothing_was_derived_for_it(tmp_path):
     """Whatever speaks of softmax or the Gaussian kernel is left out."""
-    reduced_study = dataclasses.replace(study, sections=[GRAM, LIMITS])
-    chosen = requests(reduced_study, Size.SMOKE, seeds=1, overrides={"model.attention": ReLU()})
+    reduced_study = dataclasses.replace(study, sections=[GRAM, LIMITS], overrides={"model.attention": ReLU()})
+    chosen = requests(reduced_study, Size.SMOKE, seeds=1)
     few = {s: {f: family[:1] for f, family in families.items()} for s, families in chosen.items()}
     claims = {one.id: one for one in run_study(reduced_study, Size.SMOKE, few, Store(tmp_path)).claims}
     assert claims["query-gram-relu"].verdict == "not applicable"

@@ -27,9 +27,8 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-from descentlab import Experiment, Mistake, cli
+from descentlab import Experiment, Mistake, cli, own_arrays
 from descentlab._describe import describe
-from descentlab.cli import certify
 from descentlab.cli.flags import read_given
 from descentlab.cost import config
 from descentlab.cost.families import families
@@ -162,7 +161,7 @@ def _kept() -> list[bytes]:
 
 
 def _certified(path: Path) -> object:
-    return certify._from_arrays(certify.read_arrays(path))
+    return own_arrays.experiment_on(own_arrays.read_arrays(path))
 
 
 def _costed(path: Path) -> object:

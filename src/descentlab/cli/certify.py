@@ -4,14 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from descentlab._check import nearest, positive
+from descentlab._check import positive
 from descentlab._definition import Definition
 from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, flags
@@ -19,18 +18,12 @@ from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_json
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment, check
-from descentlab.formats import DataError, finite, read_bytes, read_npz
-from descentlab.given import Given
-from descentlab.models import AbstractArchitecture, AttentionLayer, Fixed, MeanPool
-from descentlab.tasks import AbstractTask, Arrays, TextWindows, TokenRegression
+from descentlab.models import AbstractArchitecture, AttentionLayer
+from descentlab.own_arrays import BLOCKS, experiment_on, read_arrays
+from descentlab.tasks import AbstractTask, TextWindows, TokenRegression
 from descentlab.theory.certificates import rounded_up
 
 __all__ = ["main"]
-
-_WIDTHS = {"query": "head_dim", "key": "head_dim", "value": "value_dim", "output": "value_dim"}
-"""The blocks, each with the field that is the width of a head in it."""
-
-_BLOCKS = tuple(_WIDTHS)
 
 _ABOUT = (
     "Will gradient descent train this? Which certificates apply to the given arrays, text or sizes, which assumption "
@@ -49,7 +42,7 @@ class Instance(Definition):
 
     task: AbstractTask = TokenRegression()
     model: AbstractArchitecture = AttentionLayer()
-    trained: tuple[str, ...] = _BLOCKS
+    trained: tuple[str, ...] = BLOCKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +118,11 @@ def _start(arguments: list[str]) -> tuple[Instance, int]:
         raise UsageError("wanted one source of data, got both --arrays and --text; leave one out")
     if text:
         return Instance(task=TextWindows(flags.read_given(text))), FullBatch().samples
-    return _from_arrays(read_arrays(Path(arrays))) if arrays else (Instance(), FullBatch().samples)
+    if arrays:
+        given = read_arrays(Path(arrays))
+        found = experiment_on(given)
+        return Instance(task=found.task, model=found.model), given["inputs"].shape[0]
+    return Instance(), FullBatch().samples
 
 
 def _file(arguments: list[str], flag: str) -> str | None:
@@ -135,50 +132,6 @@ def _file(arguments: list[str], flag: str) -> str | None:
         if name == flag:
             return value if equals else following
     return None
-
-
-def _from_arrays(arrays: dict[str, np.ndarray]) -> tuple[Instance, int]:
-    """Arrays as a task, and the model that fits their shapes."""
-    given = {name: Given(name, array) for name, array in arrays.items()}
-    task = Arrays(given["inputs"], given["targets"])
-    inputs, targets = arrays["inputs"], arrays["targets"]
-    pooled = targets.ndim == 2 and targets.shape[1] != inputs.shape[1]
-    sizes: dict[str, Any] = {"output_dim": targets.shape[-1] if pooled or targets.ndim == 3 else 1}
-    if pooled:
-        sizes["readout"] = MeanPool()
-    blocks: dict[str, Any] = {name: Fixed(given[name]) for name in _BLOCKS if name in given}
-    for name in blocks:
-        shape = arrays[name].shape
-        if len(shape) != 3:
-            sides = f"{_WIDTHS[name]}, outputs" if name == "output" else f"dim, {_WIDTHS[name]}"
-            wanted = f"(heads, {sides})"
-            raise UsageError(f"the block {name} must have shape {wanted}, got {shape}")
-        sizes |= {"heads": shape[0], _WIDTHS[name]: shape[1] if name == "output" else shape[2]}
-    if "value_dim" in sizes:
-        sizes = {"head_dim": sizes["value_dim"]} | sizes
-    if not blocks and inputs.shape[2] % AttentionLayer().heads:
-        sizes["heads"] = 1
-    return Instance(task=task, model=AttentionLayer(**sizes, **blocks)), inputs.shape[0]
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file that has at least `inputs` and `targets`.
-
-    Raises:
-        DataError: if it cannot be read, lacks an array, has an unknown one, or one that is not finite.
-    """
-    wanted = "an .npz file with arrays `inputs` and `targets`"
-    content = read_bytes(path, wanted)
-    if content.startswith(b"\x93NUMPY"):
-        raise DataError(f"wanted {wanted}, but {path} holds a single array; write it with numpy.savez")
-    arrays = read_npz(content, str(path))
-    if missing := [name for name in ("inputs", "targets") if name not in arrays]:
-        held = f"holds {', '.join(arrays)}" if arrays else "is empty"
-        raise DataError(f"wanted {wanted}, but {path} {held}; {' and '.join(missing)} missing")
-    for name in arrays:
-        if name not in (known := ("inputs", "targets", *_BLOCKS)):
-            raise DataError(f"{path} holds an unknown array {name!r}; {nearest(name, known)}")
-    return {name: finite(name, array) for name, array in arrays.items()}
 
 
 def _shown(answer: Any) -> Group:

@@ -21,7 +21,7 @@ from descentlab.datasets import folder
 from descentlab.experiment import Experiment
 from descentlab.parts import State
 from descentlab.store import Store, StoreError, versions
-from descentlab.study import Outcome, Size, Study, bases, conclude, requests, run_study
+from descentlab.study import Outcome, Size, Study, conclude, requests, run_study
 from descentlab.sweep import Request
 
 __all__ = ["main"]
@@ -73,6 +73,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     options, overrides = flags.parse(
         Options(study.base), arguments, prog=f"descentlab {command} {place}", description=study.title
     )
+    study = dataclasses.replace(study, overrides=overrides)
     if options.seeds is not None and options.seeds < 1:
         raise discovery.UsageError(f"--seeds must be at least 1, got {options.seeds}")
     check_target(options.json)
@@ -80,7 +81,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
         folder.use(options.data)
     size, store = Size(options.size), Store(options.store)
     text = None if options.text is None else flags.read_given(options.text)
-    wanted = requests(study, size, seeds=options.seeds, overrides=overrides, text=text)
+    wanted = requests(study, size, seeds=options.seeds, text=text)
     again = shlex.join(["descentlab", "run", str(place), *arguments])
     begun = time.monotonic()
     outcome = _run(study, size, wanted, store) if command == "run" else _read(study, size, wanted, store, again)
@@ -98,7 +99,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
         screen.print(f"page: {page}", soft_wrap=True)
     write_answer(
         None if command == "check" else page,
-        lambda: study_page(outcome, bases(study, overrides), provenance),
+        lambda: study_page(outcome, provenance),
         options.json,
         lambda: _data(outcome, page if page.exists() else None),
     )

@@ -1,25 +1,23 @@
 """The page of a study: its findings and claims, the figures of its sections, its base experiments."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 
 from descentlab._describe import describe, value_at
-from descentlab.experiment import Experiment
 from descentlab.pages.report import Figure, Report
 from descentlab.store import versions
-from descentlab.study import Outcome
+from descentlab.study import Outcome, bases
 
 __all__ = ["study_page"]
 
 
-def study_page(outcome: Outcome, starts: Sequence[Experiment], provenance: Mapping[str, str] | None = None) -> Report:
+def study_page(outcome: Outcome, provenance: Mapping[str, str] | None = None) -> Report:
     """The page of what a study came to; figures without anything on them are left out.
 
     Args:
         outcome: of the study.
-        starts: its base experiments, as `descentlab.study.bases` gives them.
         provenance: what the caller knows of how this came about, such as the command; how runs ended, device and
             versions are added.
     """
@@ -34,7 +32,7 @@ def study_page(outcome: Outcome, starts: Sequence[Experiment], provenance: Mappi
         paper=study.paper,
         claims=outcome.claims,
         figures=_figures(outcome),
-        definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in starts],
+        definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in bases(study)],
         provenance=known,
     )
 
