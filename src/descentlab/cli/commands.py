@@ -93,6 +93,8 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     screen = console()
     screen.print(display.claims_table(outcome.claims))
     screen.print(display.summary(outcome.claims))
+    for finding in outcome.findings:
+        screen.print(finding, markup=False, soft_wrap=True)
     for remark in outcome.remarks:
         screen.print(remark, markup=False, soft_wrap=True)
     if command == "check" and page.exists():
@@ -160,11 +162,12 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
 
 
 def _data(outcome: Outcome, page: Path | None) -> dict[str, Any]:
-    """The claims, and where the page is."""
+    """Findings and claims, and where the page is."""
     return {
         "study": outcome.study.name,
         "size": str(outcome.size),
         "versions": versions(),
+        "findings": outcome.findings,
         "claims": [claim.as_data() for claim in outcome.claims],
         "report": None if page is None else str(page),
     }

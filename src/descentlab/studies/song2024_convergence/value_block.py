@@ -48,7 +48,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     smoke, paper = size == Size.SMOKE, size == Size.PAPER
     steps = 200 if smoke else 10_000 if paper else 1_000
     seeds = tuple(range(5 if smoke else 40 if paper else 20))
-    few = tuple(range(2 if smoke else 9 if paper else 5))
+    few = tuple(range(9 if paper else 5))
     shapes = ((2, 9), (2, 10), (4, 20)) if smoke else SHAPES
     shapes += ((4, 4), (4, 5), (4, 6), (4, 10), (2, 40), (8, 10), (1, 40)) if paper else ()
     probes = {

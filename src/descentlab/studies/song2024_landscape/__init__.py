@@ -19,6 +19,7 @@ weights of the other kernel, and that is part of what is compared.
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_landscape.experiments import BASE, with_kernel
+from descentlab.studies.song2024_landscape.findings import FINDINGS
 from descentlab.studies.song2024_landscape.sections import section
 from descentlab.study import Study
 
@@ -30,4 +31,5 @@ study = Study(
     base=BASE,
     axis=("model.attention", (with_kernel(BASE, Softmax()), with_kernel(BASE, Gaussian()))),
     sections=(section("layer"), section("layer, Gaussian first"), section("text"), section("pathfinder")),
+    findings=FINDINGS,
 )
