@@ -76,6 +76,6 @@ def test_a_killed_sweep_can_be_read_and_goes_on_to_the_same_bits(tmp_path):
 def read(place: Path) -> None:
     """Everything that lies in a store can be listed and is whole."""
     store = Store(place)
-    stored.listing(store, store.digests())
+    stored.listing(store)
     assert {part.state for part in store.inspect()} <= {State.WHOLE}
     assert store.table()["digest"].n_unique() == len(store.digests())

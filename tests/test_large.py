@@ -15,6 +15,7 @@ from descentlab._describe import replace_at
 from descentlab._memory import TooLarge
 from descentlab.experiment import MOST_STEPS, check
 from descentlab.lanes import MOST_SEED, Lanes
+from descentlab.measures.certification import certify
 from descentlab.models import LinearNetwork, Transformer
 from descentlab.probes import Loss
 from descentlab.schedule import At, Every, LogSpaced
@@ -22,7 +23,6 @@ from descentlab.study import Section, Size, Study, requests
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import Addition
-from descentlab.theory.certify import certify
 from descentlab.train import check_lanes, segments
 from support.problems import SMALL
 

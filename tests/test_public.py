@@ -18,6 +18,10 @@ def test_importing_the_package_imports_no_jax():
     assert python("import descentlab, sys; print('jax' in sys.modules)") == ["False"]
 
 
+def test_figures_need_no_jax():
+    assert python("import descentlab.plots, descentlab.plots.landscape, sys; print('jax' in sys.modules)") == ["False"]
+
+
 @pytest.mark.parametrize("first", ["from descentlab import Experiment", "import descentlab.sweep"])
 def test_train_is_the_function_and_not_the_module(first):
     code = (

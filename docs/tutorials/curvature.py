@@ -14,8 +14,8 @@ from descentlab.models import AttentionLayer
 from descentlab.optim import GD
 from descentlab.plots.spectra import densities
 from descentlab.probes import CriticalSharpness, Loss, Sharpness
+from descentlab.runs import Run
 from descentlab.schedule import Every
-from descentlab.survey import legs
 from descentlab.tasks import TokenRegression
 
 LR = 0.05
@@ -38,8 +38,8 @@ for at, step in enumerate(sharp.steps):
     print(f"{step:6} {loss:6.3f} {sharp.values[0, at]:10.2f} {along:17.2f} {2 / LR:14.1f}")
 
 with jax.enable_x64(True):
-    [leg] = legs((EXPERIMENT, run), "layer")
-    hessian = Hessian(leg.objective, leg.end)
+    lane = Run(EXPERIMENT, run).lane(0)
+    hessian = Hessian(lane.objective, lane.end)
 
     found = eigenpairs(hessian, top=3, bottom=1)
     for value, error, converged in zip(*found.values, found.converged, strict=True):
@@ -49,7 +49,7 @@ with jax.enable_x64(True):
     print("\nblock     parameters      |H|    |H_o|    |H_f|")
     for name, size in hessian.blocks.items():
         norms = [
-            float(np.sqrt(frobenius_squared(kind(leg.objective, leg.end)[name], key=jax.random.key(1)).value))
+            float(np.sqrt(frobenius_squared(kind(lane.objective, lane.end)[name], key=jax.random.key(1)).value))
             for kind in (Hessian, GaussNewton, Functional)
         ]
         print(f"{name:8} {size:11} " + " ".join(f"{norm:8.3f}" for norm in norms))

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 from descentlab import Experiment, FullBatch, train, use_compilation_cache
 from descentlab.attention import AbstractAttention
 from descentlab.definitions import positive, real
+from descentlab.measures.certification import certify
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss
 from descentlab.tasks import TokenRegression
-from descentlab.theory.certify import certify
 from descentlab.theory.lipschitz import KernelBounds, kernel_bounds
 from descentlab.theory.theorem_b import LipschitzSearch
 

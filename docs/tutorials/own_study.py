@@ -16,7 +16,8 @@ from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.probes import Loss, ModalSpectrum, StepSize
-from descentlab.study import Run, Runs, Section, Size, Study
+from descentlab.runs import Run, Runs
+from descentlab.study import Section, Size, Study
 from descentlab.sweep import Request, grid
 from descentlab.tasks import TokenRegression
 from descentlab.theory import theorem_a
@@ -48,7 +49,7 @@ def needed(runs: Sequence[Run]) -> np.ndarray:
 
 @claim("rate-{case}", "The loss stays below the bound", source="Theorem A, 2")
 def rate(about: About, runs: Runs) -> Claim:
-    return theorem_a.rate(about, [run.trajectory for family in runs.values() for run in family])
+    return theorem_a.rate(about, runs.every.trajectories)
 
 
 @claim("half", "Half the step needs twice the steps, less one", source="(1 - x/2)^2 >= 1 - x")

@@ -92,6 +92,20 @@ class Experiment(Definition):
         """Identity of the definition, 32 hexadecimal digits."""
         return digest(self)
 
+    def changed(self, changes: Mapping[str, Any]) -> "Experiment":
+        """The experiment with other values in some fields.
+
+        Args:
+            changes: values by dotted path, one after the other, such as `{"model.heads": 2, "steps": 100}`.
+
+        Raises:
+            Mistake: if a path names no field, or a value is refused.
+        """
+        experiment = self
+        for path, value in changes.items():
+            experiment = replace_at(experiment, path, value)
+        return experiment
+
     def cost_model(self) -> Model:
         """What a pass of its model computes, for `descentlab cost`.
 

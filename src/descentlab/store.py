@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from descentlab import _files
+from descentlab._check import nearest
 from descentlab._definition import Definition, DefinitionError
 from descentlab._describe import digest as digest_of
 from descentlab._describe import given_arrays, restore
@@ -414,6 +415,35 @@ class Store:
     def digests(self) -> list[str]:
         """The digests of all runs that can be used, in order."""
         return [entry.digest for entry in self.entries() if entry.seeds]
+
+    def resolve(self, digest: str) -> str:
+        """The whole digest of the run that is meant.
+
+        Args:
+            digest: it, or the first digits of it.
+
+        Raises:
+            StoreError: if none or several of the runs begin so, or the one that does cannot be used.
+        """
+        entries = self.entries()
+        known = [entry.digest for entry in entries if entry.seeds]
+        fits = [one for one in known if one.startswith(digest)]
+        if len(fits) == 1:
+            return fits[0]
+        for entry in entries:
+            if not fits and entry.digest.startswith(digest) and not entry.seeds:
+                reasons = "; ".join(entry.reasons)
+                raise StoreError(f"run {entry.digest[:12]} in {self.root} cannot be used: {reasons}")
+        if not known:
+            raise StoreError(f"there is no run in {self.root}; train something first, or name another --store")
+        if fits:
+            raise StoreError(
+                f"{digest!r} is the beginning of {len(fits)} runs: {', '.join(fits[:3])}; give more digits"
+            )
+        short = {one[: max(len(digest), 8)] for one in known}
+        all_of_them = f"`descentlab curvature --store {self.root}` lists all"
+        hint = nearest(digest, short) if len(short) < 10 else all_of_them
+        raise StoreError(f"there is no run {digest!r} in {self.root}; {hint}")
 
     def experiment(self, digest: str, files: Sequence[str | Path] = ()) -> Experiment:
         """The experiment kept under a digest, also where its lanes are of another version and are not reused.

@@ -11,19 +11,16 @@ from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.mistake import Mistake
 from descentlab.probes import ZeroGradients
+from descentlab.runs import Run, Runs, case_of, load
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
 from descentlab.train import check_lanes
-from descentlab.trajectory import Trajectory
 
 __all__ = [
     "Outcome",
-    "Run",
-    "Runs",
     "Section",
     "Size",
     "Study",
-    "case_of",
     "cases",
     "conclude",
     "requests",
@@ -40,39 +37,10 @@ class Size(enum.StrEnum):
     PAPER = "paper"
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """An experiment with its lanes."""
-
-    experiment: Experiment
-    trajectory: Trajectory
-
-
-Runs = Mapping[str, Sequence[Run]]
-"""The runs of one section by the name of their family."""
-
-
 def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """The requests of a section whose claims need no run: none."""
     del bases, size
     return {}
-
-
-def case_of(experiment: Experiment, path: str) -> str:
-    """The name of an experiment's case in claims and figures: a number or word, or the class of a definition.
-
-    Args:
-        experiment: whose case.
-        path: of the field that the study compares.
-    """
-    value = value_at(experiment, path)
-    return str(value) if isinstance(value, str | int | float) else type(value).__name__.lower()
-
-
-def runs_of(runs: Runs, path: str, case: str) -> Runs:
-    """The runs of one case by family; no family where there is none."""
-    chosen = {name: [run for run in family if case_of(run.experiment, path) == case] for name, family in runs.items()}
-    return chosen if any(chosen.values()) else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +80,7 @@ class Section:
 
         def of(case: str) -> Any:
             if self.derive is None:
-                return runs_of(seen, path, case)
+                return Runs(seen, path).of(case)
             return seen.get(case) if isinstance(seen, Mapping) else seen.of(case)
 
         return [claim for statement in self.claims for claim in statement.claims(seen, cases, of)]
@@ -287,15 +255,14 @@ def conclude(
     Raises:
         StoreError: if a run is missing.
     """
-    runs: dict[str, Runs] = {
-        section: {
-            name: [Run(one.experiment, store.get(one.experiment, one.seeds)) for one in family]
-            for name, family in families.items()
-        }
-        for section, families in wanted.items()
-    }
+
+    def found(families: Mapping[str, Sequence[Request]]) -> Runs:
+        kept = {name: [load(store, one.experiment, one.seeds) for one in some] for name, some in families.items()}
+        return Runs(kept, study.axis[0])
+
+    runs = {section: found(families) for section, families in wanted.items()}
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
-    every = [one for families in runs.values() for family in families.values() for one in family]
+    every = [one for some in runs.values() for one in some.every]
     compared = cases(study)
     claims = [one for part in study.sections for one in part.judged(seen[part.name], compared, study.axis[0])]
     return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])

@@ -36,8 +36,10 @@ from descentlab.trajectory import Series, Trajectory, joined
 __all__ = [
     "Carry",
     "advance",
+    "begun",
     "check_lanes",
     "initial_carry",
+    "point_at",
     "prepare",
     "segments",
     "trace_iteration",
@@ -88,8 +90,18 @@ class Carry(eqx.Module):
     ended: Int[Array, ""]
 
 
-def _point(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: tuple[PyTree, Array]) -> Point:
-    """What is known at a step: loss and gradient on the examples of that step."""
+def point_at(
+    experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: tuple[PyTree, Array]
+) -> Point:
+    """What is known at a step: loss and gradient on the examples of that step.
+
+    Args:
+        experiment: the definition.
+        lane: what stays the same along the run.
+        held: the data set, where there is one.
+        step: which.
+        carry: the trained blocks there, and the step size of the update that led there.
+    """
     objective = experiment.data.at(lane.objective, experiment.task, lane.source(held), step, key=lane.key)
     if experiment.model.stochastic:
         objective = objective.on(objective.examples, key=jax.random.fold_in(jax.random.fold_in(lane.key, step), 1))
@@ -108,7 +120,7 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     """
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
     params = lane.start
-    point = _point(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
+    point = point_at(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
     point = dataclasses.replace(point, change=params, rate=nothing)  # only their shapes matter here
     if experiment.until is not None:
         _check_rule(experiment.until, point)
@@ -173,7 +185,7 @@ def _place(steps: np.ndarray, last: int, step: Array) -> Array:
 
 def _moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, carry: Carry) -> tuple[Point, Update]:
     """The point of a step, with what the optimizer adds to it next, and the update that adds it."""
-    point = _point(experiment, lane, held, step, (carry.params, carry.step_size))
+    point = point_at(experiment, lane, held, step, (carry.params, carry.step_size))
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
     return dataclasses.replace(point, change=change, rate=update.step_size), update
@@ -220,9 +232,18 @@ def _prepare(varying: PyTree, rest: PyTree, held: Splits | None) -> tuple[Lane, 
 
 def _begin(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> tuple[Lane, Carry]:
     """One lane before its first step."""
-    experiment = experiment_of(floats, rest)
-    lane = begin(experiment, key=jax.random.key(seed), stored=held, end=end)
-    return lane, initial_carry(experiment, lane, held)
+    lane = _lane(rest, held, floats, seed, end)
+    return lane, initial_carry(experiment_of(floats, rest), lane, held)
+
+
+@eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
+def _begun(varying: PyTree, rest: PyTree, held: Splits | None) -> Lane:
+    return eqx.filter_vmap(functools.partial(_lane, rest, held))(*varying)
+
+
+def _lane(rest: PyTree, held: Splits | None, floats: PyTree, seed: Array, end: PyTree) -> Lane:
+    """What stays the same along the run of one lane."""
+    return begin(experiment_of(floats, rest), key=jax.random.key(seed), stored=held, end=end)
 
 
 @eqx.filter_jit
@@ -294,6 +315,18 @@ def _segment(shared: tuple[PyTree, Splits | None], bounds: Bounds, varying: tupl
     return eqx.combine(jax.lax.while_loop(unfinished, body, (jnp.asarray(bounds[0]), arrays))[1], structure)
 
 
+def _drawn(lanes: Lanes) -> tuple[tuple[PyTree, np.ndarray, PyTree], PyTree]:
+    """What decides the start of each lane, and what all share."""
+    floats, rest = lanes.varying()
+    return (floats, np.asarray(lanes.seeds, dtype=np.uint32), lanes.stacked_ends()), rest
+
+
+def begun(lanes: Lanes) -> Lane:
+    """What stays the same along the run of each lane, with a leading lane axis; nothing is trained."""
+    with lanes.precision(), explained():
+        return _begun(*_drawn(lanes), lanes.stored)
+
+
 def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
     """What stays the same along the run of each lane, and the carry before step 0.
 
@@ -302,9 +335,7 @@ def prepare(lanes: Lanes) -> tuple[Lane, Carry]:
     """
     _make_room()
     with lanes.precision(), explained():
-        floats, rest = lanes.varying()
-        seeds = np.asarray(lanes.seeds, dtype=np.uint32)
-        constants, carry = _prepare((floats, seeds, lanes.stacked_ends()), rest, lanes.stored)
+        constants, carry = _prepare(*_drawn(lanes), lanes.stored)
     for name, probe in lanes.first.probes.items():  # outside of the program: labels may say what floats are
         shape = carry.records[name].shape[2:]
         check_axes(f"the probe {name!r} ({type(probe).__name__})", probe.axes(carry.params), shape)

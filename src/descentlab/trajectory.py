@@ -123,17 +123,18 @@ class Trajectory:
         """Which lanes came where their stopping rule held."""
         return np.asarray([status == Status.REACHED for status in self.status])
 
-    def last(self, probe: str) -> np.ndarray:
+    def last(self, probe: str, **chosen: str | int) -> np.ndarray:
         """The last record of each lane up to where it ended, axes lane, then those of the probe; NaN without any.
 
         Args:
             probe: its name.
+            **chosen: entries by axis, as in `Series.sel`; the array has these axes no more.
 
         Raises:
-            KeyError: if there is no such probe.
+            KeyError: if there is no such probe, axis or entry.
         """
         places = self.made(probe).sum(axis=1) - 1  # -1, so the one at the end, where all come later
-        return self[probe].values[np.arange(len(self.seeds)), places]
+        return self[probe].sel(**chosen).values[np.arange(len(self.seeds)), places]
 
     def made(self, probe: str) -> np.ndarray:
         """Which records of a probe were made, axes lane and record: all but those after the end of a lane.

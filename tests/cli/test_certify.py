@@ -49,7 +49,7 @@ def asked(monkeypatch, tmp_path) -> list[tuple[Experiment, int, float]]:
         found.append((experiment, seed, tolerance))
         return Answer(ending=f"After {steps} steps: a saddle." if steps else "")
 
-    monkeypatch.setitem(sys.modules, "descentlab.theory.certify", types.SimpleNamespace(certify=certify))
+    monkeypatch.setitem(sys.modules, "descentlab.measures.certification", types.SimpleNamespace(certify=certify))
     monkeypatch.chdir(tmp_path)
     return found
 

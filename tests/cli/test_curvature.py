@@ -99,9 +99,9 @@ def test_without_a_run_the_store_is_listed(capsys):
         ((PATH.digest, "--top", "200"), "there are 52 parameters, got top=200 and bottom=1; ask for fewer"),
         ((PATH.digest, "--top", "0"), "top must be a finite number above 0, got 0"),
         ((PATH.digest, "--bottom", "-1"), "wanted --bottom 0 or more and --probes 2 or more, got -1 and 20"),
-        ((PATH.digest, "--seed", "5"), "this run has the seeds 0, got --seed 5"),
+        ((PATH.digest, "--seed", "5"), "this run has the seeds 0, got seed 5"),
         (("0000",), "there is no run '0000' in"),
-        ((LOST.digest,), "wanted the end of a run, but seeds [0] of gaussian stopped early"),
+        ((LOST.digest,), "wanted the end of a run, but seed 0 stopped early"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_written(arguments, message, capsys):

@@ -65,7 +65,7 @@ def test_a_run_with_a_path_gets_its_planes_numbers_and_page(capsys):
 
 def test_a_run_without_a_path_is_drawn_without_and_says_so(capsys):
     assert call(PLAIN.digest[:10], *FEW) == 0
-    assert "left out: the plane of a path needs recorded parameters, but gaussian has none" in said(capsys)
+    assert "left out: gaussian: the plane of a path needs recorded parameters, but this run has none" in said(capsys)
     assert "Plane of the path" not in Path(f"kept/reports/landscape-{PLAIN.digest[:12]}.html").read_text()
 
 

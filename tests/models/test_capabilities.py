@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
+from descentlab.measures.certification import certify
 from descentlab.models import AbstractArchitecture, AttentionLayer, AttentionMatrices, LinearNetwork, offering
 from descentlab.probes import AttentionShape, FeatureSpectrum, LayerAttention
 from descentlab.probes.spectra import jacobian_modes
 from descentlab.tasks import SoftmaxHull, TokenRegression
 from descentlab.theory.certificates import Row, Theorem, theorems
-from descentlab.theory.certify import certify
 from descentlab.theory.lipschitz import jacobian_lipschitz
 from descentlab.theory.theorem_b import theorem_b
 from support.problems import SMALL, point_of, started

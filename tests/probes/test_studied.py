@@ -30,9 +30,10 @@ from descentlab.probes import (
     WithKernel,
     ZeroGradients,
 )
+from descentlab.runs import Run
 from descentlab.schedule import At
 from descentlab.stopping import LossBelow
-from descentlab.study import Run, _frozen, _unreached
+from descentlab.study import _frozen, _unreached
 from descentlab.tasks import AbstractTask
 from descentlab.train import train
 from support.problems import SMALL

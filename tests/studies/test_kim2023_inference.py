@@ -14,6 +14,7 @@ from descentlab.cost.fusion import Pair
 from descentlab.cost.operators import Matmul
 from descentlab.cost.presets import resnet50
 from descentlab.cost.presets import transformer as preset
+from descentlab.runs import Runs
 from descentlab.store import Store
 from descentlab.studies.kim2023_inference import (
     accelerator,
@@ -47,7 +48,7 @@ def small(monkeypatch):
 
 
 def failing(module):
-    return {claim.id for claim in module.claims({}) if claim.verdict == Verdict.FAILS}
+    return {claim.id for claim in module.claims(Runs({})) if claim.verdict == Verdict.FAILS}
 
 
 def test_the_smoke_size_is_complete(tmp_path, monkeypatch):
@@ -66,7 +67,7 @@ def test_the_smoke_size_is_complete(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", [tables, accelerator, mappings, integers], ids=lambda module: module.section.name)
 def test_what_does_not_hold_is_what_the_pages_say(module):
-    claims = {claim.id: claim.verdict for claim in module.claims({})}
+    claims = {claim.id: claim.verdict for claim in module.claims(Runs({}))}
     assert {name for name, verdict in claims.items() if verdict == Verdict.FAILS} == FOUND_WRONG & set(claims)
     assert {name for name, verdict in claims.items() if verdict != Verdict.HOLDS} <= FOUND_WRONG
 
@@ -220,7 +221,7 @@ def test_a_classifier_that_does_not_change_loses_one_example_at_most():
 @pytest.mark.parametrize("fitted", ["GELU", "NORMS", "_less"])
 def test_claims_that_contain_a_fitted_number_say_so(monkeypatch, fitted):
     def numbers():
-        return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in module.claims({})}
+        return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in module.claims(Runs({}))}
 
     before = numbers()
     others = {

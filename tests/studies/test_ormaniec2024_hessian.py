@@ -18,6 +18,7 @@ from descentlab.curvature import Functional, GaussNewton, Hessian
 from descentlab.experiment import Experiment, start
 from descentlab.models import LinearNetwork, Normal, PreNorm
 from descentlab.probes import Axis
+from descentlab.runs import Run, Runs
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, published, study
@@ -26,7 +27,7 @@ from descentlab.studies.ormaniec2024_hessian.norms import PARTS, block_norms, ke
 from descentlab.studies.ormaniec2024_hessian.setting import BASE, sized, with_kernel
 from descentlab.studies.song2024_convergence.kernels import name
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Run, Size, requests, run_study
+from descentlab.study import Size, requests, run_study
 from descentlab.trajectory import Series, Trajectory
 
 GROWTH, DEPTH, ENTRIES = (part.section for part in (growth, depth, heterogeneity))
@@ -206,7 +207,7 @@ def recorded(experiment: Experiment, seeds: tuple[int, ...], law: Law) -> Run:
 
 def runs(section, law: Law, size: Size = Size.PAPER):
     wanted = requests(study, size)[section.name]
-    return {family: [recorded(one.experiment, one.seeds, law) for one in some] for family, some in wanted.items()}
+    return Runs({family: [recorded(one.experiment, one.seeds, law) for one in some] for family, some in wanted.items()})
 
 
 def times(factor: Callable, *, kernel: str, part: str, block: str = "*", where: Callable = lambda model: True) -> Law:

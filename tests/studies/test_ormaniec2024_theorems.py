@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from descentlab.claims import Verdict
+from descentlab.runs import Runs
 from descentlab.studies.ormaniec2024_hessian import theorems
 from descentlab.studies.ormaniec2024_hessian.constructed import POWERS, _merged
 from descentlab.studies.ormaniec2024_hessian.heads import KERNELS, PAIRS, SCALES, SMALL
@@ -28,7 +29,7 @@ def told():
 @pytest.fixture(scope="module")
 def theory(told):
     assert section.requests([], Size.SMOKE) == {}
-    return section.seen({}, Size.SMOKE, lambda *news: told.append(news))
+    return section.seen(Runs({}), Size.SMOKE, lambda *news: told.append(news))
 
 
 def test_every_claim_says_something_and_has_a_verdict(theory):

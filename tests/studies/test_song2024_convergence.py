@@ -11,11 +11,12 @@ import pytest
 
 from descentlab import sweep
 from descentlab.attention import NormalizedGaussian, ReLU
+from descentlab.runs import Run, Runs
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.song2024_convergence import certificates, degenerate, joint, study, text, value_block
 from descentlab.studies.song2024_convergence.kernels import name, of_kernel, shape
-from descentlab.study import Run, Size, conclude, requests, run_study
+from descentlab.study import Size, conclude, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.theorem_a import modal_loss
 from support.tampering import Edit, Fault, chain, each, edit, times, with_values
@@ -135,7 +136,7 @@ tripled = times("step_size", 3.0)
 def lifted(run: Run) -> Run:
     """lambda_max in the place of lambda_min."""
     largest = run.trajectory["gram"].sel(quantity="largest").values
-    return edit("gram", lambda *_: largest, quantity="smallest")({"": [run]})[""][0]
+    return edit("gram", lambda *_: largest, quantity="smallest")(Runs({"": [run]}))[""][0]
 
 
 def with_modes(run: Run, smallest: Callable) -> Run:
@@ -165,7 +166,7 @@ def only_shape(new: tuple[int, int], change: Callable[[Run], Run]) -> Edit:
 def as_one_wide_head(factor: float) -> Edit:
     """A family with one wide head, its smallest eigenvalue so many times that of four heads."""
 
-    def apply(runs: dict) -> dict:
+    def apply(runs: Runs) -> Runs:
         others = [run for run in runs["shapes"] if shape(run) != (1, 80)]
         wide = [run for run in others if shape(run) == (4, 20)]
         narrow = [reshaped(with_modes(run, lambda mu: factor * mu), 1, 80) for run in wide]
@@ -174,13 +175,13 @@ def as_one_wide_head(factor: float) -> Edit:
     return apply
 
 
-def narrow_as_wide(runs: dict) -> dict:
+def narrow_as_wide(runs: Runs) -> Runs:
     """The runs at equality are those at four times as much."""
     wide = [run for run in runs["shapes"] if shape(run) == (4, 20)]
     return runs | {"shapes": [*wide, *(reshaped(run, 2, 10) for run in wide)]}
 
 
-def swapped(runs: dict) -> dict:
+def swapped(runs: Runs) -> Runs:
     """The runs at equality and at four times as much confused."""
     other = {(2, 10): (4, 20), (4, 20): (2, 10)}
     return runs | {"shapes": [reshaped(run, *other.get(shape(run), shape(run))) for run in runs["shapes"]]}
@@ -190,9 +191,9 @@ def over_shapes(**growth: float) -> Edit:
     """Runs over scales for all the shapes of the larger sizes, sigma_min so many times that of the first seed."""
     grown = {tuple(int(x) for x in key[1:].split("x")): factor for key, factor in growth.items()}
 
-    def apply(runs: dict) -> dict:
+    def apply(runs: Runs) -> Runs:
         copies = [
-            reshaped(edit("features", lambda f, _, by=factor: by * f[:1] + 0 * f)({"": [run]})[""][0], *new)
+            reshaped(edit("features", lambda f, _, by=factor: by * f[:1] + 0 * f)(Runs({"": [run]}))[""][0], *new)
             for run in runs["scales"]
             for new, factor in grown.items()
         ]
@@ -233,7 +234,7 @@ def also(new: str, old: str) -> Edit:
     return lambda runs: runs | {new: runs[old]}
 
 
-def twice(runs: dict) -> dict:
+def twice(runs: Runs) -> Runs:
     """Every lane counted twice: with more than 30, soundness is decided."""
     return runs | {"value zero": [*runs["value zero"], *runs["value zero"]]}
 
@@ -354,7 +355,7 @@ FAULTS = {
 }
 
 
-def verdicts(fault: Fault, runs: dict) -> dict:
+def verdicts(fault: Fault, runs: Runs) -> Runs:
     return {one.id: one.verdict for one in (fault.claims or fault.section.claims)(runs)}
 
 
@@ -413,7 +414,7 @@ def test_a_hundredth_of_the_steps_is_not_less_than_a_hundredth(outcome, monkeypa
     steps = {(2, 10): 1e6, (4, 20): 1e2, (1, 80): 1e4}
     monkeypatch.setattr(value_block, "_steps", lambda run: np.full(5, steps.get(shape(run), 1.0)))
     runs = as_one_wide_head(1.0)(outcome.runs["value block"])["shapes"]
-    found = {one.id: one for one in value_block.width("softmax", of_kernel({"shapes": runs}, "softmax"))}
+    found = {one.id: one for one in value_block.width("softmax", of_kernel(Runs({"shapes": runs}), "softmax"))}
     assert found["width-one-head-softmax"].measured == found["width-one-head-softmax"].expected == 0.01
     assert found["width-one-head-softmax"].verdict == "fails"
     assert found["width-heads-softmax"].verdict == "holds"
@@ -495,6 +496,6 @@ def test_every_claim_of_every_size_has_a_fault(outcome, size):
     known = {re.sub(r"-H\d+-D\d+$", "", fault.claim.format(k)) for fault in FAULTS.values() for k in KERNELS}
     for section in study.sections:
         families = requests(study, size)[section.name]
-        runs = {f: [borrowed(section.name, one) for one in family] for f, family in families.items()}
+        runs = Runs({f: [borrowed(section.name, one) for one in family] for f, family in families.items()})
         found = {re.sub(r"-H\d+-D\d+$", "", one.id) for one in section.claims(runs)}
         assert found <= known

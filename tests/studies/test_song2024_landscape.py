@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-import jax.numpy as jnp
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -11,12 +10,12 @@ import pytest
 from descentlab.datasets import DataError, IMDb
 from descentlab.estimate import Estimate
 from descentlab.landscape import Surface
-from descentlab.objective import Examples, Objective
+from descentlab.measures.landscape import PROTOCOLS, Landscapes, View
+from descentlab.runs import Runs
 from descentlab.store import Store
 from descentlab.studies.song2024_landscape import study
 from descentlab.studies.song2024_landscape.sections import TEXTS, Found, claims, compared
 from descentlab.study import Size, requests, run_study
-from descentlab.survey import PROTOCOLS, Leg, Survey, View
 
 SEEDS = range(4)
 AT_ENDS = ("sharpness", "barrier")
@@ -54,26 +53,34 @@ def test_figures_are_drawn_where_there_is_something_to_draw(outcome):
     assert drawn == {"layer": 4, "layer, Gaussian first": 0, "text": 0, "pathfinder": 4}
 
 
-EMPTY = Objective(None, Examples(jnp.zeros((1, 0)), jnp.zeros((1, 0))))
-
-
 def made_up(softmax=1.0, gaussian=1.0, seeds=SEEDS, error=0.0):
-    """A survey whose numbers are what is given, slightly different from seed to seed."""
+    """Landscapes whose numbers are what is given, slightly different from seed to seed."""
     names = [number for number in TEXTS if number not in AT_ENDS]
-    legs, views, ends = {}, [], {}
+    views, ends = {"softmax": [], "gaussian": []}, {"softmax": {}, "gaussian": {}}
     flat = Surface(np.zeros(2), np.zeros(2), np.zeros((2, 2)))
     nowhere = (np.zeros((0, 2)), np.zeros(0))
     for kernel, value in (("softmax", softmax), ("gaussian", gaussian)):
-        legs[kernel] = [Leg(kernel, seed, EMPTY, None, None, None, "float64") for seed in seeds]
-        for leg in legs[kernel]:
-            number = Estimate(value * (1 + 0.01 * leg.seed * (kernel == "softmax")), error)
-            ends[kernel, leg.seed] = dict.fromkeys(AT_ENDS, number)
-            views += [
-                View(leg, protocol, draw, flat, nowhere, dict.fromkeys(names, number), nowhere[0])
+        for seed in seeds:
+            number = Estimate(value * (1 + 0.01 * seed * (kernel == "softmax")), error)
+            ends[kernel][seed] = dict.fromkeys(AT_ENDS, number)
+            views[kernel] += [
+                View(seed, protocol, draw, flat, nowhere, dict.fromkeys(names, number), nowhere[0])
                 for protocol in PROTOCOLS
                 for draw in range(2)
             ]
-    return Survey(legs, views, ends)
+    return Landscapes(views, ends)
+
+
+def with_numbers(seen, change):
+    """The landscapes with the numbers of every plane and end changed by a function of numbers, run and protocol."""
+    views = {
+        name: [dataclasses.replace(view, numbers=change(view.numbers, name, view.protocol)) for view in some]
+        for name, some in seen.views.items()
+    }
+    ends = {
+        name: {seed: change(numbers, name, None) for seed, numbers in some.items()} for name, some in seen.ends.items()
+    }
+    return dataclasses.replace(seen, views=views, ends=ends)
 
 
 def verdicts(seen):
@@ -90,25 +97,21 @@ def test_verdicts_follow_the_numbers():
 def test_each_claim_fails_when_its_own_number_is_wrong(number):
     seen = made_up(softmax=2.0, gaussian=1.0)
 
-    def wrong(numbers, name):
+    def wrong(numbers, name, protocol):
         return {**numbers, number: Estimate(4.0, 0.0)} if number in numbers and name == "gaussian" else numbers
 
-    views = [dataclasses.replace(view, numbers=wrong(view.numbers, view.leg.name)) for view in seen.views]
-    ends = {at: wrong(numbers, at[0]) for at, numbers in seen.ends.items()}
-    found = claims("layer", Found({"all": dataclasses.replace(seen, views=views, ends=ends)}))
+    found = claims("layer", Found({"all": with_numbers(seen, wrong)}))
     failed = [claim.id for claim in found if claim.verdict == "fails"]
     assert failed == [f"layer-all-{number.replace('_', '-')}"]
 
 
 def test_one_kind_of_plane_is_enough_to_fail():
     seen = made_up(softmax=2.0, gaussian=1.0)
-    views = [
-        dataclasses.replace(view, numbers=dict.fromkeys(view.numbers, Estimate(4.0, 0.0)))
-        if (view.protocol, view.leg.name) == ("common", "gaussian")
-        else view
-        for view in seen.views
-    ]
-    found = claims("layer", Found({"all": dataclasses.replace(seen, views=views)}))
+
+    def wrong(numbers, name, protocol):
+        return dict.fromkeys(numbers, Estimate(4.0, 0.0)) if (protocol, name) == ("common", "gaussian") else numbers
+
+    found = claims("layer", Found({"all": with_numbers(seen, wrong)}))
     assert {claim.id for claim in found if claim.verdict == "holds"} == {"layer-all-sharpness", "layer-all-barrier"}
 
 
@@ -123,10 +126,7 @@ def test_the_interval_is_that_of_paired_seeds():
 
 def test_equal_numbers_are_no_larger_but_equal_counts_are_known_to_one():
     seen = made_up(softmax=2.0, gaussian=1.0)
-    equal = Estimate(1.0, 0.0)
-    views = [dataclasses.replace(view, numbers=dict.fromkeys(view.numbers, equal)) for view in seen.views]
-    ends = {at: dict.fromkeys(numbers, equal) for at, numbers in seen.ends.items()}
-    same = dataclasses.replace(seen, views=views, ends=ends)
+    same = with_numbers(seen, lambda numbers, name, protocol: dict.fromkeys(numbers, Estimate(1.0, 0.0)))
     found = {claim.id.removeprefix("layer-all-"): claim for claim in claims("layer", Found({"all": same}))}
     assert {found[one].verdict for one in ("sharpness", "barrier", "mean-laplacian", "largest-laplacian")} == {"holds"}
     # One minimum in one of two planes of a seed; one of the four cells of a grid in one of them.
@@ -137,7 +137,7 @@ def test_equal_numbers_are_no_larger_but_equal_counts_are_known_to_one():
 def test_one_seed_decides_nothing_and_one_kernel_is_not_compared():
     assert verdicts(made_up(softmax=2.0, gaussian=1.0, seeds=[0])) == {"undecided"}
     seen = made_up()
-    alone = dataclasses.replace(seen, legs={"softmax": seen.legs["softmax"]})
+    alone = dataclasses.replace(seen, views={"softmax": seen.views["softmax"]})
     assert verdicts(alone) == {"not applicable"}
 
 
@@ -150,7 +150,7 @@ def test_missing_reviews_are_said_and_the_rest_is_run(monkeypatch):
     assert wanted["text"] == {}
     assert wanted["layer"]
     text = next(section for section in study.sections if section.name == "text")
-    (claim,) = text.claims(text.seen({}, Size.QUICK, None))
+    (claim,) = text.claims(text.seen(Runs({}), Size.QUICK, None))
     assert claim.verdict == "not applicable"
     assert "no reviews here" in claim.detail
 

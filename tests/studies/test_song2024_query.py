@@ -10,10 +10,11 @@ import pytest
 
 from descentlab._describe import replace_at
 from descentlab.attention import ReLU, Softmax
+from descentlab.runs import Run, Runs
 from descentlab.store import Store
 from descentlab.studies.song2024_convergence.kernels import name, of_kernel
 from descentlab.studies.song2024_query import gram, limits, obstructions, reduced, search, study
-from descentlab.study import Run, Size, requests, run_study
+from descentlab.study import Size, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.stationary import Kind
 from support.tampering import Edit, Fault, chain, each, edit, times
@@ -118,14 +119,14 @@ def one_lane(factor: float, *families: str) -> Edit:
     return edit("loss", change, *families)
 
 
-def many(runs: dict) -> dict:
+def many(runs: Runs) -> Runs:
     """Every lane of the certified family counted sixteen times: with more than 30, soundness is decided."""
-    return runs | {"near": 16 * runs["near"]}
+    return runs | {"near": 16 * list(runs["near"])}
 
 
 def lifted(run: Run) -> Run:
     largest = run.trajectory["gram"].sel(quantity="largest").values
-    return edit("gram", lambda *_: largest, quantity="smallest")({"": [run]})[""][0]
+    return edit("gram", lambda *_: largest, quantity="smallest")(Runs({"": [run]}))[""][0]
 
 
 def ended(factor: float, *families: str) -> Edit:
@@ -140,10 +141,12 @@ def ended(factor: float, *families: str) -> Edit:
 
 def label(wanted: str, change: Edit) -> Edit:
     """An edit of the runs of one kernel of the reduced problem only."""
-    return lambda runs: {
-        family: [change({family: [run]})[family][0] if reduced.label(run) == wanted else run for run in one]
-        for family, one in runs.items()
-    }
+    return lambda runs: Runs(
+        {
+            family: [change(Runs({family: [run]}))[family][0] if reduced.label(run) == wanted else run for run in one]
+            for family, one in runs.items()
+        }
+    )
 
 
 def warmed(temperature: float) -> Edit:
@@ -157,7 +160,7 @@ def warmed(temperature: float) -> Edit:
     return each(of)
 
 
-def as_printed(runs: dict) -> dict:
+def as_printed(runs: Runs) -> Runs:
     """The reduced problem with the digits of the specification in the place of what was measured."""
     hessian = edit("end", lambda values, _: 0 * values + 0.0203, "left", quantity="smallest")
     exact = edit("end", lambda values, _: 0 * values, "left", quantity="smallest_error")
@@ -195,12 +198,12 @@ def of_heads(outcome) -> list[Run]:
     ]
 
 
-def with_signs(runs: dict) -> dict:
+def with_signs(runs: Runs) -> Runs:
     """Runs of the grid in the place of those on positive values."""
     return runs | {"positive values": runs["grid"]}
 
 
-def with_room(runs: dict) -> dict:
+def with_room(runs: Runs) -> Runs:
     """Families over token width and heads, made of runs of the grid."""
     firsts = [of_kernel(runs, kernel, "grid")[0] for kernel in KERNELS]
 
@@ -212,7 +215,7 @@ def with_room(runs: dict) -> dict:
     return runs | {"width": over("task.dim", (6, 24)), "heads": over("model.heads", (1, 8))}
 
 
-def with_temperatures(runs: dict) -> dict:
+def with_temperatures(runs: Runs) -> Runs:
     """The grid at three temperatures."""
     grid = [
         dataclasses.replace(run, experiment=search.heated(run.experiment, t))
@@ -236,15 +239,11 @@ def better(kernel: str) -> Callable[[Run], Kind]:
 
 
 def tabled(counts: dict[str, tuple[int, ...]]) -> Edit:
-    return lambda runs: {
-        family: [
-            scaled(dict(zip(search.SCALES, np.asarray(counts[name(run.experiment)]) / 12, strict=True)))(
-                {family: [run]}
-            )[family][0]
-            for run in one
-        ]
-        for family, one in runs.items()
-    }
+    def of(run: Run) -> Run:
+        shares = dict(zip(search.SCALES, np.asarray(counts[name(run.experiment)]) / 12, strict=True))
+        return scaled(shares)(Runs({"grid": [run]}))["grid"][0]
+
+    return each(of, "grid", "positive values")
 
 
 FLOOR = obstructions.hull_floor
@@ -341,13 +340,13 @@ FAULTS = {
 }
 
 
-def verdicts(fault: Fault, runs: dict) -> dict:
+def verdicts(fault: Fault, runs: Runs) -> dict:
     return {one.id: one.verdict for one in fault.section.claims(runs)}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
-    runs = dict(outcome.runs[fault.section.name])
+    runs = outcome.runs[fault.section.name]
     sound = fault.right(runs)
     before, after = verdicts(fault, sound), verdicts(fault, fault.wrong(sound))
     for claim in {fault.claim.format(kernel) for kernel in KERNELS}:
@@ -369,7 +368,7 @@ EQUAL = {
 @pytest.mark.parametrize("claim", EQUAL)
 def test_equality_never_satisfies_a_strict_claim(outcome, claim):
     section, equal, verdict = EQUAL[claim]
-    found = {one.id: one.verdict for one in section.claims(equal(dict(outcome.runs[section.name])))}
+    found = {one.id: one.verdict for one in section.claims(equal(outcome.runs[section.name]))}
     assert found[claim] == verdict
 
 
@@ -390,14 +389,14 @@ ALONE = {
 def test_one_start_decides_nothing_about_others(outcome, claim):
     section, sound = ALONE[claim]
     runs = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(
-        sound(dict(outcome.runs[section.name]))
+        sound(outcome.runs[section.name])
     )
     assert {one.id: one.verdict for one in section.claims(runs)}[claim] == "undecided"
 
 
 @pytest.mark.parametrize(("lanes", "verdict"), [([0], "undecided"), ([0, 1], "fails")])
 def test_one_seed_without_a_stall_leaves_open_whether_there_are_any(outcome, lanes, verdict):
-    runs = relative(1e-12, "long step")(dict(outcome.runs[LIMITS.name]))
+    runs = relative(1e-12, "long step")(outcome.runs[LIMITS.name])
     some = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array(lanes))))(runs)
     assert {one.id: one.verdict for one in LIMITS.claims(some)}["g-d-long"] == verdict
 
@@ -415,5 +414,5 @@ def test_every_claim_of_every_size_has_a_fault(outcome, size):
     known = {fault.claim.format(kernel) for fault in FAULTS.values() for kernel in KERNELS}
     for section in study.sections:
         families = requests(study, size)[section.name]
-        runs = {f: [borrowed(section.name, one) for one in family] for f, family in families.items()}
+        runs = Runs({f: [borrowed(section.name, one) for one in family] for f, family in families.items()})
         assert {one.id for one in section.claims(runs)} <= known

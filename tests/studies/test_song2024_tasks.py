@@ -10,13 +10,15 @@ import pytest
 from descentlab.attention import Gaussian, Softmax
 from descentlab.optim import Scheduled
 from descentlab.probes import HeldOut, LayerAttention
+from descentlab.runs import Run
 from descentlab.status import Status
 from descentlab.store import Store
 from descentlab.studies.song2024_tasks import study
-from descentlab.studies.song2024_tasks.experiments import BASE, RATES, SCALES, name, requests, with_kernel
+from descentlab.studies.song2024_tasks.experiments import BASE, RATES, SCALES, requests
 from descentlab.studies.song2024_tasks.sections import chosen
-from descentlab.study import Run, Size, run_study
+from descentlab.study import Size, run_study
 from descentlab.study import requests as wanted_of
+from descentlab.sweep import grid
 from descentlab.trajectory import Series, Trajectory
 
 SEEDS = 4
@@ -32,7 +34,7 @@ def outcome(tmp_path_factory):
 
 def test_the_smoke_size_trains_both_kernels_and_every_claim_has_a_verdict(outcome):
     runs = outcome.runs["pathfinder"]["adam"]
-    assert [name(run.experiment) for run in runs] == ["softmax", "gaussian"]
+    assert list(runs.cases) == ["softmax", "gaussian"]
     for run in runs:
         assert np.all(run.trajectory.finished)
         assert np.all(np.isfinite(run.trajectory["loss"].values))
@@ -59,7 +61,7 @@ def test_figures_have_traces_and_captions(outcome):
 
 
 def test_the_paper_size_gives_each_kernel_its_grid_under_each_optimizer():
-    families = requests("text", [with_kernel(BASE, Softmax()), with_kernel(BASE, Gaussian())], Size.PAPER)
+    families = requests("text", grid(BASE, {"model.attention": [Softmax(), Gaussian()]}), Size.PAPER)
     assert set(families) == {"sgd", "adam", "adamw"}
     for kind, family in families.items():
         assert len(family) == 2 * len(RATES["sgd" if kind == "sgd" else "adam"]) * len(SCALES)
@@ -84,9 +86,8 @@ def made(kernel, lr=1e-3, *, test=0.62, loss=0.66, rows=30.0, seed=0, apart=0.00
         "test": Series(STEPS[-1:], np.stack([losses, accuracy], axis=-1)[:, -1:], MEASURED),
         "attention": Series(np.array([0, 10, 100]), sums, LayerAttention().axes(None)),
     }
-    experiment = requests("text", [with_kernel(BASE, kernel)], Size.QUICK)["adam"][0].experiment
-    rule = dataclasses.replace(experiment.optimizer.rule, lr=lr)
-    experiment = dataclasses.replace(experiment, optimizer=dataclasses.replace(experiment.optimizer, rule=rule))
+    experiment = requests("text", [BASE.changed({"model.attention": kernel})], Size.QUICK)["adam"][0].experiment
+    experiment = experiment.changed({"optimizer.rule.lr": lr})
     ended = (-1,) * SEEDS
     return Run(experiment, Trajectory(tuple(range(SEEDS)), series, {}, (Status.FINISHED,) * SEEDS, ended))
 

@@ -11,7 +11,8 @@ from descentlab.attention import Gaussian, Softmax
 from descentlab.claims import About, Claim, below
 from descentlab.models import AttentionLayer
 from descentlab.optim import GD
-from descentlab.study import Run, Runs, Section, Size, Study
+from descentlab.runs import Run, Runs
+from descentlab.study import Section, Size, Study
 from descentlab.sweep import Request
 from descentlab.tasks import TokenRegression
 

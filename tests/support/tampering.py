@@ -5,17 +5,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from descentlab.study import Run
+from descentlab.runs import Run, Runs
 
-Edit = Callable[[dict], dict]
+Edit = Callable[[Runs], Runs]
 
 
 def each(change: Callable[[Run], Run], *families: str) -> Edit:
     """Change every run of some families, or of all."""
-    return lambda runs: {
-        family: [change(run) if not families or family in families else run for run in one]
-        for family, one in runs.items()
-    }
+    return lambda runs: Runs(
+        {
+            family: [change(run) if not families or family in families else run for run in one]
+            for family, one in runs.items()
+        }
+    )
 
 
 def with_values(run: Run, probe: str, values: np.ndarray) -> Run:
@@ -41,7 +43,7 @@ def edit(probe: str, change: Callable, *families: str, **chosen: str) -> Edit:
 
 
 def chain(*edits: Edit) -> Edit:
-    def apply(runs: dict) -> dict:
+    def apply(runs: Runs) -> Runs:
         for one in edits:
             runs = one(runs)
         return runs
@@ -49,7 +51,7 @@ def chain(*edits: Edit) -> Edit:
     return apply
 
 
-def untouched(runs: dict) -> dict:
+def untouched(runs: Runs) -> Runs:
     return runs
 
 
@@ -65,4 +67,4 @@ class Fault:
     section: object
     wrong: Edit
     right: Edit = untouched
-    claims: Callable[[dict], list] | None = None
+    claims: Callable[[Runs], list] | None = None

@@ -17,8 +17,9 @@ from descentlab.losses import AbstractLossFunction
 from descentlab.objective import Examples, Objective
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
+from descentlab.runs import Run
 from descentlab.schedule import At
-from descentlab.theory.endings import EndState, classify_ends, in_words
+from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.flat import flat_projector
 from descentlab.theory.stationary import Kind, classify
 from descentlab.train import train
@@ -157,17 +158,17 @@ def trained():
 
 
 def test_a_run_is_classified_after_it_as_by_the_probe_at_its_end(trained):
-    experiment, trajectory = trained
-    found = classify_ends(experiment, trajectory)
-    recorded = trajectory["end"]
-    np.testing.assert_array_equal(recorded.sel(quantity="kind").values[:, 0], found.kind)
-    np.testing.assert_allclose(recorded.sel(quantity="loss").values[:, 0], found.loss, rtol=1e-9, atol=1e-20)
-    assert list(found.kind) == [Kind.ZERO, Kind.ZERO]
+    run = Run(*trained)
+    found, recorded = run.look(EndState()), run.trajectory["end"]
+    np.testing.assert_array_equal(recorded.sel(quantity="kind").values, found.sel(quantity="kind").values)
+    losses = (one.sel(quantity="loss").values for one in (recorded, found))
+    np.testing.assert_allclose(*losses, rtol=1e-9, atol=1e-20)
+    assert found.sel(quantity="kind").values.tolist() == [[Kind.ZERO], [Kind.ZERO]]
     assert in_words(found, 0).startswith("zero loss (f = ")
 
 
 def test_a_run_that_has_only_begun_is_not_converged(trained):
     experiment = dataclasses.replace(trained[0], steps=2, probes={"loss": Loss()})
-    found = classify_ends(experiment, train(experiment))
-    assert found.kind == Kind.NOT_CONVERGED
+    found = Run(experiment, train(experiment)).look(EndState())
+    assert found.sel(quantity="kind").values == Kind.NOT_CONVERGED
     assert "nearest stationary point" in in_words(found, 0)

@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
         data=FullBatch(options.samples or samples),
     )
     check(experiment)
-    from descentlab.theory.certify import certify
+    from descentlab.measures.certification import certify
 
     answer = certify(experiment, seed=options.seed, tolerance=options.tolerance, steps=options.steps)
     console().print(_shown(answer))

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from descentlab._check import positive
 from descentlab._tree import is_meant
-from descentlab.anatomy import PARTS, Anatomy, Plan, anatomy, check_plan, sharpness_along
 from descentlab.caching import use_compilation_cache
 from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
@@ -23,11 +22,10 @@ from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
 from descentlab.estimate import Estimate
-from descentlab.experiment import Experiment
-from descentlab.probes import Parameters, Sharpness
-from descentlab.store import Store, versions
-from descentlab.survey import SAMPLES, Leg, legs
-from descentlab.trajectory import Trajectory
+from descentlab.measures.curvature import PARTS, Curvature, Plan, check_plan, curvature_at, sharpness_along
+from descentlab.probes import Sharpness
+from descentlab.runs import SAMPLES, Run, TrainedLane, find
+from descentlab.store import versions
 
 __all__ = ["main"]
 
@@ -94,21 +92,20 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"wanted --bottom 0 or more and --probes 2 or more, got {options.bottom} and {options.probes}")
     check_target(options.json)
     store = stored.opened(options.store, options.classes)
-    known = store.digests()
     if options.run is None:
-        console().print(stored.listing(store, known, options.classes))
+        console().print(stored.listing(store, options.classes))
         return 0
-    digest = stored.resolved(options.run, known, store, "curvature")
-    experiment = store.experiment(digest, options.classes)
-    leg, trajectory = _leg(store, experiment, options)
+    run = find(store, options.run, files=options.classes)
+    experiment, digest = run.experiment, run.experiment.digest
+    lane = run.lane(run.trajectory.seeds[0] if options.seed is None else options.seed).sampled(options.samples)
     plan = _plan(options)
-    check_plan(leg.end, plan)
+    check_plan(lane.end, plan)
     from descentlab.pages.curvature import curvature_page  # flags and help need no plotly
 
     begun = time.monotonic()
     with display.Bar("curvature") as bar:
-        found = anatomy(leg, leg.end, plan, key=jax.random.key(0), progress=bar)
-        along = _along(leg, experiment, trajectory, plan)
+        found = curvature_at(lane, lane.end, plan, key=jax.random.key(0), progress=bar)
+        along = _along(run, lane, plan)
     provenance = {"command": shlex.join(["descentlab", "curvature", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
     page = store.root / "reports" / f"curvature-{digest[:12]}.html"
@@ -117,7 +114,7 @@ def main(arguments: list[str]) -> int:
         page,
         lambda: curvature_page(found, experiment, stored.label(experiment), along, provenance),
         options.json,
-        lambda: _data(digest, leg, found, along),
+        lambda: _data(digest, lane.seed, found, along),
     )
     return 0
 
@@ -128,40 +125,22 @@ def _plan(options: Options) -> Plan:
     return Plan(names, options.top, options.bottom, options.probes, options.steps, options.batch, method)
 
 
-def _leg(store: Store, experiment: Experiment, options: Options) -> tuple[Leg, Trajectory]:
-    """The lane that is looked at.
-
-    Raises:
-        UsageError: if the run does not have the seed.
-    """
-    seeds = sorted(store.has(experiment))
-    seed = seeds[0] if options.seed is None else options.seed
-    if seed not in seeds:
-        raise UsageError(f"this run has the seeds {', '.join(map(str, seeds))}, got --seed {seed}")
-    before = None if experiment.origin is None else store.get(experiment.origin, (seed,))
-    trajectory = store.get(experiment, (seed,))
-    [leg] = legs((experiment, trajectory), stored.label(experiment), before=before, samples=options.samples)
-    return leg, trajectory
-
-
-def _along(leg: Leg, experiment: Experiment, trajectory: Trajectory, plan: Plan) -> tuple[np.ndarray, Estimate] | None:
+def _along(run: Run, lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate] | None:
     """Steps and the sharpness there, as recorded or computed at recorded parameters; `None` without either."""
-    for name, probe in experiment.probes.items():
+    at = run.trajectory.seeds.index(lane.seed)
+    for name, probe in run.experiment.probes.items():
         if isinstance(probe, Sharpness) and probe.top:
-            record = trajectory[name].sel(eigenvalue="top.0")
-            value, error = (record.sel(quantity=one).values[0] for one in ("value", "error"))
+            record = run.trajectory[name].sel(eigenvalue="top.0")
+            value, error = (record.sel(quantity=one).values[at] for one in ("value", "error"))
             return record.steps, Estimate(value, error)
-    for name, probe in experiment.probes.items():
-        if isinstance(probe, Parameters):
-            return sharpness_along(leg, trajectory[name].steps, plan)
-    return None
+    return sharpness_along(lane, plan) if lane.steps.size else None
 
 
 def _shown(number: tuple[float, float, bool]) -> str:
     return display.number(number[0]) + ("" if number[2] else " *")
 
 
-def _table(found: Anatomy) -> Table:
+def _table(found: Curvature) -> Table:
     """The extreme eigenvalues of the whole and of each block, with the norms of the parts."""
     said, risk = "not verified", float(found.whole.risk)
     if found.whole.verified:
@@ -192,7 +171,7 @@ def _table(found: Anatomy) -> Table:
     return table
 
 
-def _data(digest: str, leg: Leg, found: Anatomy, along: tuple[np.ndarray, Estimate] | None) -> dict[str, Any]:
+def _data(digest: str, seed: int, found: Curvature, along: tuple[np.ndarray, Estimate] | None) -> dict[str, Any]:
     def listed(estimate: Estimate) -> dict[str, Any]:
         return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
 
@@ -207,7 +186,7 @@ def _data(digest: str, leg: Leg, found: Anatomy, along: tuple[np.ndarray, Estima
 
     return {
         "run": digest,
-        "seed": leg.seed,
+        "seed": seed,
         "blocks": dict(zip(found.blocks.names, found.blocks.sizes, strict=True)),
         "norms_squared": {part: listed(one) for part, one in found.blocks.norms.items()},
         "traces": {part: listed(one) for part, one in found.blocks.traces.items()},

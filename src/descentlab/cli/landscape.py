@@ -19,9 +19,9 @@ from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.estimate import Estimate
-from descentlab.experiment import Experiment
-from descentlab.store import Store, versions
-from descentlab.survey import SAMPLES, Survey, legs, survey
+from descentlab.measures.landscape import Landscapes, landscapes
+from descentlab.runs import SAMPLES, Run, find
+from descentlab.store import versions
 
 __all__ = ["main"]
 
@@ -83,19 +83,15 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"wanted one run or two, got {len(options.runs)}")
     check_target(options.json)
     store = stored.opened(options.store, options.classes)
-    known = store.digests()
     if not options.runs:
-        console().print(stored.listing(store, known, options.classes))
+        console().print(stored.listing(store, options.classes))
         return 0
-    chosen = {
-        digest: store.experiment(digest, options.classes)
-        for digest in (stored.resolved(run, known, store, "landscape") for run in options.runs)
-    }
+    chosen = {run.experiment.digest: run for run in (find(store, one, files=options.classes) for one in options.runs)}
     from descentlab.pages.landscape import landscape_page, rows  # flags and help need no plotly
 
     begun = time.monotonic()
-    named = _named(chosen)
-    found = _surveyed(store, named, options)
+    named = _named(list(chosen.values()))
+    found = _measured(named, options)
     listed = rows(found)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
     provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
@@ -103,28 +99,31 @@ def main(arguments: list[str]) -> int:
     console().print(_table(listed))
     for reason in found.left_out:
         console().print(f"left out: {reason}", soft_wrap=True)
+    experiments = {name: run.experiment for name, run in named.items()}
     write_answer(
-        page, lambda: landscape_page(found, named, provenance), options.json, lambda: _data(found, listed, chosen)
+        page,
+        lambda: landscape_page(found, experiments, provenance),
+        options.json,
+        lambda: _data(found, listed, list(chosen)),
     )
     return 0
 
 
-def _named(chosen: Mapping[str, Experiment]) -> dict[str, Experiment]:
-    """The experiments by what they are called; two of one kernel go by the beginning of their digests too."""
-    names = [stored.label(experiment) for experiment in chosen.values()]
-    same = len(set(names)) < len(names)
-    return {f"{name} {one.digest[:6]}" if same else name: one for name, one in zip(names, chosen.values(), strict=True)}
+def _named(chosen: Sequence[Run]) -> dict[str, Run]:
+    """The runs by what they are called; two of one kernel go by the beginning of their digests too."""
+    names = [stored.label(run.experiment) for run in chosen]
+    if len(set(names)) < len(names):
+        names = [f"{name} {run.experiment.digest[:6]}" for name, run in zip(names, chosen, strict=True)]
+    return dict(zip(names, chosen, strict=True))
 
 
-def _surveyed(store: Store, named: Mapping[str, Experiment], options: Options) -> Survey:
+def _measured(named: Mapping[str, Run], options: Options) -> Landscapes:
     lanes = {}
-    for name, experiment in named.items():
-        seeds = sorted(store.has(experiment))[: options.seeds]
-        before = None if experiment.origin is None else store.get(experiment.origin, seeds)
-        run = (experiment, store.get(experiment, seeds))
-        lanes[name] = legs(run, name, before=before, samples=options.samples)
+    for name, run in named.items():
+        seeds = range(min(options.seeds, len(run.trajectory.seeds)))
+        lanes[name] = [lane.sampled(options.samples) for lane in run.chosen(np.asarray(seeds)).lanes()]
     with display.Bar("landscape") as bar:
-        return survey(lanes, points=options.points, draws=options.planes, progress=bar)
+        return landscapes(lanes, points=options.points, draws=options.planes, progress=bar)
 
 
 def _table(listed: Rows) -> Table:
@@ -141,10 +140,10 @@ def _table(listed: Rows) -> Table:
     return table
 
 
-def _data(found: Survey, listed: Rows, chosen: Mapping[str, Experiment]) -> dict[str, Any]:
+def _data(found: Landscapes, listed: Rows, digests: Sequence[str]) -> dict[str, Any]:
     numbers = [
         {"plane": where, "number": number, "run": name, "seed": seed, "value": one.value, "error": one.error}
         for where, number, name, seeds in listed
         for seed, one in seeds.items()
     ]
-    return {"runs": list(chosen), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}
+    return {"runs": list(digests), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}

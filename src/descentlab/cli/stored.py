@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab import checkpoint
-from descentlab._check import nearest
 from descentlab._describe import value_at
 from descentlab.cli import display
 from descentlab.cli.discovery import UsageError
@@ -20,34 +19,7 @@ from descentlab.experiment import Experiment
 from descentlab.parts import State
 from descentlab.store import Entry, Store
 
-__all__ = ["check", "label", "listing", "opened", "resolved"]
-
-
-def resolved(run: str, known: Sequence[str], store: Store, command: str) -> str:
-    """The digest that is meant.
-
-    Args:
-        run: a digest or its first digits.
-        known: all digests of the store.
-        store: where they are.
-        command: which lists them.
-
-    Raises:
-        UsageError: if none or several of the store begin so, or the one that does cannot be used.
-    """
-    fits = [digest for digest in known if digest.startswith(run)]
-    if len(fits) == 1:
-        return fits[0]
-    for entry in store.entries():
-        if not fits and entry.digest.startswith(run) and not entry.seeds:
-            raise UsageError(f"run {entry.digest[:12]} in {store.root} cannot be used: {'; '.join(entry.reasons)}")
-    if not known:
-        raise UsageError(f"there is no run in {store.root}; train something first, or name another --store")
-    if fits:
-        raise UsageError(f"{run!r} is the beginning of {len(fits)} runs: {', '.join(fits[:3])}; give more digits")
-    short = {digest[: max(len(run), 8)] for digest in known}
-    hint = nearest(run, short) if len(short) < 10 else f"`descentlab {command} --store {store.root}` lists all"
-    raise UsageError(f"there is no run {run!r} in {store.root}; {hint}")
+__all__ = ["check", "label", "listing", "opened"]
 
 
 def label(experiment: Experiment) -> str:
@@ -72,10 +44,10 @@ def opened(place: Path, classes: Sequence[Path] = ()) -> Store:
     return store
 
 
-def listing(store: Store, known: Sequence[str], classes: Sequence[Path] = ()) -> Table:
+def listing(store: Store, classes: Sequence[Path] = ()) -> Table:
     """What the store holds, also what cannot be used here, with the reason."""
     entries = store.entries()
-    title = Text(f"{len(known)} runs in {store.root}")
+    title = Text(f"{sum(bool(entry.seeds) for entry in entries)} runs in {store.root}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title)
     table.add_column("run", no_wrap=True)  # it is typed again, so it is never cut
     for name in ("task", "kernel", "trained", "steps", "seeds", "path"):

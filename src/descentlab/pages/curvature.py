@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from descentlab._describe import describe, value_at
-from descentlab.anatomy import PARTS, Anatomy, Blocks
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
+from descentlab.measures.curvature import PARTS, Blocks, Curvature
 from descentlab.optim import GD
 from descentlab.pages.report import Figure, Report
 from descentlab.plots.curves import Axis, add_band, add_level, lines
@@ -38,7 +38,7 @@ _SMOOTHED = "Smoothed by a hundredth of each spectrum's range; bands of two erro
 
 
 def curvature_page(
-    found: Anatomy, experiment: Experiment, name: str, along: Along | None, provenance: Mapping[str, str]
+    found: Curvature, experiment: Experiment, name: str, along: Along | None, provenance: Mapping[str, str]
 ) -> Report:
     """The page of the curvature at a point of a run.
 
@@ -81,7 +81,7 @@ def _heat_map(blocks: Blocks, part: str) -> Figure:
     return Figure(_SYMBOLS[part], _HATCHED, chart)
 
 
-def _spectra(found: Anatomy) -> Figure:
+def _spectra(found: Curvature) -> Figure:
     reach = {name: float(np.abs(one.grid).max()) for name, one in found.densities.items()}
     curves = {
         name: (one.grid, one.density.value, one.density.error)

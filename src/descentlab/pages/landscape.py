@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from descentlab._describe import describe
 from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
+from descentlab.measures.landscape import PROTOCOLS, Landscapes
 from descentlab.pages.report import Figure, Report
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
-from descentlab.survey import PROTOCOLS, Survey
 
 __all__ = ["landscape_page", "rows"]
 
@@ -29,7 +29,7 @@ _CAPTIONS = {
 _FROM_ABOVE = "Circle: start; star: end; crosses: local minima within the plane."
 
 
-def landscape_page(found: Survey, runs: Mapping[str, Experiment], provenance: Mapping[str, str]) -> Report:
+def landscape_page(found: Landscapes, runs: Mapping[str, Experiment], provenance: Mapping[str, str]) -> Report:
     """The page of what was measured around the ends of runs.
 
     Args:
@@ -57,10 +57,10 @@ def landscape_page(found: Survey, runs: Mapping[str, Experiment], provenance: Ma
     )
 
 
-def rows(found: Survey) -> list[tuple[str, str, str, dict[int, Estimate]]]:
+def rows(found: Landscapes) -> list[tuple[str, str, str, dict[int, Estimate]]]:
     """Where, what, of which run, and the number of every seed."""
     listed = []
-    for name in found.legs:
+    for name in found.names:
         listed += [("end", number, name, found.by_seed(name, number)) for number in _END_NUMBERS]
         for protocol in PROTOCOLS:
             if found.of(name, protocol):

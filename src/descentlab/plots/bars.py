@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
-from descentlab._types import ArrayLike
 from descentlab.mistake import Mistake
 from descentlab.plots.curves import Axis
 from descentlab.plots.style import PALETTE, TEMPLATE

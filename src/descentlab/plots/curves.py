@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
-from descentlab._types import ArrayLike
 from descentlab.mistake import Mistake
 from descentlab.plots.style import REFERENCE, TEMPLATE, free_color, translucent
 

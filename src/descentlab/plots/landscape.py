@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.plots.style import REFERENCE, SEQUENTIAL, TEMPLATE, case_color
-from descentlab.survey import Survey
+
+if TYPE_CHECKING:  # figures need no JAX
+    from descentlab.measures.landscape import Landscapes
 
 __all__ = ["AXES", "Sheet", "contours", "sheets", "surfaces"]
 
@@ -55,20 +57,20 @@ AXES = {
 """What lies along the two directions of a plane, by how it was chosen."""
 
 
-def sheets(found: Survey, protocol: str) -> list[Sheet]:
+def sheets(found: "Landscapes", protocol: str) -> list[Sheet]:
     """The first plane of the first lane of every run, chosen in one way.
 
     Args:
-        found: the surveyed runs.
+        found: what was measured.
         protocol: one of `random`, `trajectory` and `common`.
 
     Returns:
         One sheet a run that has such a plane.
     """
-    views = [found.of(name, protocol)[:1] for name in found.legs]
+    views = {name: found.of(name, protocol)[:1] for name in found.names}
     return [
         Sheet(
-            view.leg.name,
+            name,
             view.surface.first,
             view.surface.second,
             view.surface.values,
@@ -76,7 +78,8 @@ def sheets(found: Survey, protocol: str) -> list[Sheet]:
             view.path[1],
             view.minima,
         )
-        for (view,) in filter(None, views)
+        for name, some in views.items()
+        for view in some
     ]
 
 

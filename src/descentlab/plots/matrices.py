@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
-from descentlab._types import ArrayLike
 from descentlab.mistake import Mistake
 from descentlab.plots.style import SEQUENTIAL, TEMPLATE
 

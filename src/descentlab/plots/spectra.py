@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
-from descentlab._types import ArrayLike
 from descentlab.plots.curves import Axis, lines
 from descentlab.plots.style import PALETTE
 

@@ -1,25 +1,20 @@
-"""End states of whole runs: the classifier as a probe, over the lanes of a trajectory, and in words."""
+"""End states of runs: the classifier as a probe, and in words."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from descentlab._tree import named, with_named
 from descentlab._types import Array, ArrayLike, PyTree
 from descentlab.axis import Axis
-from descentlab.experiment import Experiment
-from descentlab.lanes import Lanes
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
 from descentlab.probes.precision import double
 from descentlab.schedule import AbstractSchedule, At
 from descentlab.theory.full_batch import full_batch
 from descentlab.theory.stationary import Ending, Kind, classify
-from descentlab.train import prepare
-from descentlab.trajectory import Trajectory
+from descentlab.trajectory import Series
 
-__all__ = ["EndState", "classify_ends", "in_words"]
+__all__ = ["EndState", "in_words"]
 
 
 class EndState(AbstractProbe):
@@ -27,7 +22,7 @@ class EndState(AbstractProbe):
 
     Args:
         when: the steps at which it is recorded; `At((steps,))` for the end alone. It takes as long as some hundred
-            steps.
+            steps. A run that did not record it is looked at by `Run.look(EndState())`.
 
     References:
         `docs/theory/stationary.md`.
@@ -67,65 +62,29 @@ def _kept(ending: Ending) -> list[ArrayLike]:
     return [plain[name] for name in _KEPT]
 
 
-def classify_ends(experiment: Experiment, trajectory: Trajectory, *, before: Trajectory | None = None) -> Ending:
-    """The class of the end state of every lane of any run, in double precision.
+def in_words(seen: Series, lane: int) -> str:
+    """What the class of a lane is at a step and the numbers that it rests on.
 
     Args:
-        experiment: the definition of the run.
-        trajectory: its lanes.
-        before: the trajectory of the experiment's origin, where it has one.
-
-    Returns:
-        The ending with a leading lane axis.
-
-    Raises:
-        Mistake: if the trajectory of the origin is missing, or the run is not on the full batch.
+        seen: a record of `EndState`; its last step counts.
+        lane: position of the lane.
 
     Examples:
         >>> from descentlab import Experiment, train
         >>> from descentlab.optim import Armijo
-        >>> experiment = Experiment(trained=("value",), optimizer=Armijo(), steps=20)
-        >>> Kind(int(classify_ends(experiment, train(experiment)).kind[0])).sentence
+        >>> probes = {"end": EndState(At((20,)))}
+        >>> run = train(Experiment(trained=("value",), optimizer=Armijo(), probes=probes, steps=20))
+        >>> in_words(run["end"], 0).split(" (")[0]
         'not converged'
     """
-    full_batch(experiment.data, "end states")
-    seeds = trajectory.seeds
-    lanes = Lanes((experiment,) * len(seeds), seeds, () if before is None else before.ends())
-    constants, _ = prepare(lanes)
-    with jax.enable_x64(True):
-        end = with_named(constants.start, {name: trajectory.final[name] for name in named(constants.start)})
-        stacked = double((constants.objective, constants.start, end))
-        found = _classify_lanes(stacked)
-    return jax.tree.map(np.asarray, found)
-
-
-@eqx.filter_jit
-def _classify_lanes(stacked: PyTree) -> Ending:
-    """One lane after the other: each is done as soon as it has settled."""
-    arrays, structure = eqx.partition(stacked, eqx.is_array)
-
-    def one(arrays: PyTree) -> Ending:
-        objective, start, end = eqx.combine(arrays, structure)
-        return classify(objective, end, start)
-
-    return jax.lax.map(one, arrays)
-
-
-def in_words(ending: Ending, lane: int) -> str:
-    """What the class of one lane is and the numbers that it rests on.
-
-    Args:
-        ending: of `classify_ends`.
-        lane: its position.
-    """
-    one = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], ending._replace(direction=None))
-    kind = Kind(int(one.kind))
+    one = {name: float(seen.sel(quantity=name).values[lane, -1]) for name in _KEPT}
+    kind = Kind(int(one["kind"]))
     if kind is Kind.ZERO:
-        return f"{kind.sentence} (f = {one.loss:.3g})"
-    numbers = f"f = {one.loss:.3g}, ||grad f|| = {one.gradient:.2g}"
+        return f"{kind.sentence} (f = {one['loss']:.3g})"
+    numbers = f"f = {one['loss']:.3g}, ||grad f|| = {one['gradient']:.2g}"
     if kind is Kind.NOT_CONVERGED:
-        return f"{kind.sentence} ({numbers}); the nearest stationary point found has f = {one.polished_loss:.3g}"
+        return f"{kind.sentence} ({numbers}); the nearest stationary point found has f = {one['polished_loss']:.3g}"
     return (
-        f"{kind.sentence} ({numbers}; smallest Hessian eigenvalue {one.smallest.value:.3g} +- "
-        f"{one.smallest.error:.1g} off {one.flat} flat directions)"
+        f"{kind.sentence} ({numbers}; smallest Hessian eigenvalue {one['smallest']:.3g} +- "
+        f"{one['smallest_error']:.1g} off {one['flat']:.0f} flat directions)"
     )

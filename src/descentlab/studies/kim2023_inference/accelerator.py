@@ -12,9 +12,10 @@ from descentlab.cost.operators import Elementwise, Matmul, Operator, total
 from descentlab.cost.transformer import KERNELS
 from descentlab.plots import Axis, Reached, add_line, lines, roofline
 from descentlab.plots.style import PALETTE
+from descentlab.runs import Runs
 from descentlab.studies.kim2023_inference import printed
 from descentlab.studies.kim2023_inference.tables import FITTED, PAPER, model, operators
-from descentlab.study import Runs, Section, untrained
+from descentlab.study import Section, untrained
 
 MACHINE = Accelerator()
 KB = 2**10

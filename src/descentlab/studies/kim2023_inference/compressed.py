@@ -19,15 +19,16 @@ from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
 from descentlab.cost.transformer import Transformer, encoder
-from descentlab.experiment import Experiment, stored
+from descentlab.experiment import Experiment
 from descentlab.losses import CrossEntropy
 from descentlab.mistake import Mistake
 from descentlab.models import Transformer as Model
 from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
+from descentlab.runs import Run, Runs
 from descentlab.statistics import paired_interval, share_interval
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
 SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}
@@ -50,8 +51,8 @@ class Trained:
     """One trained classifier with its test examples.
 
     Attributes:
-        model: at its start; `arrays` take the place of its blocks.
-        arrays: its blocks by name after training.
+        model: after training.
+        arrays: its blocks by name.
         splits: the data set.
         definition: of the architecture.
     """
@@ -94,12 +95,13 @@ def _squares(model: PyTree, examples: Examples) -> tuple[PyTree, PyTree]:
 
 def trained(run: Run) -> list[Trained]:
     """The classifiers of a run, one a lane."""
-    splits = stored(run.experiment)
-    definition = run.experiment.model
-    if splits is None or not isinstance(definition, Model):
-        raise Mistake("this section needs a Transformer on a data set; leave --task and --model as they are")
-    model = definition.init(jnp.asarray(splits.train.inputs[0]), key=jax.random.key(0))
-    return [Trained(model, ends, splits, definition) for ends in run.trajectory.ends()]
+    definition, found = run.experiment.model, []
+    for lane, arrays in zip(run.lanes(), run.trajectory.ends(), strict=True):
+        if lane.stored is None or not isinstance(definition, Model):
+            raise Mistake("this section needs a Transformer on a data set; leave --task and --model as they are")
+        splits = jax.tree.map(np.asarray, lane.stored)
+        found.append(Trained(lane.objective.model(lane.end), arrays, splits, definition))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +130,7 @@ def measured(one: Trained) -> Measured:
     depth, test = one.definition.depth, one.splits.test
     plan = calibrate(one.arrays, one.splits.development.inputs, depth=depth, bandwidth=one.bandwidth)
     whole = np.asarray(classify(plan, jnp.asarray(test.inputs, jnp.int32))).argmax(axis=1) == test.targets
-    model = with_named(one.model, one.arrays)
-    found = _squares(model, jax.tree.map(jnp.asarray, one.splits.development))
+    found = _squares(one.model, jax.tree.map(jnp.asarray, one.splits.development))
     gradient, fisher = ({name: np.asarray(array) for name, array in named(tree).items()} for tree in found)
     chosen = [name for name in one.arrays if block_of(name) in MATRICES]
     scores = {

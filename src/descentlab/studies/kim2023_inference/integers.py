@@ -12,7 +12,8 @@ from descentlab.claims import About, Claim, at_most, close
 from descentlab.cost import integer
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import case_color
-from descentlab.study import Runs, Section, untrained
+from descentlab.runs import Runs
+from descentlab.study import Section, untrained
 
 SOURCE = "I-BERT's arithmetic in Kim et al. (2023), section 4"
 DERIVED = f"derived from {SOURCE}"

@@ -9,7 +9,8 @@ from descentlab.claims import About, Claim, at_least, at_most, close
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.mapping import Problem, best, sample
 from descentlab.plots import Axis, distributions
-from descentlab.study import Runs, Section, untrained
+from descentlab.runs import Runs
+from descentlab.study import Section, untrained
 
 COUNT = 100_000
 SEED = 2023

@@ -12,8 +12,9 @@ from descentlab.cost.presets import resnet50, transformer
 from descentlab.cost.transformer import Transformer, encoder, generation
 from descentlab.plots import Axis, add_line, lines, stacked_bars
 from descentlab.plots.style import PALETTE
+from descentlab.runs import Runs
 from descentlab.studies.kim2023_inference import printed
-from descentlab.study import Runs, Section, untrained
+from descentlab.study import Section, untrained
 
 PAPER = "Kim et al. (2023), "
 

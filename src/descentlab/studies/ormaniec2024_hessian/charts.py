@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
+from descentlab.runs import Run
 from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales
-from descentlab.study import Run
 
 __all__ = ["SYMBOLS", "growth_chart"]
 

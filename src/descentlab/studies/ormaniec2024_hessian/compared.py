@@ -7,6 +7,7 @@ import numpy as np
 from descentlab._describe import value_at
 from descentlab.claims import About, Claim, close, not_applicable
 from descentlab.estimate import Interval
+from descentlab.runs import Run
 from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS
 from descentlab.studies.ormaniec2024_hessian.published import (
@@ -21,7 +22,6 @@ from descentlab.studies.ormaniec2024_hessian.published import (
 )
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH
 from descentlab.studies.ormaniec2024_hessian.slopes import means, norms, scales, slope
-from descentlab.study import Run
 
 __all__ = ["falling", "normalised", "ratio", "values", "within"]
 

@@ -10,6 +10,7 @@ from descentlab.attention import Linear
 from descentlab.claims import About, Claim, close
 from descentlab.experiment import Experiment
 from descentlab.models import FanIn, LinearNetwork
+from descentlab.runs import Run, Runs
 from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS, growth_chart
 from descentlab.studies.ormaniec2024_hessian.compared import within
@@ -18,9 +19,9 @@ from descentlab.studies.ormaniec2024_hessian.norms import Growth
 from descentlab.studies.ormaniec2024_hessian.published import FILES, LINEAR_NETWORK, SCALES, SOURCE, Quantity
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
 from descentlab.studies.ormaniec2024_hessian.slopes import arrays_of, norms, scales, slope, small
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
+from descentlab.studies.song2024_convergence.kernels import of_kernel
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import SamePlaces
 
@@ -75,7 +76,7 @@ def depth_of(run: Run) -> int:
 
 def claims(runs: Runs) -> list[Claim]:
     """Claim 3 of the specification for more than one layer, and the contrasts."""
-    found = [claim for kernel in kernels({DEEP: runs[DEEP]}) for claim in _deep(kernel, runs)]
+    found = [claim for kernel in runs[DEEP].cases for claim in _deep(kernel, runs)]
     return [*found, *_linear(runs[LINEAR]), *_network_claims(runs[NETWORK])]
 
 

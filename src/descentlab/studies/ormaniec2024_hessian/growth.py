@@ -9,6 +9,7 @@ from descentlab._describe import replace_at
 from descentlab.claims import About, Claim, at_least, at_most, close, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.models import PreNorm
+from descentlab.runs import Run, Runs
 from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian import compared
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS, growth_chart
@@ -18,7 +19,7 @@ from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
 from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales, slope, small
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
 EXPONENTS = {

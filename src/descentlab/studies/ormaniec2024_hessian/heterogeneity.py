@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 import plotly.graph_objects as go
 
@@ -11,16 +10,17 @@ from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
 from descentlab.claims import About, Claim, at_least, below, close
 from descentlab.curvature import Hessian
-from descentlab.experiment import Experiment, start
+from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
 from descentlab.plots.curves import Axis
 from descentlab.plots.matrices import block_matrix
+from descentlab.runs import Runs
 from descentlab.statistics import factor_interval, mean_interval
 from descentlab.studies.ormaniec2024_hessian.published import LARGEST, MODES, SOURCE
 from descentlab.studies.ormaniec2024_hessian.setting import matrices, sized
 from descentlab.studies.song2024_convergence.kernels import name
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Progress, Request
 
 WIDTH = 16
@@ -69,15 +69,14 @@ def derive(runs: Runs, size: Size, progress: Progress | None) -> dict[str, Entri
     del size
     found, done, total = {}, 0, sum(len(run.trajectory.seeds) for run in runs["start"])
     for run in runs["start"]:
-        hessians = []
+        hessians, lanes = [], run.lanes()
         with arithmetic(run.experiment.precision):
-            for seed in run.trajectory.seeds:
-                hessians.append(np.asarray(Hessian(*start(run.experiment, key=jax.random.key(seed))).dense()))
+            for lane in lanes:
+                hessians.append(np.asarray(Hessian(lane.objective, lane.start).dense()))
                 done += 1
                 if progress is not None:
                     progress(done, total, "")
-            _, params = start(run.experiment, key=jax.random.key(0))
-        sizes = {block: getattr(params.layers[0], block).size for block in BLOCKS}
+        sizes = {block: getattr(lanes[0].start.layers[0], block).size for block in BLOCKS}
         found[name(run.experiment)] = Entries(sizes, np.stack(hessians))
     return found
 

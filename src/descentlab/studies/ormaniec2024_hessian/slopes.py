@@ -6,8 +6,8 @@ from descentlab._describe import value_at
 from descentlab._tree import is_meant
 from descentlab._types import ArrayLike
 from descentlab.estimate import Interval
+from descentlab.runs import Run
 from descentlab.statistics import mean_interval, slope_interval
-from descentlab.study import Run
 from descentlab.trajectory import Series
 
 __all__ = ["arrays_of", "means", "norms", "norms_at", "scales", "slope", "small"]

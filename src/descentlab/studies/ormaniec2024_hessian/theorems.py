@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, above, at_least, at_most, close
 from descentlab.plots.curves import Axis, add_band, add_level, add_line, lines
 from descentlab.plots.style import case_color
+from descentlab.runs import Runs
 from descentlab.statistics import paired_interval, share_interval, slopes
 from descentlab.studies.ormaniec2024_hessian.constructed import POWERS, Constructed, constructed
 from descentlab.studies.ormaniec2024_hessian.heads import (
@@ -29,7 +30,7 @@ from descentlab.studies.ormaniec2024_hessian.heads import (
     from_scores,
     measured,
 )
-from descentlab.study import Runs, Section, Size, untrained
+from descentlab.study import Section, Size, untrained
 from descentlab.sweep import Progress
 from descentlab.theory.attention_hessian import BLOCKS
 

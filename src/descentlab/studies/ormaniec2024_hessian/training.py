@@ -13,6 +13,7 @@ from descentlab.experiment import Experiment
 from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.probes import CriticalSharpness, Loss, Sharpness
+from descentlab.runs import Run, Runs
 from descentlab.schedule import Every
 from descentlab.statistics import mean_interval, paired_interval
 from descentlab.studies.ormaniec2024_hessian.norms import Growth
@@ -20,7 +21,7 @@ from descentlab.studies.ormaniec2024_hessian.setting import sized
 from descentlab.studies.ormaniec2024_hessian.slopes import norms_at
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.trajectory import Series
 

@@ -13,10 +13,11 @@ from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_level, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import Distance, FeatureSpectrum, GramSpectrum, Loss, StepSize
+from descentlab.runs import Run, Runs
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory.soundness import certified, of_double, theorem_b_claims, theorem_c_claims
 from descentlab.theory.theorem_b import LipschitzSearch, TheoremB

@@ -12,9 +12,9 @@ from descentlab.claims import About, Claim, above, at_least, at_most, below
 from descentlab.estimate import Interval
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import case_color
+from descentlab.runs import Run, Runs
 from descentlab.statistics import bootstrap_interval
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
-from descentlab.study import Run, Runs
 from descentlab.theory import theorem_a
 
 __all__ = ["Scales", "between_kernels", "conditioning", "scales"]

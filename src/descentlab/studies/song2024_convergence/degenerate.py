@@ -8,9 +8,10 @@ from descentlab._describe import replace_at, value_at
 from descentlab.claims import About, Claim, close, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.probes import FeatureSpectrum
+from descentlab.runs import Run, Runs
 from descentlab.schedule import At
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
 DUPLICATES = 2

@@ -12,10 +12,11 @@ from descentlab.optim import Armijo
 from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
+from descentlab.runs import Run, Runs
 from descentlab.schedule import AbstractSchedule, Every, LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, shape, trajectories
 from descentlab.studies.song2024_convergence.value_block import with_shape
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl
 from descentlab.theory.theorem_c import TRAINED

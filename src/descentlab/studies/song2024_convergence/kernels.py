@@ -9,8 +9,8 @@ from descentlab.experiment import Experiment
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GramGD
 from descentlab.probes import FeatureSpectrum, Loss, ModalSpectrum
+from descentlab.runs import Run, Runs
 from descentlab.schedule import At
-from descentlab.study import Run, Runs
 from descentlab.tasks import TokenRegression
 from descentlab.trajectory import Trajectory
 

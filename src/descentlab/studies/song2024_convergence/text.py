@@ -12,10 +12,11 @@ from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize, TokenRank
+from descentlab.runs import Run, Runs
 from descentlab.schedule import At, LogSpaced
 from descentlab.studies.song2024_convergence.joint import REACHED
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, seed_count, shape, trajectories
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import TextWindows
 from descentlab.theory import pl, theorem_a

@@ -13,6 +13,7 @@ from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_band, add_line, lines
 from descentlab.plots.style import free_color
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
+from descentlab.runs import Run, Runs
 from descentlab.schedule import At, LogSpaced
 from descentlab.statistics import ratio_of_medians
 from descentlab.studies.song2024_convergence.conditioning import between_kernels, conditioning, scales
@@ -25,7 +26,7 @@ from descentlab.studies.song2024_convergence.kernels import (
     trajectories,
     with_scale,
 )
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
 from descentlab.theory.soundness import of_double

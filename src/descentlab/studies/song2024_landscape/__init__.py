@@ -18,10 +18,11 @@ weights of the other kernel, and that is part of what is compared.
 """
 
 from descentlab.attention import Gaussian, Softmax
-from descentlab.studies.song2024_landscape.experiments import BASE, with_kernel
+from descentlab.studies.song2024_landscape.experiments import BASE
 from descentlab.studies.song2024_landscape.findings import FINDINGS
 from descentlab.studies.song2024_landscape.sections import section
 from descentlab.study import Study
+from descentlab.sweep import grid
 
 study = Study(
     name="song2024_landscape",
@@ -29,7 +30,7 @@ study = Study(
     question=__doc__ or "",
     paper="Song, Han, Zhang, Ding, Hong (2024), arXiv:2411.07538, figure 4",
     base=BASE,
-    axis=("model.attention", (with_kernel(BASE, Softmax()), with_kernel(BASE, Gaussian()))),
+    axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
     sections=(section("layer"), section("layer, Gaussian first"), section("text"), section("pathfinder")),
     findings=FINDINGS,
 )

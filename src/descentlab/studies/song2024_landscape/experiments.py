@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from descentlab._describe import replace_at, value_at
-from descentlab.attention import AbstractAttention, Gaussian, Softmax
+from descentlab._describe import value_at
+from descentlab.attention import Gaussian, Softmax
 from descentlab.data import FullBatch, Minibatch
 from descentlab.datasets import DataError, IMDb, Pathfinder
 from descentlab.experiment import Experiment
@@ -13,7 +13,7 @@ from descentlab.optim import Adam, Armijo, Momentum
 from descentlab.probes import Loss, Parameters
 from descentlab.schedule import Every
 from descentlab.study import Size
-from descentlab.sweep import Request
+from descentlab.sweep import Request, grid
 from descentlab.tasks import Classification, TokenRegression
 
 BASE = Experiment(
@@ -29,6 +29,9 @@ BASE = Experiment(
 QUERY = ("query",)
 
 MODES = {"all": "all weights trained in stage two", "query": "only the query block trained in stage two"}
+
+FIRST = "stage one"
+"""The family of the runs that are shared."""
 
 RECORDS = 25
 """Points of a path that are kept."""
@@ -71,16 +74,6 @@ PLANS = {
 """The tasks of each size; Pathfinder has 1024 tokens an example, and a plane of it takes minutes."""
 
 
-def name(experiment: Experiment) -> str:
-    """The kernel's name in claims and figures."""
-    return type(value_at(experiment, "model.attention")).__name__.lower()
-
-
-def with_kernel(experiment: Experiment, attention: AbstractAttention) -> Experiment:
-    """The experiment with another kernel."""
-    return replace_at(experiment, "model.attention", attention)
-
-
 def classifier(task: str, size: Size) -> Experiment:
     """The encoder of Song et al. on a task: SGD with momentum on text, Adam on Pathfinder.
 
@@ -120,12 +113,12 @@ def requests(task: str, bases: Sequence[Experiment], size: Size) -> dict[str, li
     first = Gaussian() if task.endswith("Gaussian first") else Softmax()
     layer = task.startswith("layer")
     shared = bases[0] if layer else classifier(task, size)
-    origin = dataclasses.replace(with_kernel(shared, first), steps=plan.steps[0])
-    families = {"stage one": [Request(origin, seeds)]}
+    origin = shared.changed({"model.attention": first, "steps": plan.steps[0]})
     probes = {"loss": Loss(), "path": Parameters(Every(max(1, plan.steps[1] // RECORDS)))}
+    second = shared.changed({"steps": plan.steps[1], "probes": probes, "origin": origin})
+    families = {FIRST: [Request(origin, seeds)]}
     for mode in plan.modes:
-        second = dataclasses.replace(shared, steps=plan.steps[1], probes=probes, origin=origin)
-        second = replace_at(second, "trained", QUERY if mode == "query" else shared.trained)
-        kernels = [value_at(base, "model.attention") for base in bases]
-        families[mode] = [Request(with_kernel(second, kernel), seeds) for kernel in kernels]
+        moving = second.changed({"trained": QUERY if mode == "query" else shared.trained})
+        kernels = grid(moving, {"model.attention": [value_at(base, "model.attention") for base in bases]})
+        families[mode] = [Request(one, seeds) for one in kernels]
     return families

@@ -3,19 +3,19 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, at_most, not_applicable
 from descentlab.estimate import Interval
+from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
 from descentlab.plots.intervals import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
+from descentlab.runs import Runs
 from descentlab.statistics import mean_interval, paired_interval
-from descentlab.studies.song2024_landscape.experiments import MODES, PLANS, missing, name, requests
-from descentlab.study import Run, Runs, Section, Size
-from descentlab.survey import PROTOCOLS, Survey, legs, survey
+from descentlab.studies.song2024_landscape.experiments import FIRST, MODES, PLANS, missing, requests
+from descentlab.study import Section, Size
 from descentlab.sweep import Progress
 
 PAPER = "Song et al. 2024, figure 4"
@@ -43,11 +43,11 @@ class Found:
     """What was measured on a task.
 
     Attributes:
-        surveys: by the weights that move in stage two; empty where the task is not part of the size.
+        landscapes: by the weights that move in stage two; empty where the task is not part of the size.
         missing: why there is nothing though there should be.
     """
 
-    surveys: Mapping[str, Survey]
+    landscapes: Mapping[str, Landscapes]
     missing: str = ""
 
 
@@ -56,23 +56,18 @@ def derive(task: str, runs: Runs, size: Size, progress: Progress | None) -> Foun
     if not runs:
         return Found({}, missing(task, size))
     plan = PLANS[size, task]
-    before = runs["stage one"][0].trajectory
     told = None if progress is None else lambda done, total: progress(done, total, "")
     found = {}
-    for mode in runs:
-        if mode != "stage one":
-            lanes = {name(run.experiment): _finished(run) for run in runs[mode]}
-            seen = {kernel: legs(run, kernel, before=before, samples=plan.samples) for kernel, run in lanes.items()}
-            found[mode] = survey(seen, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=told)
+    for mode in (mode for mode in runs if mode != FIRST):
+        lanes = {
+            kernel: [lane.sampled(plan.samples) for run in family for lane in run.finished().lanes()]
+            for kernel, family in runs[mode].by_case().items()
+        }
+        found[mode] = landscapes(lanes, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=told)
     return Found(found)
 
 
-def _finished(run: Run) -> tuple[Any, Any]:
-    """The run without the lanes that stopped early."""
-    return run.experiment, run.trajectory.lanes(np.flatnonzero(run.trajectory.finished))
-
-
-def compared(seen: Survey, number: str, protocol: str | None) -> Interval:
+def compared(seen: Landscapes, number: str, protocol: str | None) -> Interval:
     """The Gaussian kernel's number over softmax's, or minus it, with its 95 % interval over seeds.
 
     Seeds are paired, planes of a seed averaged. The errors of the numbers themselves widen the interval; counts on
@@ -90,7 +85,7 @@ def compared(seen: Survey, number: str, protocol: str | None) -> Interval:
     return Interval(*(float(np.exp(end)) for end in logs))
 
 
-def _step(seen: Survey, number: str, protocol: str | None) -> float:
+def _step(seen: Landscapes, number: str, protocol: str | None) -> float:
     """The least step of a number of a seed: one minimum of one plane, one cell of one grid; 0 where there is none."""
     if protocol is None:
         return 0.0
@@ -105,10 +100,10 @@ def claims(task: str, found: Found) -> list[Claim]:
     if found.missing:
         about = About(f"{task}-data", "The landscapes of the text task compare as the paper says", PAPER)
         return [not_applicable(about, f"the data is not there: {found.missing}")]
-    return [_claim(task, mode, number, seen) for mode, seen in found.surveys.items() for number in TEXTS]
+    return [_claim(task, mode, number, seen) for mode, seen in found.landscapes.items() for number in TEXTS]
 
 
-def _claim(task: str, mode: str, number: str, seen: Survey) -> Claim:
+def _claim(task: str, mode: str, number: str, seen: Landscapes) -> Claim:
     protocols = (None,) if number in AT_ENDS else PROTOCOLS
     kind = "ratio" if number in RATIOS else "difference"
     about = About(
@@ -118,13 +113,13 @@ def _claim(task: str, mode: str, number: str, seen: Survey) -> Claim:
         None,
         " ".join(_detail(seen, number, protocol) for protocol in protocols),
     )
-    if not {SOFTMAX, GAUSSIAN} <= set(seen.legs):
+    if not {SOFTMAX, GAUSSIAN} <= set(seen.names):
         return not_applicable(about, "two kernels are needed for a comparison")
     found = [compared(seen, number, protocol) for protocol in protocols]
     return at_most(about, found, 1.0 if number in RATIOS else 0.0)
 
 
-def _detail(seen: Survey, number: str, protocol: str | None) -> str:
+def _detail(seen: Landscapes, number: str, protocol: str | None) -> str:
     """The numbers of both kernels in words."""
     medians = []
     for kernel in (SOFTMAX, GAUSSIAN):
@@ -139,15 +134,15 @@ def _detail(seen: Survey, number: str, protocol: str | None) -> str:
 def _summary(found: Found) -> go.Figure:
     rows = [(number, protocol) for number in RATIOS[:2] for protocol in PROTOCOLS] + [("sharpness", None)]
     labels = [number.replace("_", " ") + (f", {protocol} plane" if protocol else "") for number, protocol in rows]
-    series = {MODES[mode]: [compared(seen, *row) for row in rows] for mode, seen in found.surveys.items()}
+    series = {MODES[mode]: [compared(seen, *row) for row in rows] for mode, seen in found.landscapes.items()}
     return intervals("Ratios", labels, series, "gaussian / softmax")
 
 
 def _drawn(found: Found, mode: str, protocol: str, draw: Callable[..., go.Figure]) -> go.Figure:
     """The landscapes of the first seed; an empty figure where the mode is not part of the size."""
-    if mode not in found.surveys:
+    if mode not in found.landscapes:
         return go.Figure()
-    shown = sheets(found.surveys[mode], protocol)
+    shown = sheets(found.landscapes[mode], protocol)
     return draw(f"{protocol} plane", shown, AXES[protocol]) if shown else go.Figure()
 
 

@@ -11,10 +11,11 @@ from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import GramSpectrum, Loss, PLRatio, StepSize
+from descentlab.runs import Run, Runs
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape, targets, trajectories
 from descentlab.studies.song2024_query.setting import changed
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import InRange
 from descentlab.theory import pl

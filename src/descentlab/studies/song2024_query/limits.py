@@ -13,11 +13,12 @@ from descentlab.experiment import Experiment
 from descentlab.models import Normal
 from descentlab.optim import GramGD
 from descentlab.probes import GradientNorm, Loss
+from descentlab.runs import Run, Runs
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import name, of_kernel, seed_count
 from descentlab.studies.song2024_query.obstructions import SOURCE, TOKENS, drawn
 from descentlab.studies.song2024_query.setting import REACHED, by_hand, changed, given_targets
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import Noise, TokenRegression
 from descentlab.theory.theorem_c import TRAINED

@@ -13,6 +13,7 @@ from descentlab.experiment import Experiment
 from descentlab.plots.curves import Axis, add_band, lines
 from descentlab.plots.style import PALETTE
 from descentlab.probes import Loss
+from descentlab.runs import Run, Runs
 from descentlab.schedule import LogSpaced
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, trajectories
 from descentlab.studies.song2024_query.setting import (
@@ -25,7 +26,7 @@ from descentlab.studies.song2024_query.setting import (
     kinds,
     relative_loss,
 )
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory.rounding import sum_rounding
 from descentlab.theory.stationary import Kind

@@ -20,11 +20,12 @@ from descentlab.optim import GD
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import PALETTE, case_color
 from descentlab.probes import Loss, Parameters
+from descentlab.runs import Run, Runs
 from descentlab.schedule import At, LogSpaced
 from descentlab.statistics import printed
 from descentlab.studies.song2024_convergence.kernels import kernels, name
 from descentlab.studies.song2024_query.setting import by_hand, changed
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory.endings import EndState
 from descentlab.theory.stationary import Kind

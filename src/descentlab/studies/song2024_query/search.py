@@ -15,10 +15,11 @@ from descentlab.models import Normal
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.style import case_color
+from descentlab.runs import Run, Runs
 from descentlab.statistics import share_difference, share_interval
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, with_scale
 from descentlab.studies.song2024_query.setting import by_hand, changed, counted, ending, kinds
-from descentlab.study import Run, Runs, Section, Size
+from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import SoftmaxHull
 from descentlab.theory.stationary import Kind

@@ -13,8 +13,8 @@ from descentlab.given import Given
 from descentlab.models import AttentionLayer, Fixed
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
+from descentlab.runs import Run
 from descentlab.schedule import At, LogSpaced
-from descentlab.study import Run
 from descentlab.tasks import Arrays, SoftmaxHull, TokenRegression
 from descentlab.theory.endings import EndState
 from descentlab.theory.stationary import Kind

@@ -12,10 +12,11 @@ the batch are those of Chen et al. (2021), arXiv:2111.00035, whose Gaussian kern
 """
 
 from descentlab.attention import Gaussian, Softmax
-from descentlab.studies.song2024_tasks.experiments import BASE, with_kernel
+from descentlab.studies.song2024_tasks.experiments import BASE
 from descentlab.studies.song2024_tasks.findings import FINDINGS
 from descentlab.studies.song2024_tasks.sections import section
 from descentlab.study import Study
+from descentlab.sweep import grid
 
 study = Study(
     name="song2024_tasks",
@@ -23,7 +24,7 @@ study = Study(
     question=__doc__ or "",
     paper="Song, Han, Zhang, Ding, Hong (2024), arXiv:2411.07538, section 6",
     base=BASE,
-    axis=("model.attention", (with_kernel(BASE, Softmax()), with_kernel(BASE, Gaussian()))),
+    axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
     sections=(section("text"), section("pathfinder")),
     findings=FINDINGS,
 )

@@ -4,14 +4,13 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from descentlab._describe import replace_at, value_at
-from descentlab.attention import AbstractAttention
 from descentlab.data import Minibatch
 from descentlab.datasets import IMDb, Pathfinder
 from descentlab.experiment import Experiment
 from descentlab.models import Classify, Transformer
 from descentlab.optim import AbstractOptimizer, Adam, Momentum, OneCycle, Scheduled
 from descentlab.probes import HeldOut, LayerAttention, Loss
+from descentlab.runs import case_of
 from descentlab.schedule import At, Every, LogSpaced
 from descentlab.study import Size
 from descentlab.sweep import Request
@@ -76,21 +75,6 @@ PLANS = {
 """The tasks of each size; text needs its data, and Pathfinder hours, so neither stands in every size."""
 
 
-def name(experiment: Experiment) -> str:
-    """The kernel's name in claims and figures."""
-    return type(value_at(experiment, "model.attention")).__name__.lower()
-
-
-def with_kernel(experiment: Experiment, attention: AbstractAttention) -> Experiment:
-    """The experiment with another kernel."""
-    return replace_at(experiment, "model.attention", attention)
-
-
-def with_scale(experiment: Experiment, scale: float) -> Experiment:
-    """The experiment with another initial scale of query and key."""
-    return replace_at(replace_at(experiment, "model.query.scale", scale), "model.key.scale", scale)
-
-
 def optimizer(kind: str, rate: float, steps: int) -> AbstractOptimizer:
     """SGD with momentum, Adam, or AdamW with the constants of the anchor, warmed up and brought down to zero."""
     rule = {
@@ -110,7 +94,7 @@ def requests(task: str, bases: Sequence[Experiment], size: Size) -> dict[str, li
         kind: [
             Request(_adapted(base, plan, kind, setting), tuple(range(plan.seeds)))
             for base in bases
-            for setting in _settings(size, task, kind, name(base))
+            for setting in _settings(size, task, kind, case_of(base))
         ]
         for kind in plan.optimizers
     }
@@ -127,19 +111,20 @@ def _adapted(base: Experiment, plan: Plan, kind: str, setting: tuple[float, floa
     """The base experiment on a plan."""
     rate, scale = setting
     last = At((plan.steps,))
-    changes = {
-        "task": plan.task,
-        "data": Minibatch(plan.batch),
-        "optimizer": optimizer(kind, rate, plan.steps),
-        "model.chunk": plan.chunk,
-        "steps": plan.steps,
-        "probes": {
-            "loss": Loss(Every(10)),
-            "development": HeldOut(Every(plan.looks), "held_out", plan.held[0]),
-            "test": HeldOut(last, "test", plan.held[1]),
-            "attention": LayerAttention(LogSpaced(4)),
-        },
-    }
-    for path, value in changes.items():
-        base = replace_at(base, path, value)
-    return with_scale(base, scale)
+    return base.changed(
+        {
+            "task": plan.task,
+            "data": Minibatch(plan.batch),
+            "optimizer": optimizer(kind, rate, plan.steps),
+            "model.chunk": plan.chunk,
+            "model.query.scale": scale,
+            "model.key.scale": scale,
+            "steps": plan.steps,
+            "probes": {
+                "loss": Loss(Every(10)),
+                "development": HeldOut(Every(plan.looks), "held_out", plan.held[0]),
+                "test": HeldOut(last, "test", plan.held[1]),
+                "attention": LayerAttention(LogSpaced(4)),
+            },
+        }
+    )

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import value_at
 from descentlab.claims import About, Claim, Values, above, at_least, claim, of_seeds
 from descentlab.datasets import Pathfinder
 from descentlab.datasets.imdb import REVIEWS
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.style import case_color
+from descentlab.runs import Run, Runs
 from descentlab.statistics import mean_interval, paired_interval
-from descentlab.studies.song2024_tasks.experiments import name, requests
-from descentlab.study import Run, Runs, Section
+from descentlab.studies.song2024_tasks.experiments import requests
+from descentlab.study import Section
 
 PAPER = "Song et al. 2024, section 6"
 ANCHOR = {"text": {"softmax": 61.95, "gaussian": 60.22}, "pathfinder": {"softmax": 65.26, "gaussian": 70.73}}
@@ -26,12 +26,12 @@ CHANCE = 0.5
 
 def test_accuracy(run: Run) -> np.ndarray:
     """The accuracy of each seed on the test part, after the last step."""
-    return run.trajectory["test"].sel(quantity="accuracy").values[:, -1]
+    return run.trajectory.last("test", quantity="accuracy")
 
 
 def resolution(run: Run) -> float:
     """The least step between two test accuracies: one example."""
-    dataset, asked = value_at(run.experiment, "task.dataset"), value_at(run.experiment, "probes.test").examples
+    dataset, asked = run.field("task.dataset"), run.field("probes.test").examples
     whole = dataset.test if isinstance(dataset, Pathfinder) else 2 * REVIEWS
     return 1 / min(asked or whole, whole)
 
@@ -52,7 +52,7 @@ def _development(run: Run) -> float:
 
 
 def _setting(run: Run) -> str:
-    rate, scale = (value_at(run.experiment, path) for path in ("optimizer.rule.lr", "model.query.scale"))
+    rate, scale = (run.field(path) for path in ("optimizer.rule.lr", "model.query.scale"))
     return f"rate {rate:g}, query and key start at scale {scale:g}"
 
 
@@ -87,7 +87,7 @@ def unstuck(about: About, runs: Runs, kind: str) -> Claim:
     """Whether every seed leaves the neighbourhood of chance on development data."""
     run = chosen(runs[kind])
     accuracy = run.trajectory["development"].sel(quantity="accuracy").values
-    looked = value_at(run.experiment, "probes.development").examples or 5000
+    looked = run.field("probes.development").examples or 5000
     best = np.nanmax(accuracy, axis=1)
     edge = CHANCE + 3 * np.sqrt(CHANCE**2 / looked)
     about = about.noting(
@@ -156,9 +156,7 @@ STATEMENTS = (learns, unstuck, rows, better, faster)
 
 def _best(runs: Runs) -> Iterator[tuple[str, str, Run]]:
     """Optimizer, kernel and chosen run."""
-    for kind, family in runs.items():
-        for kernel in dict.fromkeys(name(run.experiment) for run in family):
-            yield kind, kernel, chosen([run for run in family if name(run.experiment) == kernel])
+    return ((kind, kernel, chosen(some)) for kind, family in runs.items() for kernel, some in family.by_case().items())
 
 
 def accuracy(runs: Runs) -> go.Figure:

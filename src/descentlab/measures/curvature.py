@@ -1,4 +1,4 @@
-"""The curvature of a stored run block by block: sizes of all parts, extreme eigenvalues, spectra, and sharpness."""
+"""The curvature of a run block by block: sizes of all parts, extreme eigenvalues, spectra, and sharpness."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from descentlab._arithmetic import arithmetic
 from descentlab._tree import array_names, block_names, is_meant, select
@@ -27,9 +26,9 @@ from descentlab.curvature import (
 from descentlab.estimate import Estimate
 from descentlab.mistake import Mistake
 from descentlab.objective import Objective
-from descentlab.survey import Leg
+from descentlab.runs import TrainedLane
 
-__all__ = ["PARTS", "Anatomy", "Blocks", "Plan", "anatomy", "check_plan", "sharpness_along"]
+__all__ = ["PARTS", "Blocks", "Curvature", "Plan", "check_plan", "curvature_at", "sharpness_along"]
 
 Progress = Callable[[int, int], None]
 
@@ -86,7 +85,7 @@ class Blocks:
 
 
 @dataclasses.dataclass(frozen=True)
-class Anatomy:
+class Curvature:
     """Everything about one point.
 
     Attributes:
@@ -119,12 +118,14 @@ def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
     return tuple(block for block in block_names(params) if any(is_meant(one, block) for one in matrices))
 
 
-def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None) -> Anatomy:
-    """The curvature of a leg's loss at some parameters.
+def curvature_at(
+    lane: TrainedLane, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None
+) -> Curvature:
+    """The curvature of a lane's loss at some parameters.
 
     Args:
-        leg: whose loss.
-        params: the trained blocks, such as `leg.end`.
+        lane: whose loss.
+        params: the trained blocks, such as `lane.end`.
         plan: how much is computed.
         key: of random draws.
         progress: told how many pieces of how many are done.
@@ -142,11 +143,11 @@ def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress
         if progress is not None:
             progress(done, total)
 
-    with arithmetic(leg.precision):
-        whole = Hessian(leg.objective, params, plan.batch)
+    with arithmetic(lane.precision):
+        whole = Hessian(lane.objective, params, plan.batch)
         found = eigenpairs(whole, top=plan.top, bottom=plan.bottom, method=plan.method)
         told()
-        sizes = _blocks(leg.objective, params, plan, key)
+        sizes = _blocks(lane.objective, params, plan, key)
         told()
         densities = {"all": spectral_density(whole, probes=plan.probes, steps=plan.steps, key=key)}
         told()
@@ -158,7 +159,7 @@ def anatomy(leg: Leg, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress
             told()
             densities[name] = spectral_density(part, probes=plan.probes, steps=plan.steps, key=key)
             told()
-    return Anatomy(sizes, *jax.tree.map(np.asarray, (found, pairs, densities)))
+    return Curvature(sizes, *jax.tree.map(np.asarray, (found, pairs, densities)))
 
 
 def _blocks(objective: Objective, params: PyTree, plan: Plan, key: PRNGKeyArray) -> Blocks:
@@ -199,23 +200,19 @@ def _draws(outer: GaussNewton, functional: Functional, key: PRNGKeyArray, probes
     return squares, traces.reshape(len(sizes), probes, len(PARTS)).transpose(1, 2, 0)
 
 
-def sharpness_along(leg: Leg, steps: np.ndarray, plan: Plan) -> tuple[np.ndarray, Estimate]:
-    """The largest eigenvalue at some of the recorded points of a leg's path, with their steps.
+def sharpness_along(lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate]:
+    """The largest eigenvalue at some of the recorded parameters of a lane, with their steps.
 
     Args:
-        leg: with a path.
-        steps: of its recorded points.
+        lane: one with recorded parameters.
         plan: its batch and method.
     """
-    assert leg.path is not None
-    places = np.unique(np.linspace(0, len(steps) - 1, min(LOOKS, len(steps))).astype(int))
-    with arithmetic(leg.precision):
-        _, restore = ravel_pytree(leg.end)
+    places = np.unique(np.linspace(0, len(lane.steps) - 1, min(LOOKS, len(lane.steps))).astype(int))
+    steps = lane.steps[places]
+    with arithmetic(lane.precision):
         found: list[Any] = [
-            eigenpairs(
-                Hessian(leg.objective, restore(jnp.asarray(leg.path[at])), plan.batch), method=plan.method
-            ).values
-            for at in places
+            eigenpairs(Hessian(lane.objective, lane.params(step), plan.batch), method=plan.method).values
+            for step in steps.tolist()
         ]
     values, errors = (np.asarray([one[i][0] for one in found], dtype=np.float64) for i in range(2))
-    return steps[places], Estimate(values, errors)
+    return steps, Estimate(values, errors)

@@ -5,17 +5,17 @@ import math
 from typing import Any
 
 from descentlab._check import counted
-from descentlab._describe import replace_at
 from descentlab.experiment import MOST_STEPS, Experiment
 from descentlab.lanes import MOST_SEED
 from descentlab.mistake import Mistake
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
 from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.runs import Run
 from descentlab.schedule import At
 from descentlab.theory.advice import advise
 from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up, theorems
-from descentlab.theory.endings import classify_ends, in_words
+from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.full_batch import full_batch
 from descentlab.train import train
 
@@ -84,11 +84,9 @@ def _singular(facts: Facts, tolerance: float) -> str:
 
 def _ending(experiment: Experiment, seed: int, steps: int) -> str:
     """What kind of point a run by line search ends at, in words."""
-    changes = {"probes": {"loss": Loss(At((0, steps)))}, "steps": steps, "optimizer": Armijo()}
-    for path, value in changes.items():
-        experiment = replace_at(experiment, path, value)
-    ending = classify_ends(experiment, train(experiment, (seed,)))
-    return f"After {steps} steps by line search: {in_words(ending, 0)}."
+    run = experiment.changed({"probes": {"loss": Loss(At((0, steps)))}, "steps": steps, "optimizer": Armijo()})
+    seen = Run(run, train(run, (seed,))).look(EndState())
+    return f"After {steps} steps by line search: {in_words(seen, 0)}."
 
 
 def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, steps: int = 0) -> Certification:

@@ -12,6 +12,7 @@ from descentlab._describe import replace_at
 from descentlab.attention import ReLU, Softmax
 from descentlab.data import FullBatch, Minibatch
 from descentlab.given import Given
+from descentlab.measures.certification import certify
 from descentlab.models import Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss
@@ -19,7 +20,6 @@ from descentlab.schedule import Every
 from descentlab.tasks import Arrays, InRange, TokenRegression
 from descentlab.theory.advice import advise
 from descentlab.theory.certificates import best, certificates, measure, rounded_down, rounded_up
-from descentlab.theory.certify import certify
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.train import train
 from support import naive

@@ -1,0 +1,1 @@
+"""What is measured on runs that are looked at again: certificates, curvature, landscapes."""
