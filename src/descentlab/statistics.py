@@ -52,8 +52,8 @@ def mean_interval(values: Numbers, resolution: float = 0.0) -> Interval:
     Examples:
         >>> mean_interval([1.0, 2.0, 3.0]).value
         2.0
-        >>> mean_interval([0.5, 0.5, 0.5], resolution=1 / 4000).error
-        0.00025
+        >>> mean_interval([0.5, 0.5, 0.5], resolution=1 / 4096).error
+        0.000244140625
     """
     numbers = _rows(values).ravel()
     mean = float(numbers.mean())
