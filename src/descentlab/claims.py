@@ -20,11 +20,10 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from descentlab._types import ArrayLike
 from descentlab.mistake import Mistake
 
 __all__ = [
@@ -42,6 +41,16 @@ __all__ = [
     "of_seeds",
     "undecided",
 ]
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What NumPy makes an array of: arrays and single numbers of its own and of JAX."""
+
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray: ...
+
+
+ArrayLike = SupportsArray | float
 
 
 class Verdict(enum.StrEnum):
