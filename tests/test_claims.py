@@ -17,6 +17,7 @@ from descentlab.claims import (
     not_applicable,
     of_seeds,
 )
+from descentlab.estimate import Interval
 
 ABOUT = About("rate", "the loss falls", "Theorem A", case="softmax", detail="as written")
 
@@ -236,3 +237,16 @@ def test_parameters_are_in_the_id_and_reach_the_function_that_names_them():
 def test_names_that_would_not_be_unique_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         claim(text="t", source="s", **arguments)
+
+
+def test_intervals_are_compared_as_far_as_they_reach_to_the_bound():
+    interval = Interval(1.0, 3.0, 4.0)
+    assert [(one.verdict, one.uncertainty) for one in (above(ABOUT, interval, 0.5), above(ABOUT, interval, 1.0))] == [
+        ("holds", 2.0),
+        ("undecided", 2.0),
+    ]
+    assert at_most(ABOUT, interval, 4.5).uncertainty == 1.0
+    assert close(ABOUT, interval, 3.0, tolerance=1.5).verdict == "undecided"
+    several = at_least(ABOUT, [interval, Interval(5.0, 6.0, 9.0)], np.array([0.5, 7.0]))
+    assert (several.measured, several.expected, several.uncertainty, several.checked) == (6.0, 7.0, 3.0, 2)
+    assert at_most(ABOUT, Interval(-np.inf, 1.0, np.inf), 2.0).verdict == "undecided"

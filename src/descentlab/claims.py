@@ -20,10 +20,12 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
+from descentlab._numbers import ArrayLike
+from descentlab.estimate import Interval
 from descentlab.mistake import Mistake
 
 __all__ = [
@@ -41,16 +43,6 @@ __all__ = [
     "of_seeds",
     "undecided",
 ]
-
-
-@runtime_checkable
-class SupportsArray(Protocol):
-    """What NumPy makes an array of: arrays and single numbers of its own and of JAX."""
-
-    def __array__(self, *args: Any, **options: Any) -> np.ndarray: ...
-
-
-ArrayLike = SupportsArray | float
 
 
 class Verdict(enum.StrEnum):
@@ -183,14 +175,26 @@ def _judge(about: About, margin: ArrayLike, sides: tuple[np.ndarray, ...], *, st
     )
 
 
-def _sides(measured: Any, expected: Any, uncertainty: Any, where: Any) -> tuple[np.ndarray, ...]:
+Numbers = ArrayLike | Interval | Sequence[Interval]
+"""What is measured: plain numbers, or numbers with their intervals, which make the uncertainty of comparing them."""
+
+
+def _sides(measured: Numbers, expected: Any, uncertainty: Any, where: Any, *, both: bool = False) -> tuple[Any, ...]:
+    """The sides of comparisons; an interval counts as far as it reaches to what is expected, or on `both` sides."""
+    if isinstance(measured, Interval):
+        reach = measured.error if both else measured.towards(float(np.asarray(expected)))
+        measured, uncertainty = measured.value, reach + np.asarray(uncertainty)
+    elif isinstance(measured, Sequence):
+        bounds = np.broadcast_to(np.asarray(expected, dtype=np.float64), len(measured))
+        reach = [one.error if both else one.towards(bound) for one, bound in zip(measured, bounds, strict=True)]
+        measured, uncertainty = np.asarray([one.value for one in measured]), np.asarray(reach) + np.asarray(uncertainty)
     numbers = [np.asarray(side, dtype=np.float64) for side in (measured, expected, uncertainty)]
     return tuple(np.broadcast_arrays(*numbers, np.asarray(where, dtype=bool)))
 
 
 def at_most(
     about: About,
-    measured: ArrayLike,
+    measured: Numbers,
     bound: ArrayLike,
     *,
     slack: ArrayLike = 0.0,
@@ -201,7 +205,7 @@ def at_most(
 
     Args:
         about: what is claimed.
-        measured: the numbers.
+        measured: the numbers, or intervals, whose reach towards the bound adds to the uncertainty.
         bound: what they must not exceed; broadcast against them.
         slack: absolute allowance for rounding.
         uncertainty: half-width within which a comparison is undecided, in the units of the numbers.
@@ -216,7 +220,7 @@ def at_most(
 
 def at_least(
     about: About,
-    measured: ArrayLike,
+    measured: Numbers,
     bound: ArrayLike,
     *,
     slack: ArrayLike = 0.0,
@@ -229,7 +233,7 @@ def at_least(
 
 
 def above(
-    about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
+    about: About, measured: Numbers, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
 ) -> Claim:
     """The claim that every measured number exceeds its bound: measured > bound, not on equality. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
@@ -237,7 +241,7 @@ def above(
 
 
 def below(
-    about: About, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
+    about: About, measured: Numbers, bound: ArrayLike, *, uncertainty: ArrayLike = 0.0, where: ArrayLike | bool = True
 ) -> Claim:
     """The claim that every measured number is below its bound: measured < bound, not on equality. See `at_most`."""
     sides = _sides(measured, bound, uncertainty, where)
@@ -246,7 +250,7 @@ def below(
 
 def close(
     about: About,
-    measured: ArrayLike,
+    measured: Numbers,
     expected: ArrayLike,
     *,
     tolerance: ArrayLike = 0.0,
@@ -254,7 +258,7 @@ def close(
     where: ArrayLike | bool = True,
 ) -> Claim:
     """The claim that every measured number lies within `tolerance` of what is expected. See `at_most`."""
-    sides = _sides(measured, expected, uncertainty, where)
+    sides = _sides(measured, expected, uncertainty, where, both=True)
     return _judge(about, tolerance - np.abs(sides[0] - sides[1]), sides)
 
 

@@ -13,6 +13,7 @@ residuals, J the Jacobian of the scaled residual in the trained blocks, K = J J^
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_convergence import certificates, degenerate, joint, text, value_block
+from descentlab.studies.song2024_convergence.findings import FINDINGS
 from descentlab.studies.song2024_convergence.kernels import BASE, with_kernel
 from descentlab.study import Study
 
@@ -24,4 +25,5 @@ study = Study(
     base=BASE,
     axis=("model.attention", (with_kernel(Softmax()), with_kernel(Gaussian()))),
     sections=(value_block.section, joint.section, certificates.section, degenerate.section, text.section),
+    findings=FINDINGS,
 )

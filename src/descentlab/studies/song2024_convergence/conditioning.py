@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 
 from descentlab._describe import value_at
 from descentlab.claims import About, Claim, above, at_least, at_most, below
-from descentlab.estimate import Interval, bootstrap_interval
+from descentlab.estimate import Interval
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
+from descentlab.statistics import bootstrap_interval
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
 from descentlab.theory.modes import condition_number, recorded_modes
 
@@ -86,10 +87,8 @@ def _place_interval(scales: np.ndarray, pair: np.ndarray) -> Interval:
 
 def _compared(compare: Callable[..., Claim], about: About, found: Sequence[Interval]) -> Claim:
     """A claim that compares ratios with 1, its detail with their intervals over seeds."""
-    values, spread = [one.value for one in found], [one.towards(1.0) for one in found]
     said = ", ".join(f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" for one in found)
-    about = dataclasses.replace(about, detail=f"{about.detail} Ratios with 95 % intervals: {said}.".strip())
-    return compare(about, np.asarray(values), 1.0, uncertainty=np.asarray(spread))
+    return compare(about.noting(f"Ratios with 95 % intervals: {said}."), found, 1.0)
 
 
 @np.errstate(invalid="ignore", divide="ignore")
