@@ -80,7 +80,7 @@ import equinox as eqx, jax, jax.numpy as jnp, numpy as np
 from descentlab import Experiment, FullBatch, train
 from descentlab._check import real
 from descentlab._types import Array
-from descentlab.attention import AbstractAttention
+from descentlab.attention import AbstractAttention, KernelFacts
 from descentlab.claims import Verdict, claim
 from descentlab import use_compilation_cache
 from descentlab.data import AbstractData

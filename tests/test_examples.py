@@ -24,10 +24,10 @@ from descentlab.schedule import At, Every
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import AbstractTask, Arrays, InRange, Teacher, TextWindows, TokenRegression
+from descentlab.theory.certificate import Certified
+from descentlab.theory.certificates import CERTIFICATES
 from descentlab.theory.endings import EndState
-from descentlab.theory.query_block import QueryBlock
-from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
-from descentlab.theory.theorem_c import TheoremC
+from descentlab.theory.lipschitz_search import LipschitzSearch
 from descentlab.train import train
 from support.problems import CLASSIFYING, SMALL
 
@@ -199,7 +199,9 @@ def test_a_task_with_so_many_examples_is_refused_online_since_fresh_ones_would_b
 
 
 @pytest.mark.parametrize("data", [Online(2), Minibatch(2, samples=4), Padded(2, room=3)])
-@pytest.mark.parametrize("probe", [TheoremB(), TheoremC(), LipschitzSearch(), QueryBlock(), EndState()])
+@pytest.mark.parametrize(
+    "probe", [*(Certified(certificate=one) for one in CERTIFICATES), LipschitzSearch(), EndState()]
+)
 def test_theorems_are_refused_where_examples_change_or_count_differently(probe, data):
     with pytest.raises(ValueError, match=f"are for a FullBatch, got {type(data).__name__}"):
         train(dataclasses.replace(SMALL, data=data, probes={"theorem": probe}))

@@ -21,6 +21,7 @@ from descentlab.study import Section, Size, Study
 from descentlab.sweep import Request, grid
 from descentlab.tasks import TokenRegression
 from descentlab.theory import theorem_a
+from descentlab.theory.modes import recorded_modes, steps_to
 
 BASE = Experiment(
     task=TokenRegression(tokens=3, dim=8),
@@ -42,8 +43,9 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
 
 def needed(runs: Sequence[Run]) -> np.ndarray:
     """Steps to a millionth of the first loss, one number a lane."""
-    lanes = [(run, one) for run in runs for one in run.trajectory["modes"].at(0)]
-    steps = [theorem_a.steps_to(one, run.experiment.optimizer.fraction / one[0].max(), 1e-6) for run, one in lanes]
+    lanes = [(run, one) for run in runs for one in recorded_modes(run.trajectory)]
+    sizes = [run.experiment.optimizer.fraction / one.eigenvalues.max() for run, one in lanes]
+    steps = [steps_to(one, size, 1e-6) for (_, one), size in zip(lanes, sizes, strict=True)]
     return np.asarray(steps)
 
 

@@ -92,6 +92,12 @@ class Experiment(Definition):
         """Identity of the definition, 32 hexadecimal digits."""
         return digest(self)
 
+    @property
+    def label(self) -> str:
+        """What a run of it is called: its kernel where it has one, else its model."""
+        part = value_at(self.model, "attention") if hasattr(self.model, "attention") else self.model
+        return type(part).__name__.lower()
+
     def changed(self, changes: Mapping[str, Any]) -> "Experiment":
         """The experiment with other values in some fields.
 

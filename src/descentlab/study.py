@@ -146,6 +146,15 @@ class Outcome:
         known = {claim.id: claim for claim in self.claims if claim.verdict == verdict}
         return [known[one] for one in ids] if all(one in known for one in ids) else []
 
+    def as_data(self) -> dict[str, Any]:
+        """Findings and claims as JSON-compatible data."""
+        return {
+            "study": self.study.name,
+            "size": str(self.size),
+            "findings": self.findings,
+            "claims": [claim.as_data() for claim in self.claims],
+        }
+
 
 def cases(study: Study) -> list[str]:
     """The names of the values that the study's axis takes, in order.

@@ -11,8 +11,11 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab import cli
 from descentlab._tree import with_named
+from descentlab.measures.curvature import Plan, curvature_of
 from descentlab.optim import GD
+from descentlab.pages.curvature import curvature_page
 from descentlab.probes import Loss, Parameters, Sharpness
+from descentlab.runs import find
 from descentlab.schedule import Every
 from descentlab.store import Store
 from descentlab.sweep import Request, run
@@ -110,3 +113,17 @@ def test_what_cannot_be_is_said_and_nothing_written(arguments, message, capsys):
     assert message in said(capsys)
     assert sorted(Path("kept").rglob("*")) == before
     assert not Path("never.json").exists()
+
+
+def test_five_lines_of_python_give_the_numbers_and_the_page_of_the_command(kept):
+    assert call(PATH.digest, *FEW, "--json", "out/same.json") == 0
+    stored = find(Store("kept"), PATH.digest[:8])
+    found = curvature_of(stored, plan=Plan(top=2, probes=30, steps=20))
+    page = curvature_page(found, stored.experiment).write("out/curvature.html")
+
+    said = json.loads(Path("out/same.json").read_text())
+    assert {name: said[name] for name in found.as_data()} == found.as_data()
+    pages = [one.read_text() for one in (page, Path(f"kept/reports/curvature-{PATH.digest[:12]}.html"))]
+    mine, theirs = (text.partition('<section id="provenance"')[0] for text in pages)
+    assert mine == theirs
+    assert "Sharpness along training" in mine

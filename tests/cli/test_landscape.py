@@ -9,8 +9,11 @@ import pytest
 from descentlab import cli
 from descentlab._describe import replace_at
 from descentlab.attention import Softmax
+from descentlab.measures.landscape import landscapes
 from descentlab.optim import GD
+from descentlab.pages.landscape import landscape_page
 from descentlab.probes import Loss, Parameters
+from descentlab.runs import find
 from descentlab.schedule import Every
 from descentlab.store import Store
 from descentlab.sweep import Request, run
@@ -61,6 +64,12 @@ def test_a_run_with_a_path_gets_its_planes_numbers_and_page(capsys):
     assert ("trajectory", "minima", 1) in rows
     assert ("end", "sharpness", 0) in rows
     assert data["left_out"] == []
+
+    lanes = [lane.sampled() for lane in find(Store("kept"), RECORDED.digest).lanes()]
+    found = landscapes({"gaussian": lanes}, points=7, draws=1)
+    assert {name: data[name] for name in found.as_data()} == found.as_data()
+    mine = landscape_page(found, {"gaussian": RECORDED}).html()
+    assert mine.partition('<section id="provenance"')[0] == page.partition('<section id="provenance"')[0]
 
 
 def test_a_run_without_a_path_is_drawn_without_and_says_so(capsys):

@@ -1,5 +1,7 @@
 """What holds for every attention kernel."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -136,3 +138,48 @@ def test_floats_of_a_kernel_may_be_traced(kernel):
     doubled = eqx.combine(jax.tree.map(lambda leaf: 2 * leaf, floats), rest)
     for lane, one in enumerate((kernel, doubled)):
         np.testing.assert_allclose(mapped[lane], naive.WEIGHTS[type(one)](one)(QUERY, KEY), rtol=1e-13, atol=1e-15)
+
+
+def perturbed(kernel, change):
+    """The weights before and after a change of queries and keys."""
+    given = jnp.asarray(QUERY), jnp.asarray(KEY)
+    return np.asarray(kernel.weights(*given)), np.asarray(kernel.weights(*change(*given)))
+
+
+TURN = np.linalg.qr(RANDOM.normal(size=(2, 2)))[0]
+SHEAR = np.array([[1.0, 0.7], [0.0, 1.0]])
+
+
+def found_facts(kernel):
+    """What a few changes say of a kernel: a property that it has must survive them."""
+    same = lambda change: np.allclose(*perturbed(kernel, change), rtol=1e-12, atol=1e-14)  # noqa: E731
+    weights = np.asarray(kernel.weights(jnp.asarray(QUERY), jnp.asarray(KEY)))
+    other = np.asarray(kernel.weights(jnp.asarray(QUERY).at[1:].multiply(3.0), jnp.asarray(KEY)))
+    shifted = same(lambda q, k: (q, k + jnp.array([0.3, -0.8])))
+    # Along this path every product of the first row changes sign once, at 0.
+    row = lambda t: kernel.weights(t * jnp.asarray(QUERY[:1]), jnp.asarray(KEY)).sum()  # noqa: E731
+    sides = [jax.grad(row)(t) for t in (-1e-9, 1e-9)]
+    products = same(lambda q, k: (q @ SHEAR, k @ np.linalg.inv(SHEAR).T))
+    distances = same(lambda q, k: (q @ TURN + 0.4, k @ TURN + 0.4))
+    ratio = (weights[0, 0] / weights[0, 1]) / np.divide(*exponential_pair(kernel))
+    return {
+        "row_by_row": np.allclose(other[0], weights[0], rtol=1e-14),
+        "rows_sum_to_one": np.allclose(weights.sum(axis=1), 1, rtol=1e-14),
+        "positive": bool((weights > 0).all()),
+        "smooth": abs(sides[1] - sides[0]) < 1e-6,
+        "products_only": products,
+        "distances_only": distances,
+        "softmax_rows": (shifted or distances) and abs(ratio - 1) < 1e-12,
+    }
+
+
+def exponential_pair(kernel):
+    """The first two weights of the first row where the other keys are masked: rows of softmax keep their ratio."""
+    mask = jnp.asarray(np.arange(4)[None] < 2)
+    pair = np.asarray(kernel.weights(jnp.asarray(QUERY), jnp.asarray(KEY), mask))[0, :2]
+    return pair if np.isclose(pair.sum(), 1, rtol=1e-14) else (np.nan, 1.0)
+
+
+@each
+def test_a_kernel_states_the_facts_that_it_has_and_no_other(kernel):
+    assert dataclasses.asdict(kernel.facts) == found_facts(kernel)

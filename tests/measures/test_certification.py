@@ -19,7 +19,9 @@ from descentlab.probes import Loss
 from descentlab.schedule import Every
 from descentlab.tasks import Arrays, InRange, TokenRegression
 from descentlab.theory.advice import advise
-from descentlab.theory.certificates import best, certificates, measure, rounded_down, rounded_up
+from descentlab.theory.certificate import rounded_down, rounded_up
+from descentlab.theory.certificates import CERTIFICATES, best, rows_of
+from descentlab.theory.facts import measure
 from descentlab.theory.theorem_c import TRAINED
 from descentlab.train import train
 from support import naive
@@ -116,7 +118,7 @@ def test_not_certified_by_a_factor(unsure):
 
 
 def test_a_certified_run_takes_no_more_steps_than_the_theorem_says():
-    facts = measure(JOINT, 0)
+    facts = measure(JOINT, 0, CERTIFICATES)
     (advice,) = [one for one in advise(facts, 0.5) if "make the output block" in one.text]
     row = rows(certify(advice.experiment, tolerance=0.5))["Theorem B"]
     assert row.applies
@@ -257,11 +259,11 @@ ASKED = {
 def test_every_advice_achieves_what_it_says(asked):
     given = 0
     for seed in SEEDS:
-        before = measure(asked, seed)
+        before = measure(asked, seed, CERTIFICATES)
         for advice in advise(before, 1e-3):
             given += 1
-            after = measure(advice.experiment, seed)
-            row = best(certificates(after, 1e-3))
+            after = measure(advice.experiment, seed, CERTIFICATES)
+            row = best(rows_of(after, 1e-3))
             if "then certifies" in advice.text:
                 said = f"{row.name} then certifies the step {row.step:.6g}, {row.steps:.6g} steps at most"
                 assert said in advice.text
@@ -288,7 +290,7 @@ def test_where_nothing_can_move_the_block_that_is_zero_is_named():
 
 def test_training_the_query_alone_gets_no_advice_on_the_rank_of_the_features():
     """HD = 8 is below the 12 targets, but the Jacobian of the query block has 16 columns."""
-    found = [measure(ASKED["query"], seed) for seed in SEEDS]
+    found = [measure(ASKED["query"], seed, CERTIFICATES) for seed in SEEDS]
     assert any(one.rank == one.rows for one in found)
     for one in found:
         assert one.rank < one.rows or not any("heads" in advice.text for advice in advise(one, 1e-3))
@@ -340,7 +342,7 @@ def test_a_run_in_single_precision_is_certified_in_double():
     """Two tokens of each of two samples repeat another: six of eight rows differ."""
     repeated = TokenRegression(tokens=4, dim=4, duplicates=1)
     for precision in ("float32", "float64"):
-        facts = measure(problem(task=repeated, trained=("value",), precision=precision), 0)
+        facts = measure(problem(task=repeated, trained=("value",), precision=precision), 0, CERTIFICATES)
         assert facts.singular.dtype == np.float64
         assert (facts.rank, facts.rows, facts.possible) == (6, 8, 6)
         assert facts.certain_floor > 1e-6

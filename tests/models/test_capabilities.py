@@ -10,13 +10,13 @@ import pytest
 from jaxtyping import Array
 
 from descentlab.measures.certification import certify
+from descentlab.mistake import Mistake
 from descentlab.models import AbstractArchitecture, AttentionLayer, AttentionMatrices, LinearNetwork, offering
 from descentlab.probes import AttentionShape, FeatureSpectrum, LayerAttention
 from descentlab.probes.spectra import jacobian_modes
 from descentlab.tasks import SoftmaxHull, TokenRegression
-from descentlab.theory.certificates import Row, Theorem, theorems
 from descentlab.theory.lipschitz import jacobian_lipschitz
-from descentlab.theory.theorem_b import theorem_b
+from descentlab.theory.theorem_b import TheoremB
 from support.problems import SMALL, point_of, started
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -72,24 +72,17 @@ def test_theorem_b_speaks_of_a_model_whose_bound_a_user_registers():
         return lambda radius: jnp.full_like(radius, longest**2)
 
     objective, params = started(dataclasses.replace(SMALL, model=Sine(), trained=None))
-    found = theorem_b(objective, params, jacobian_modes(objective, params)[0])
+    found = TheoremB().constants(objective, params, jacobian_modes(objective, params)[0])
     longest = np.linalg.norm(objective.inputs, axis=-1).max()
     assert found.beta == pytest.approx(longest**2, rel=1e-14)
-    kind = Theorem(
-        "b",
-        lambda *start: theorem_b(*start)._asdict(),
-        lambda facts, tolerance: Row(f"B to {tolerance:g}", "a test", False),
-    )
-    experiment = dataclasses.replace(SMALL, model=Sine(), trained=None)
-    with pytest.raises(ValueError, match="certificates are for one AttentionLayer, got Sine"):
-        certify(experiment)
-    theorems.register(Sine, lambda model: (kind,))
-    certified = certify(experiment)
-    assert [row.name for row in certified.rows] == ["B to 1e-10"]
+    certified = certify(dataclasses.replace(SMALL, model=Sine(), trained=None))
+    assert [row.name for row in certified.rows] == ["Theorem B"]
     assert certified.advice == []
     network, blocks = started(NETWORK)
-    unknown = theorem_b(network, blocks, jacobian_modes(network, blocks)[0])
+    unknown = TheoremB().constants(network, blocks, jacobian_modes(network, blocks)[0])
     assert np.isnan(unknown.beta)
+    with pytest.raises(Mistake, match="no certificate speaks of LinearNetwork with these blocks trained"):
+        certify(NETWORK)
 
 
 def test_a_model_offers_what_it_has_a_method_for():

@@ -12,7 +12,9 @@ from descentlab.models import Normal
 from descentlab.probes import FeatureSpectrum, ModalSpectrum, TokenRank
 from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, rank_of, rank_tolerance
 from descentlab.tasks import TokenRegression
-from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
+from descentlab.theory.certificate import Certified
+from descentlab.theory.lipschitz_search import LipschitzSearch
+from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TheoremC
 from support import naive
 from support.problems import SMALL, run
@@ -21,8 +23,8 @@ PROBES = {
     "features": FeatureSpectrum(),
     "modes": ModalSpectrum(),
     "tokens": TokenRank(),
-    "b": TheoremB(),
-    "c": TheoremC(),
+    "b": Certified(certificate=TheoremB()),
+    "c": Certified(certificate=TheoremC()),
     "search": LipschitzSearch(points=2, rounds=2),
 }
 START = dataclasses.replace(

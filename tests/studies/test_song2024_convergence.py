@@ -18,7 +18,7 @@ from descentlab.studies.song2024_convergence import certificates, degenerate, jo
 from descentlab.studies.song2024_convergence.kernels import name, of_kernel, shape
 from descentlab.study import Size, conclude, requests, run_study
 from descentlab.sweep import Request
-from descentlab.theory.theorem_a import modal_loss
+from descentlab.theory.modes import Modes, modal_loss
 from support.tampering import Edit, Fault, chain, each, edit, times, with_values
 
 KERNELS = ("softmax", "gaussian")
@@ -150,7 +150,7 @@ def exact(run: Run) -> Run:
     modes, loss = run.trajectory["modes"].values.copy(), run.trajectory["loss"]
     modes[..., 0, :] = np.geomspace(1, 0.1, modes.shape[-1])
     modes[..., 1, :] = 1 / modes.shape[-1]
-    followed = np.stack([modal_loss(lane, 1.0, loss.steps) for lane in modes[:, 0]])
+    followed = np.stack([modal_loss(Modes(*lane), 1.0, loss.steps) for lane in modes[:, 0]])
     run = with_values(with_values(run, "modes", modes), "loss", followed)
     return with_values(run, "step_size", np.ones_like(run.trajectory["step_size"].values))
 
@@ -323,12 +323,12 @@ FAULTS = {
     "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, quantity="smallest"), twice),
     "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, quantity="bound"), twice),
     "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
-    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min"), twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="kept"), twice),
     "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, quantity="smallest"), twice),
     "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
     "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, quantity="mu"), twice),
     "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
-    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="sigma_min")),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="kept")),
     "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, quantity="ratio")),
     "sampled constant constant": Fault(
         "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, quantity="found")
@@ -355,13 +355,13 @@ FAULTS = {
 }
 
 
-def verdicts(fault: Fault, runs: Runs) -> Runs:
+def verdicts(fault: Fault, runs: Runs) -> dict:
     return {one.id: one.verdict for one in (fault.claims or fault.section.claims)(runs)}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_wrong_quantity_turns_the_verdict(outcome, fault):
-    runs = dict(outcome.runs[fault.section.name])
+    runs = outcome.runs[fault.section.name]
     sound = fault.right(runs)
     before, after = verdicts(fault, sound), verdicts(fault, fault.wrong(sound))
     for kernel in KERNELS:
@@ -388,7 +388,7 @@ ALL_HOLD = {
 @pytest.mark.parametrize("claim", ALL_HOLD)
 def test_one_seed_decides_nothing_about_others(outcome, claim):
     section, sound = ALL_HOLD[claim]
-    runs = sound(dict(outcome.runs[section.name]))
+    runs = sound(outcome.runs[section.name])
     alone = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(runs)
     for some, verdict in ((runs, "holds"), (alone, "undecided")):
         found = {one.id: one.verdict for one in section.claims(some)}
@@ -429,7 +429,7 @@ def test_rounding_of_a_run_is_no_departure_from_the_formula(outcome):
 
         return edit("loss", change)
 
-    runs = EXACT(dict(outcome.runs["value block"]))
+    runs = EXACT(outcome.runs["value block"])
     for units, verdict in ((3, "holds"), (1e8, "fails")):
         some = drifted(units)(runs)
         found = {one.id: one.verdict for one in of_rate(some)}

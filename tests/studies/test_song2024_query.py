@@ -266,7 +266,7 @@ FAULTS = {
     "PL, lambda_min lifted": Fault("query-pl-{}", GRAM, each(lifted, "shapes")),
     "rank lost": Fault("query-rank-{}", GRAM, times("query", 0.2, "near", quantity="smallest"), many),
     "certified uphill": Fault("query-rate-{}", GRAM, relative(2.0, "near"), many),
-    "sigma_0 too large": Fault("query-rate-{}", GRAM, times("query", 1e3, "near", quantity="sigma_min"), many),
+    "sigma_0 too large": Fault("query-rate-{}", GRAM, times("query", 1e3, "near", quantity="kept"), many),
     "softmax moves, equal keys": Fault("s-a-softmax", OBSTRUCTED, one_lane(0.99, "equal keys")),
     "softmax moves, equal values": Fault("s-b-softmax", OBSTRUCTED, one_lane(0.99, "equal values")),
     "one start stays": Fault("s-a-gaussian", OBSTRUCTED, one_lane(1e-9, "equal keys")),

@@ -25,7 +25,16 @@ from descentlab import (
 from descentlab.given import Given
 from descentlab.studies.kim2023_inference import marked
 from descentlab.studies.ormaniec2024_hessian import norms
-from descentlab.theory import endings, query_block, theorem_b, theorem_c
+from descentlab.theory import (
+    certificate,
+    endings,
+    lipschitz_search,
+    query_block,
+    theorem_a,
+    theorem_a_prime,
+    theorem_b,
+    theorem_c,
+)
 from support.counting import Counting
 
 TEXT = Given("text", np.frombuffer(b"It was a bright cold day in April, and the clocks were striking.", dtype=np.uint8))
@@ -162,9 +171,16 @@ EXAMPLES = {
     probes.Sharpness: [probes.Sharpness(bottom=1, method=curvature.Krylov(1e-3, 200))],
     probes.CriticalSharpness: [probes.CriticalSharpness()],
     probes.TokenRank: [probes.TokenRank()],
+    theorem_a.TheoremA: [theorem_a.TheoremA()],
+    theorem_a_prime.TheoremAPrime: [theorem_a_prime.TheoremAPrime()],
     theorem_b.TheoremB: [theorem_b.TheoremB()],
-    theorem_b.LipschitzSearch: [theorem_b.LipschitzSearch(points=1, rounds=1)],
     theorem_c.TheoremC: [theorem_c.TheoremC()],
+    lipschitz_search.LipschitzSearch: [lipschitz_search.LipschitzSearch(points=1, rounds=1)],
+    certificate.Certified: [
+        certificate.Certified(certificate=theorem_b.TheoremB()),
+        certificate.Certified(certificate=theorem_c.TheoremC()),
+        certificate.Certified(certificate=query_block.QueryBlock()),
+    ],
     datasets.IMDb: [datasets.IMDb(), datasets.IMDb(length=16, development=0)],
     data.FullBatch: [data.FullBatch(3)],
     data.Minibatch: [data.Minibatch(2), data.Minibatch(2, 5)],

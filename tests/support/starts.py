@@ -12,13 +12,14 @@ from descentlab.lanes import Lanes
 from descentlab.models import Normal
 from descentlab.point import evaluate
 from descentlab.probes import FeatureSpectrum
+from descentlab.theory.certificate import Certified
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
 from descentlab.train import prepare
 from support.problems import SMALL
 from support.quantities import by_quantity
 
-PROBES = {"features": FeatureSpectrum(), "b": TheoremB(), "c": TheoremC()}
+PROBES = {"features": FeatureSpectrum(), "b": Certified(certificate=TheoremB()), "c": Certified(certificate=TheoremC())}
 
 
 def start(kernel=None, *, scale=1.0, value=0.0, trained=TRAINED, task=None, **model):

@@ -34,6 +34,10 @@ def problem(kernel, trained, seed=0):
     return started(dataclasses.replace(SMALL, model=model, trained=trained), seed)
 
 
+def norms(objective, params):
+    return geometry(objective.model(params), objective, params)
+
+
 def drawn(rng, samples=2, tokens=3, dim=4, width=2):
     """Tokens and the query and key matrices of one head, at a random scale."""
     inputs = rng.normal(size=(samples, tokens, dim)) * 10 ** rng.uniform(-0.5, 0.3)
@@ -154,7 +158,7 @@ def jacobians():
 @kernels
 def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kernel, trained, jacobians):
     start, jacobian = jacobians[kernel]
-    where = geometry(*problem(kernel, trained))
+    where = norms(*problem(kernel, trained))
     rng = np.random.default_rng(3)
     for radius in (0.02, 0.3, 2.0):
         bound = float(attention_lipschitz(kernel, where, jnp.asarray(radius)))
@@ -174,13 +178,13 @@ def test_no_difference_quotient_of_the_jacobian_exceeds_its_lipschitz_bound(kern
 
 def test_the_jacobian_of_a_linear_model_is_constant():
     for trained in (("value",), ("output",)):
-        where = geometry(*problem(Softmax(), trained))
+        where = norms(*problem(Softmax(), trained))
         assert attention_lipschitz(Softmax(), where, jnp.asarray(1.0)) == 0
 
 
 @pytest.mark.parametrize("kernel", [ReLU(), NormalizedGaussian()], ids=lambda kernel: type(kernel).__name__)
 def test_no_bound_is_claimed_where_none_is_proved(kernel):
-    where = geometry(*problem(kernel, ("query", "value")))
+    where = norms(*problem(kernel, ("query", "value")))
     assert kernel_bounds(kernel, where, jnp.asarray(1.0)) is None
     assert attention_lipschitz(kernel, where, jnp.asarray(1.0)) is None
 
@@ -209,4 +213,4 @@ def test_weights_of_examples_are_refused():
     objective, params = started(SMALL)
     weighted = objective.on(objective.examples._replace(weights=jnp.ones(2)))
     with pytest.raises(ValueError, match="these bounds are for examples that all count the same, got weights"):
-        geometry(weighted, params)
+        norms(weighted, params)

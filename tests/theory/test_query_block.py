@@ -12,7 +12,9 @@ import pytest
 from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, NoScaling, Power, ReLU, Softmax
 from descentlab.models import MeanPool
-from descentlab.theory.query_block import QueryBlock, query_gram, token_bound
+from descentlab.theory.certificate import Certified
+from descentlab.theory.query_block import QueryBlock
+from descentlab.theory.query_gram import query_gram, token_bound
 from support.problems import SMALL, in_numpy, point_of, started
 from support.quantities import by_quantity
 from support.query_block import Layer
@@ -23,6 +25,7 @@ KERNELS = [Softmax(0.5), Gaussian(0.7), Softmax(scaling=Power(1.5)), Gaussian(sc
 kernels = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 FAST = functools.partial(eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0})
 BASE = dataclasses.replace(SMALL, trained=("query",))
+PROBE = Certified(certificate=QueryBlock())
 
 
 def problem(kernel, **changes):
@@ -34,8 +37,8 @@ def problem(kernel, **changes):
 
 
 def constants(experiment, seed=0):
-    values = FAST(QueryBlock())(point_of(experiment, seed))
-    return by_quantity(QueryBlock(), np.asarray(values).tolist())
+    values = FAST(PROBE)(point_of(experiment, seed))
+    return by_quantity(PROBE, np.asarray(values).tolist())
 
 
 @pytest.mark.parametrize(("heads", "output_dim"), [(1, 1), (3, 3)])
@@ -117,10 +120,12 @@ def test_no_pair_of_points_changes_the_jacobian_faster_than_beta(kernel):
 def test_the_ratio_and_the_step_are_those_of_the_statement(kernel):
     found = constants(problem(kernel))
     sigma, largest = np.sqrt(found["smallest"]), np.sqrt(found["largest"])
-    assert found["ratio"] == pytest.approx(8 * found["beta"] * found["residual"] / sigma**2, rel=1e-9)
-    assert found["step"] == pytest.approx(
-        1 / ((largest + sigma / 2) ** 2 + found["beta"] * found["residual"]), rel=1e-9
-    )
+    assert found["ratio"] == pytest.approx(2 * found["beta"] * found["residual"] / sigma**2, rel=1e-9)
+    kept = sigma * np.sqrt(max(1 - found["ratio"], 0.0))
+    assert found["kept"] == pytest.approx(kept, rel=1e-9)
+    assert found["reach"] == pytest.approx(2 * found["residual"] / (sigma + kept), rel=1e-9)
+    longest = largest + found["beta"] * found["reach"]
+    assert found["step"] == pytest.approx(1 / (longest**2 + found["beta"] * found["residual"] / 2), rel=1e-9)
 
 
 def test_equal_keys_leave_nothing_to_softmax_and_something_to_the_gaussian_kernel():

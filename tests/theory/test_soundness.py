@@ -5,8 +5,10 @@ import pytest
 
 from descentlab.probes import Axis, GramSpectrum
 from descentlab.status import Status
-from descentlab.theory.soundness import certified, theorem_b_claims
-from descentlab.theory.theorem_b import LipschitzSearch, TheoremB, TheoremBConstants
+from descentlab.theory.certificate import Certified
+from descentlab.theory.lipschitz_search import LipschitzSearch
+from descentlab.theory.soundness import certified
+from descentlab.theory.theorem_b import TheoremB, TheoremBConstants
 from descentlab.trajectory import Series, Trajectory
 
 LANES, STEPS = 40, np.arange(4)
@@ -21,7 +23,9 @@ def trajectory(dtype, smallest=1.0, error=1e-12, ratio=0.5):
     def every(*values):
         return np.broadcast_to(np.asarray(values), (LANES, len(STEPS), len(values)))
 
-    constants = dict.fromkeys(TheoremBConstants._fields, 1.0) | {"ratio": ratio, "step": 0.5, "reach": 10.0}
+    own = {"ratio": ratio, "step": 0.5, "reach": 10.0, "kept": 0.5}
+    constants = dict.fromkeys(TheoremBConstants._fields, 1.0) | own
+    axes = Certified(certificate=TheoremB()).axes(None)
     losses = np.broadcast_to(3.0**-STEPS, (LANES, len(STEPS)))
     found = {
         "loss": series(losses),
@@ -29,7 +33,9 @@ def trajectory(dtype, smallest=1.0, error=1e-12, ratio=0.5):
         "gram": series(every(smallest, 1.0, error, error, 1.0), GramSpectrum().axes(None)),
         "distance": series(every(1.0), (Axis("block", ("value",)),)),
         "b": series(
-            np.broadcast_to(list(constants.values()), (LANES, 1, len(constants))), TheoremB().axes(None), STEPS[:1]
+            np.broadcast_to(list(constants.values()), (LANES, 1, len(constants))),
+            axes,
+            STEPS[:1],
         ),
         "search": series(np.broadcast_to([0.5, 1.0], (LANES, 1, 2)), LipschitzSearch().axes(None), STEPS[:1]),
     }
@@ -43,14 +49,14 @@ def verdicts(claims):
 
 def test_in_double_precision_they_hold():
     run = trajectory(np.float64)
-    assert certified(run, "b").all()
-    assert set(verdicts(theorem_b_claims("k", [run])).values()) == {"holds"}
+    assert certified(run, TheoremB()).all()
+    assert set(verdicts(TheoremB().promises("k", [run])).values()) == {"holds"}
 
 
 def test_in_single_precision_they_are_not_applicable():
     run = trajectory(np.float32)
-    assert not certified(run, "b").any()
-    for claim in theorem_b_claims("k", [run]):
+    assert not certified(run, TheoremB()).any()
+    for claim in TheoremB().promises("k", [run]):
         assert claim.verdict == "not applicable"
         assert "float32" in claim.detail
         assert not claim.checked
@@ -59,7 +65,7 @@ def test_in_single_precision_they_are_not_applicable():
 @pytest.mark.parametrize(("error", "verdict"), [(1e-12, "fails"), (0.3, "undecided")])
 def test_a_smallest_eigenvalue_counts_with_its_error(error, verdict):
     """sigma_min must stay above a half, so the eigenvalue above a quarter."""
-    assert verdicts(theorem_b_claims("k", [trajectory(np.float64, 0.2, error)]))["rank"] == verdict
+    assert verdicts(TheoremB().promises("k", [trajectory(np.float64, 0.2, error)]))["rank"] == verdict
 
 
 def test_lanes_that_reached_what_they_ran_for_are_judged_up_to_there():
@@ -69,6 +75,6 @@ def test_lanes_that_reached_what_they_ran_for_are_judged_up_to_there():
         values[:, 3:] = np.nan
     series = {**run.series, **{name: Series(STEPS, values, run[name].axes) for name, values in gone.items()}}
     ended = Trajectory(run.seeds, series, run.final, (Status.REACHED,) * LANES, (2,) * LANES)
-    claims = theorem_b_claims("k", [ended])
+    claims = TheoremB().promises("k", [ended])
     assert set(verdicts(claims).values()) == {"holds"}
     assert {claim.id: claim.checked for claim in claims}["b-distance-k"] == 3 * LANES

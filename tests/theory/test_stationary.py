@@ -100,6 +100,9 @@ LAYERS = [
     (Softmax(), ("query", "key")),
     (Gaussian(0.5), ("query", "key")),
     (Linear(), ("query", "key")),
+    (Linear(), ("query",)),
+    (Linear(), ("key",)),
+    (NormalizedGaussian(0.5), ("query", "key")),
     (Softmax(), ("value",)),
     (Softmax(), ("value", "output")),
 ]

@@ -2,6 +2,7 @@
 
 from descentlab.attention.base import AbstractAttention as AbstractAttention
 from descentlab.attention.chunks import in_chunks as in_chunks
+from descentlab.attention.facts import KernelFacts as KernelFacts
 from descentlab.attention.gaussian import Gaussian as Gaussian
 from descentlab.attention.gaussian import NormalizedGaussian as NormalizedGaussian
 from descentlab.attention.heads import AbstractHeadwise as AbstractHeadwise

@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float, Int
+from descentlab.attention.facts import KernelFacts
 from descentlab.attention.scaling import AbstractScaling, InverseSqrt
 
 KEPT = "rows"
@@ -37,12 +38,14 @@ class AbstractAttention(Definition):
     A new kernel is a subclass with one method, `weights`. Heads and examples are mapped over from outside.
 
     Attributes:
+        facts: what is true of S whatever the numbers; theory says less of a kernel that states less.
         sees_places: whether weights depend on where tokens are, besides on what they are.
 
     Args:
         scaling: what products of queries and keys are divided by, $r(d)$; it follows the width d of a head.
     """
 
+    facts: ClassVar[KernelFacts] = KernelFacts()
     sees_places: ClassVar[bool] = False
 
     scaling: AbstractScaling = eqx.field(default=InverseSqrt(), kw_only=True, metadata=LATER)

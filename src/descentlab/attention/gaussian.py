@@ -1,11 +1,14 @@
 """Gaussian attention, with and without row normalisation."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention, products
+from descentlab.attention.facts import KernelFacts
 from descentlab.attention.scaling import InverseSqrt
 from descentlab.attention.softmax import masked_softmax
 from descentlab.mistake import Mistake
@@ -61,6 +64,8 @@ class Gaussian(AbstractAttention):
         Song et al. (2024), arXiv:2411.07538; the default `c` is that of Chen et al. (2021), arXiv:2111.00035.
     """
 
+    facts: ClassVar[KernelFacts] = KernelFacts(row_by_row=True, positive=True, smooth=True, distances_only=True)
+
     c: float | None = eqx.field(default=None, converter=real)
 
     def __check_init__(self):
@@ -96,6 +101,10 @@ class NormalizedGaussian(AbstractAttention):
         >>> NormalizedGaussian(c=0.5).weights(jnp.ones((1, 2)), jnp.zeros((2, 2))).tolist()
         [[0.5, 0.5]]
     """
+
+    facts: ClassVar[KernelFacts] = KernelFacts(
+        row_by_row=True, rows_sum_to_one=True, positive=True, smooth=True, distances_only=True, softmax_rows=True
+    )
 
     c: float | None = eqx.field(default=None, converter=real)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from descentlab._check import real
 from descentlab._types import Array, Bool, Float, Int
 from descentlab.attention.base import AbstractAttention, product
+from descentlab.attention.facts import KernelFacts
 from descentlab.attention.gaussian import Gaussian
 from descentlab.attention.softmax import masked_softmax
 from descentlab.mistake import Mistake
@@ -76,6 +77,11 @@ class Heads(eqx.Module):
     first: Int[Array, ""]
     heads: int = eqx.field(static=True)
 
+    @property
+    def facts(self) -> KernelFacts:
+        """Those of the kernel."""
+        return self.kernel.facts
+
     def weights(
         self,
         query: Float[Array, "time head"],
@@ -136,6 +142,9 @@ class ALiBi(AbstractHeadwise):
         Press et al. (2022), arXiv:2108.12409, section 3 (for decoders and H a power of two).
     """
 
+    facts: ClassVar[KernelFacts] = KernelFacts(
+        row_by_row=True, rows_sum_to_one=True, positive=True, smooth=True, products_only=True, softmax_rows=True
+    )
     sees_places: ClassVar[bool] = True
 
     learned: bool = False
@@ -175,6 +184,8 @@ class HeadGaussian(AbstractHeadwise):
     Raises:
         Mistake: if a factor is not above 0, or there is not one a head.
     """
+
+    facts: ClassVar[KernelFacts] = KernelFacts(row_by_row=True, positive=True, smooth=True, distances_only=True)
 
     factors: tuple[float, ...] | None = eqx.field(default=None, converter=_reals)
     learned: bool = False

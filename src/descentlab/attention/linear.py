@@ -1,10 +1,13 @@
 """Attention kernels without an exponential: linear and rectified."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention
+from descentlab.attention.facts import KernelFacts
 
 
 class Linear(AbstractAttention):
@@ -18,6 +21,8 @@ class Linear(AbstractAttention):
         >>> Linear().weights(jnp.ones((1, 4)), jnp.ones((2, 4))).tolist()
         [[2.0, 2.0]]
     """
+
+    facts: ClassVar[KernelFacts] = KernelFacts(row_by_row=True, smooth=True, products_only=True)
 
     def weights(
         self,
@@ -46,6 +51,8 @@ class ReLU(AbstractAttention):
     References:
         Wortsman et al. (2023), arXiv:2309.08586.
     """
+
+    facts: ClassVar[KernelFacts] = KernelFacts(row_by_row=True, products_only=True)
 
     def weights(
         self,

@@ -1,5 +1,7 @@
 """Softmax attention."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 from descentlab._check import positive, real
 from descentlab._types import Array, Bool, Float
 from descentlab.attention.base import AbstractAttention, kept, product
+from descentlab.attention.facts import KernelFacts
 
 
 def masked_softmax(
@@ -51,6 +54,10 @@ class Softmax(AbstractAttention):
     References:
         Vaswani et al. (2017), arXiv:1706.03762, equation 1 (with $\tau = 1$).
     """
+
+    facts: ClassVar[KernelFacts] = KernelFacts(
+        row_by_row=True, rows_sum_to_one=True, positive=True, smooth=True, products_only=True, softmax_rows=True
+    )
 
     temperature: float = eqx.field(default=1.0, converter=real)
 

@@ -21,7 +21,7 @@ from descentlab.experiment import Experiment, check
 from descentlab.models import AbstractArchitecture, AttentionLayer
 from descentlab.own_arrays import BLOCKS, experiment_on, read_arrays
 from descentlab.tasks import AbstractTask, TextWindows, TokenRegression
-from descentlab.theory.certificates import rounded_up
+from descentlab.theory.certificate import rounded_up
 
 __all__ = ["main"]
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -103,7 +103,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
         None if command == "check" else page,
         lambda: study_page(outcome, provenance),
         options.json,
-        lambda: _data(outcome, page if page.exists() else None),
+        lambda: outcome.as_data() | {"versions": versions(), "report": str(page) if page.exists() else None},
     )
     return 0
 
@@ -159,15 +159,3 @@ def _read(study: Study, size: Size, wanted: Wanted, store: Store, again: str) ->
         )
     with display.Bar(f"{study.name}, {size} size") as bar:
         return conclude(study, size, wanted, store, bar)
-
-
-def _data(outcome: Outcome, page: Path | None) -> dict[str, Any]:
-    """Findings and claims, and where the page is."""
-    return {
-        "study": outcome.study.name,
-        "size": str(outcome.size),
-        "versions": versions(),
-        "findings": outcome.findings,
-        "claims": [claim.as_data() for claim in outcome.claims],
-        "report": None if page is None else str(page),
-    }

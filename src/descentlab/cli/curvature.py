@@ -5,9 +5,8 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
 import numpy as np
 import tyro
 from rich import box
@@ -21,10 +20,8 @@ from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
-from descentlab.estimate import Estimate
-from descentlab.measures.curvature import PARTS, Curvature, Plan, check_plan, curvature_at, sharpness_along
-from descentlab.probes import Sharpness
-from descentlab.runs import SAMPLES, Run, TrainedLane, find
+from descentlab.measures.curvature import PARTS, Curvature, Plan, curvature_of
+from descentlab.runs import SAMPLES, find
 from descentlab.store import versions
 
 __all__ = ["main"]
@@ -96,25 +93,21 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, options.classes))
         return 0
     run = find(store, options.run, files=options.classes)
-    experiment, digest = run.experiment, run.experiment.digest
-    lane = run.lane(run.trajectory.seeds[0] if options.seed is None else options.seed).sampled(options.samples)
-    plan = _plan(options)
-    check_plan(lane.end, plan)
-    from descentlab.pages.curvature import curvature_page  # flags and help need no plotly
-
+    seed = run.trajectory.seeds[0] if options.seed is None else options.seed
     begun = time.monotonic()
     with display.Bar("curvature") as bar:
-        found = curvature_at(lane, lane.end, plan, key=jax.random.key(0), progress=bar)
-        along = _along(run, lane, plan)
+        found = curvature_of(run, seed, _plan(options), samples=options.samples, progress=bar)
     provenance = {"command": shlex.join(["descentlab", "curvature", *arguments]), "store": str(store.root)}
-    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
-    page = store.root / "reports" / f"curvature-{digest[:12]}.html"
+    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"}
     console().print(_table(found))
+    from descentlab.pages.curvature import curvature_page  # flags and help need no plotly
+
+    digest = run.experiment.digest
     write_answer(
-        page,
-        lambda: curvature_page(found, experiment, stored.label(experiment), along, provenance),
+        store.root / "reports" / f"curvature-{digest[:12]}.html",
+        lambda: curvature_page(found, run.experiment, provenance),
         options.json,
-        lambda: _data(digest, lane.seed, found, along),
+        lambda: {"run": digest, "seed": seed} | found.as_data() | {"versions": versions()},
     )
     return 0
 
@@ -123,17 +116,6 @@ def _plan(options: Options) -> Plan:
     names = tuple(name.strip() for name in options.blocks.split(",") if name.strip())
     method = Krylov(options.tolerance)
     return Plan(names, options.top, options.bottom, options.probes, options.steps, options.batch, method)
-
-
-def _along(run: Run, lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate] | None:
-    """Steps and the sharpness there, as recorded or computed at recorded parameters; `None` without either."""
-    at = run.trajectory.seeds.index(lane.seed)
-    for name, probe in run.experiment.probes.items():
-        if isinstance(probe, Sharpness) and probe.top:
-            record = run.trajectory[name].sel(eigenvalue="top.0")
-            value, error = (record.sel(quantity=one).values[at] for one in ("value", "error"))
-            return record.steps, Estimate(value, error)
-    return sharpness_along(lane, plan) if lane.steps.size else None
 
 
 def _shown(number: tuple[float, float, bool]) -> str:
@@ -169,28 +151,3 @@ def _table(found: Curvature) -> Table:
             sums = [float(np.linalg.norm(one[np.ix_(inside, inside)])) for one in norms]
             row(f"{name}, all layers", [sum(blocks.sizes[at] for at in inside), traces[inside].sum(), *sums], pairs)
     return table
-
-
-def _data(digest: str, seed: int, found: Curvature, along: tuple[np.ndarray, Estimate] | None) -> dict[str, Any]:
-    def listed(estimate: Estimate) -> dict[str, Any]:
-        return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
-
-    def pairs(one: Eigenpairs) -> dict[str, Any]:
-        more = {
-            "converged": np.asarray(one.converged).tolist(),
-            "verified": bool(one.verified),
-            "risk": float(one.risk),
-        }
-        more["resolution"] = np.asarray(one.resolution).tolist()
-        return listed(one.values) | more | {"products": int(one.products)}
-
-    return {
-        "run": digest,
-        "seed": seed,
-        "blocks": dict(zip(found.blocks.names, found.blocks.sizes, strict=True)),
-        "norms_squared": {part: listed(one) for part, one in found.blocks.norms.items()},
-        "traces": {part: listed(one) for part, one in found.blocks.traces.items()},
-        "eigenvalues": {"all": pairs(found.whole)} | {name: pairs(one) for name, one in found.pairs.items()},
-        "sharpness": None if along is None else {"step": along[0].tolist()} | listed(along[1]),
-        "versions": versions(),
-    }

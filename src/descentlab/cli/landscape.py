@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -18,15 +18,11 @@ from descentlab.cli import display, stored
 from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
-from descentlab.estimate import Estimate
 from descentlab.measures.landscape import Landscapes, landscapes
 from descentlab.runs import SAMPLES, Run, find
 from descentlab.store import versions
 
 __all__ = ["main"]
-
-Rows = Sequence[tuple[str, str, str, Mapping[int, Estimate]]]
-"""Where, what, of which run, and the number of every seed."""
 
 _ABOUT = (
     "Surfaces of the loss around a stored run: random planes through its end, and the plane of its path where its "
@@ -87,31 +83,29 @@ def main(arguments: list[str]) -> int:
         console().print(stored.listing(store, options.classes))
         return 0
     chosen = {run.experiment.digest: run for run in (find(store, one, files=options.classes) for one in options.runs)}
-    from descentlab.pages.landscape import landscape_page, rows  # flags and help need no plotly
-
     begun = time.monotonic()
     named = _named(list(chosen.values()))
     found = _measured(named, options)
-    listed = rows(found)
     provenance = {"command": shlex.join(["descentlab", "landscape", *arguments]), "store": str(store.root)}
-    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"} | versions()
-    page = store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html"
-    console().print(_table(listed))
+    provenance |= {"time of this call": f"{time.monotonic() - begun:.1f} s"}
+    console().print(_table(found))
     for reason in found.left_out:
         console().print(f"left out: {reason}", soft_wrap=True)
+    from descentlab.pages.landscape import landscape_page  # flags and help need no plotly
+
     experiments = {name: run.experiment for name, run in named.items()}
     write_answer(
-        page,
+        store.root / "reports" / f"landscape-{'-'.join(digest[:12] for digest in chosen)}.html",
         lambda: landscape_page(found, experiments, provenance),
         options.json,
-        lambda: _data(found, listed, list(chosen)),
+        lambda: {"runs": list(chosen)} | found.as_data() | {"versions": versions()},
     )
     return 0
 
 
 def _named(chosen: Sequence[Run]) -> dict[str, Run]:
     """The runs by what they are called; two of one kernel go by the beginning of their digests too."""
-    names = [stored.label(run.experiment) for run in chosen]
+    names = [run.experiment.label for run in chosen]
     if len(set(names)) < len(names):
         names = [f"{name} {run.experiment.digest[:6]}" for name, run in zip(names, chosen, strict=True)]
     return dict(zip(names, chosen, strict=True))
@@ -126,24 +120,15 @@ def _measured(named: Mapping[str, Run], options: Options) -> Landscapes:
         return landscapes(lanes, points=options.points, draws=options.planes, progress=bar)
 
 
-def _table(listed: Rows) -> Table:
+def _table(found: Landscapes) -> Table:
     """All numbers; the mean over seeds and the largest error of one of them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("plane", "number", "run"):
         table.add_column(name)
     for name in ("value", "error", "seeds"):
         table.add_column(name, justify="right")
-    for where, number, name, seeds in listed:
+    for where, number, name, seeds in found.listed():
         values = np.asarray([(one.value, one.error) for one in seeds.values()], dtype=np.float64)
         cells = (display.number(values[:, 0].mean()), display.number(values[:, 1].max()), str(len(seeds)))
         table.add_row(where, number.replace("_", " "), name, *cells)
     return table
-
-
-def _data(found: Landscapes, listed: Rows, digests: Sequence[str]) -> dict[str, Any]:
-    numbers = [
-        {"plane": where, "number": number, "run": name, "seed": seed, "value": one.value, "error": one.error}
-        for where, number, name, seeds in listed
-        for seed, one in seeds.items()
-    ]
-    return {"runs": list(digests), "numbers": numbers, "left_out": list(found.left_out), "versions": versions()}

@@ -11,22 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from descentlab import checkpoint
-from descentlab._describe import value_at
 from descentlab.cli import display
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import console
-from descentlab.experiment import Experiment
 from descentlab.parts import State
 from descentlab.store import Entry, Store
 
-__all__ = ["check", "label", "listing", "opened"]
-
-
-def label(experiment: Experiment) -> str:
-    """What a run is called: its kernel where it has one, else its model."""
-    model = experiment.model
-    part = value_at(model, "attention") if hasattr(model, "attention") else model
-    return type(part).__name__.lower()
+__all__ = ["check", "listing", "opened"]
 
 
 def opened(place: Path, classes: Sequence[Path] = ()) -> Store:

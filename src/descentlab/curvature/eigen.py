@@ -84,6 +84,11 @@ class Eigenpairs(NamedTuple):
     risk: Float[Array, ""]
     products: Int[Array, ""]
 
+    def as_data(self) -> dict[str, Any]:
+        """All but the vectors as JSON-compatible data."""
+        fields = {"value": self.values.value, "error": self.values.error} | self._asdict()
+        return {name: np.asarray(one).tolist() for name, one in fields.items() if name not in ("values", "vectors")}
+
     def listed(self) -> list[tuple[float, float, bool]]:
         """Each eigenvalue with its residual and whether it has converged, as plain numbers."""
         columns = (*self.values, self.converged)

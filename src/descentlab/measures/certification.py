@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from descentlab._check import counted
@@ -14,8 +15,10 @@ from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.runs import Run
 from descentlab.schedule import At
 from descentlab.theory.advice import advise
-from descentlab.theory.certificates import Facts, Row, best, certificates, measure, rounded_down, rounded_up, theorems
+from descentlab.theory.certificate import AbstractCertificate, Row, rounded_down, rounded_up
+from descentlab.theory.certificates import CERTIFICATES, best, rows_of
 from descentlab.theory.endings import EndState, in_words
+from descentlab.theory.facts import Facts, measure
 from descentlab.theory.full_batch import full_batch
 from descentlab.train import train
 
@@ -89,7 +92,14 @@ def _ending(experiment: Experiment, seed: int, steps: int) -> str:
     return f"After {steps} steps by line search: {in_words(seen, 0)}."
 
 
-def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, steps: int = 0) -> Certification:
+def certify(
+    experiment: Experiment,
+    *,
+    seed: int = 0,
+    tolerance: float = 1e-10,
+    steps: int = 0,
+    certificates: Sequence[AbstractCertificate] = CERTIFICATES,
+) -> Certification:
     """Evaluate every certificate at the start of an experiment; without training, unless steps are asked for.
 
     Args:
@@ -98,12 +108,13 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
         seed: of data and initial weights.
         tolerance: the relative loss f / f_0 to which steps are predicted.
         steps: of a run by line search whose end state is classified; 0 makes none.
+        certificates: what is evaluated, as far as it speaks of the model and its trained blocks.
 
     Returns:
         The conclusion in a sentence, one row a certificate, and what to change.
 
     Raises:
-        Mistake: if the tolerance is not in (0, 1), no theorem speaks of the model, the experiment
+        Mistake: if the tolerance is not in (0, 1), no certificate speaks of the model, the experiment
             is not on the full batch or starts from the end of another, it has more targets than a dense spectrum is
             found for, or its loss at the start is not a finite number.
     """
@@ -111,13 +122,17 @@ def certify(experiment: Experiment, *, seed: int = 0, tolerance: float = 1e-10, 
         raise Mistake(f"the tolerance must lie between 0 and 1, got {tolerance:g}")
     counted("steps", steps, MOST_STEPS)
     counted("seed", seed, MOST_SEED)
-    if not theorems(experiment.model):
-        raise Mistake(f"certificates are for one AttentionLayer, got {type(experiment.model).__name__}")
     full_batch(experiment.data, "certificates")
     if experiment.origin is not None:
         raise Mistake("certificates are for a start that is drawn or given, got an experiment with an origin")
-    facts = measure(experiment, seed)
-    rows = certificates(facts, tolerance)
+    facts = measure(experiment, seed, certificates)
+    if not facts.certificates:
+        names = ", ".join(one.name for one in certificates)
+        raise Mistake(
+            f"no certificate speaks of {type(experiment.model).__name__} with these blocks trained, of {names}; "
+            "give one of your own in `certificates`, or register a bound with theory.lipschitz.jacobian_lipschitz"
+        )
+    rows = rows_of(facts, tolerance)
     advice = [one.text for one in advise(facts, tolerance)]
     ending = _ending(experiment, seed, steps) if steps else ""
     return Certification(_sentence(facts, rows, tolerance), rows, advice, ending)

@@ -26,14 +26,18 @@ from descentlab.curvature import (
 from descentlab.estimate import Estimate
 from descentlab.mistake import Mistake
 from descentlab.objective import Objective
-from descentlab.runs import TrainedLane
+from descentlab.probes import Sharpness
+from descentlab.runs import SAMPLES, Run, TrainedLane
 
-__all__ = ["PARTS", "Blocks", "Curvature", "Plan", "check_plan", "curvature_at", "sharpness_along"]
+__all__ = ["PARTS", "Blocks", "Curvature", "Plan", "check_plan", "curvature_at", "curvature_of", "sharpness_along"]
 
 Progress = Callable[[int, int], None]
 
 PARTS = ("hessian", "gauss-newton", "functional")
 """H, H_o and H_f."""
+
+Along = tuple[np.ndarray, Estimate]
+"""Steps, and the sharpness there."""
 
 LOOKS = 12
 """Most points of a recorded path at which the sharpness is computed."""
@@ -93,12 +97,29 @@ class Curvature:
         whole: extreme eigenpairs of the Hessian.
         pairs: those of its diagonal blocks, by name.
         densities: of the whole, under the name `all`, and of the diagonal blocks.
+        sharpness: steps of the run and the largest eigenvalue there, where it is known along training.
     """
 
     blocks: Blocks
     whole: Eigenpairs
     pairs: Mapping[str, Eigenpairs]
     densities: Mapping[str, SpectralDensity]
+    sharpness: Along | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """All numbers but the densities as JSON-compatible data."""
+        along = self.sharpness
+        return {
+            "blocks": dict(zip(self.blocks.names, self.blocks.sizes, strict=True)),
+            "norms_squared": {part: _as_data(one) for part, one in self.blocks.norms.items()},
+            "traces": {part: _as_data(one) for part, one in self.blocks.traces.items()},
+            "eigenvalues": {name: pairs.as_data() for name, pairs in {"all": self.whole, **self.pairs}.items()},
+            "sharpness": None if along is None else {"step": along[0].tolist()} | _as_data(along[1]),
+        }
+
+
+def _as_data(estimate: Estimate) -> dict[str, Any]:
+    return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
 
 
 def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
@@ -116,6 +137,43 @@ def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
         return plan.blocks
     matrices = [name for name, leaf in arrays.items() if leaf.ndim > 1]
     return tuple(block for block in block_names(params) if any(is_meant(one, block) for one in matrices))
+
+
+def curvature_of(
+    run: Run,
+    seed: int | None = None,
+    plan: Plan = Plan(),  # noqa: B008 frozen
+    *,
+    samples: int = SAMPLES,
+    progress: Progress | None = None,
+) -> Curvature:
+    """The curvature at the end of a lane, with its sharpness along training.
+
+    Args:
+        run: with recorded sharpness or parameters, where the sharpness along training is wanted.
+        seed: of the lane; `None` takes the first.
+        plan: how much is computed.
+        samples: most examples on which the loss is evaluated.
+        progress: told how many pieces of how many are done.
+
+    Raises:
+        Mistake: if the run does not have the seed, the lane stopped early, a block does not exist, or more eigenvalues
+            than parameters are wanted.
+    """
+    lane = run.lane(run.trajectory.seeds[0] if seed is None else seed).sampled(samples)
+    found = curvature_at(lane, lane.end, plan, key=jax.random.key(0), progress=progress)
+    return dataclasses.replace(found, sharpness=_along(run, lane, plan))
+
+
+def _along(run: Run, lane: TrainedLane, plan: Plan) -> Along | None:
+    """The sharpness as recorded, or computed at recorded parameters; `None` without either."""
+    at = run.trajectory.seeds.index(lane.seed)
+    for name, probe in run.experiment.probes.items():
+        if isinstance(probe, Sharpness) and probe.top:
+            record = run.trajectory[name].sel(eigenvalue="top.0")
+            value, error = (record.sel(quantity=one).values[at] for one in ("value", "error"))
+            return record.steps, Estimate(value, error)
+    return sharpness_along(lane, plan) if lane.steps.size else None
 
 
 def curvature_at(
@@ -200,7 +258,7 @@ def _draws(outer: GaussNewton, functional: Functional, key: PRNGKeyArray, probes
     return squares, traces.reshape(len(sizes), probes, len(PARTS)).transpose(1, 2, 0)
 
 
-def sharpness_along(lane: TrainedLane, plan: Plan) -> tuple[np.ndarray, Estimate]:
+def sharpness_along(lane: TrainedLane, plan: Plan) -> Along:
     """The largest eigenvalue at some of the recorded parameters of a lane, with their steps.
 
     Args:

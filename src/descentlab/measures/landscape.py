@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -41,6 +42,7 @@ from descentlab.runs import TrainedLane
 
 __all__ = [
     "PROTOCOLS",
+    "Row",
     "Landscapes",
     "View",
     "common_views",
@@ -50,6 +52,9 @@ __all__ = [
     "random_view",
     "representative",
 ]
+
+_PLANE_NUMBERS = ("minima", "mean_laplacian", "largest_laplacian", "negative_share")
+_END_NUMBERS = ("sharpness", "barrier")
 
 PROTOCOLS = ("random", "trajectory", "common")
 """How a plane is chosen."""
@@ -234,6 +239,22 @@ def _plain(estimate: Estimate) -> Estimate:
     return Estimate(float(estimate.value), float(estimate.error))
 
 
+class Row(NamedTuple):
+    """One number of one run.
+
+    Attributes:
+        plane: the protocol, or `end`.
+        number: its name.
+        run: name of the run.
+        seeds: its value for every seed.
+    """
+
+    plane: str
+    number: str
+    run: str
+    seeds: Mapping[int, Estimate]
+
+
 @dataclasses.dataclass(frozen=True)
 class Landscapes:
     """Everything that was measured on the landscapes of several runs.
@@ -271,6 +292,25 @@ class Landscapes:
         for view in self.of(name, protocol):
             found.setdefault(view.seed, []).append(view.numbers[number])
         return {seed: Estimate(*np.mean(np.asarray(each, dtype=np.float64), axis=0)) for seed, each in found.items()}
+
+    def listed(self) -> list[Row]:
+        """All numbers, run by run."""
+        rows = []
+        for name in self.names:
+            rows += [Row("end", number, name, self.by_seed(name, number)) for number in _END_NUMBERS]
+            for protocol in PROTOCOLS:
+                if self.of(name, protocol):
+                    rows += [Row(protocol, one, name, self.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS]
+        return rows
+
+    def as_data(self) -> dict[str, Any]:
+        """All numbers as JSON-compatible data."""
+        numbers = [
+            {"plane": row.plane, "number": row.number, "run": row.run, "seed": seed, "value": one[0], "error": one[1]}
+            for row in self.listed()
+            for seed, one in row.seeds.items()
+        ]
+        return {"numbers": numbers, "left_out": list(self.left_out)}
 
 
 def landscapes(

@@ -85,6 +85,12 @@ class Transformer(AbstractArchitecture):
             positive(self, name)
         at_most(self, "depth", UNROLLED, "every layer is compiled on its own")
         not_negative(self, "dropout")
+        if self.chunk is not None and not self.attention.facts.row_by_row:
+            kernel = type(self.attention).__name__
+            raise Mistake(
+                f"Transformer.chunk computes rows of attention apart, but {kernel} does not say that a row "
+                "depends on its own query alone; leave out chunk, or state row_by_row in the facts of the kernel"
+            )
         if isinstance(self.dropout, float) and self.dropout >= 1:
             raise Mistake(f"Transformer.dropout must be below 1, got {self.dropout}")
         if self.causal and self.readout.class_token:

@@ -13,14 +13,12 @@ from descentlab.pages.report import Figure, Report
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.spectra import densities
+from descentlab.store import versions
 
 __all__ = ["curvature_page"]
 
 ROUNDING = 1e-12
 """Sizes below this times the largest are rounding, and left out of figures."""
-
-Along = tuple[np.ndarray, Estimate]
-"""Steps, and the sharpness there."""
 
 _HEAD = "Extreme eigenvalues of the Hessian with their residuals, the largest first, then the smallest."
 _BOUND = "An eigenvalue that has not converged is a bound only."
@@ -37,31 +35,27 @@ _HATCHED = "Blocks of rows and columns; a hatched block is zero to rounding."
 _SMOOTHED = "Smoothed by a hundredth of each spectrum's range; bands of two errors hold the truth in 93 of 100 cases."
 
 
-def curvature_page(
-    found: Curvature, experiment: Experiment, name: str, along: Along | None, provenance: Mapping[str, str]
-) -> Report:
+def curvature_page(found: Curvature, experiment: Experiment, provenance: Mapping[str, str] | None = None) -> Report:
     """The page of the curvature at a point of a run.
 
     Args:
         found: the curvature.
         experiment: of the run.
-        name: what the run is called.
-        along: the sharpness along training, where it is known.
-        provenance: what a reader needs to get the same again.
+        provenance: what the caller knows of how this came about, such as the command; versions are added.
     """
     figures = [_heat_map(found.blocks, part) for part in PARTS]
     figures.append(_spectra(found))
-    if along is not None:
-        figures.append(_sharpness(experiment, along))
+    if found.sharpness is not None:
+        figures.append(_sharpness(experiment, *found.sharpness))
     every = {"all": found.whole} | dict(found.pairs)
     listing = [f"    {block:<16}" + "  ".join(map(_line, pairs.listed())) for block, pairs in every.items()]
-    said = _BOUND + (_NO_SHARPNESS if along is None else "")
+    said = _BOUND + (_NO_SHARPNESS if found.sharpness is None else "")
     return Report(
-        title=f"Curvature: {name} {experiment.digest[:12]}",
+        title=f"Curvature: {experiment.label} {experiment.digest[:12]}",
         question="\n".join([_HEAD, "", *listing, "", said]),
         figures=figures,
         definitions=[(experiment.digest[:12], describe(experiment))],
-        provenance=provenance,
+        provenance=dict(provenance or {}) | versions(),
     )
 
 
@@ -91,9 +85,9 @@ def _spectra(found: Curvature) -> Figure:
     return Figure("Spectra by block", _SMOOTHED, densities("Spectra by block", curves))
 
 
-def _sharpness(experiment: Experiment, along: Along) -> Figure:
+def _sharpness(experiment: Experiment, steps: np.ndarray, largest: Estimate) -> Figure:
     chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
-    add_band(chart, along[0], np.asarray(along[1].value)[None], "sharpness")
+    add_band(chart, steps, np.asarray(largest.value)[None], "sharpness")
     if isinstance(experiment.optimizer, GD):
         add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
     return Figure("Sharpness along training", "Largest eigenvalue of the Hessian of all blocks.", chart)

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 
 from descentlab._describe import describe
-from descentlab.estimate import Estimate
 from descentlab.experiment import Experiment
 from descentlab.measures.landscape import PROTOCOLS, Landscapes
 from descentlab.pages.report import Figure, Report
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
+from descentlab.store import versions
 
-__all__ = ["landscape_page", "rows"]
-
-_PLANE_NUMBERS = ("minima", "mean_laplacian", "largest_laplacian", "negative_share")
-_END_NUMBERS = ("sharpness", "barrier")
+__all__ = ["landscape_page"]
 
 _TITLES = {
     "random": "Random plane through the end",
@@ -29,13 +26,15 @@ _CAPTIONS = {
 _FROM_ABOVE = "Circle: start; star: end; crosses: local minima within the plane."
 
 
-def landscape_page(found: Landscapes, runs: Mapping[str, Experiment], provenance: Mapping[str, str]) -> Report:
+def landscape_page(
+    found: Landscapes, runs: Mapping[str, Experiment], provenance: Mapping[str, str] | None = None
+) -> Report:
     """The page of what was measured around the ends of runs.
 
     Args:
         found: the landscapes.
         runs: the experiments by the names that the landscapes have for them.
-        provenance: what a reader needs to get the same again.
+        provenance: what the caller knows of how this came about, such as the command; versions are added.
     """
     figures = []
     for protocol in PROTOCOLS:
@@ -44,25 +43,14 @@ def landscape_page(found: Landscapes, runs: Mapping[str, Experiment], provenance
             figures.append(Figure(title, _CAPTIONS[protocol], surfaces(title, shown, axes)))
             figures.append(Figure(f"{title}, from above", _FROM_ABOVE, contours(title, shown, axes)))
     listed = [
-        f"    {where:<11}{number.replace('_', ' '):<18}{name:<18}"
-        + "  ".join(f"{one.value:.4g} ± {one.error:.1g}" for one in seeds.values())
-        for where, number, name, seeds in rows(found)
+        f"    {row.plane:<11}{row.number.replace('_', ' '):<18}{row.run:<18}"
+        + "  ".join(f"{one.value:.4g} ± {one.error:.1g}" for one in row.seeds.values())
+        for row in found.listed()
     ]
     return Report(
         title=f"Loss landscape: {', '.join(runs)}",
         question="\n".join(["What was measured:", "", *listed, "", "One number a seed with its error."]),
         figures=figures,
         definitions=[(f"{name} {one.digest[:12]}", describe(one)) for name, one in runs.items()],
-        provenance=provenance,
+        provenance=dict(provenance or {}) | versions(),
     )
-
-
-def rows(found: Landscapes) -> list[tuple[str, str, str, dict[int, Estimate]]]:
-    """Where, what, of which run, and the number of every seed."""
-    listed = []
-    for name in found.names:
-        listed += [("end", number, name, found.by_seed(name, number)) for number in _END_NUMBERS]
-        for protocol in PROTOCOLS:
-            if found.of(name, protocol):
-                listed += [(protocol, one, name, found.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS]
-    return listed

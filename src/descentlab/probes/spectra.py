@@ -77,6 +77,17 @@ def certain_smallest(singular: Array, shape: tuple[int, ...]) -> Array:
     return jnp.where(counts, singular[-1] - singular_error(shape, singular.dtype) * singular[0], 0.0)
 
 
+def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Array, Array]:
+    r"""A lower bound of $\sigma_0$ (see `certain_smallest`) and an upper one of $\sigma_{\max}$.
+
+    Args:
+        singular: the singular values of J, of `jacobian_modes`.
+        params: the trained blocks.
+    """
+    shape = (singular.shape[0], sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return certain_smallest(singular, shape), singular[0] * (1 + singular_error(shape, singular.dtype))
+
+
 def jacobian_modes(objective: Objective, params: PyTree) -> tuple[Array, Array]:
     """The singular values of J, largest first, and the residual's components along its left singular vectors.
 

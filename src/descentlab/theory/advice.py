@@ -16,7 +16,9 @@ from descentlab.experiment import Experiment, start
 from descentlab.given import Given
 from descentlab.models import Fixed, Normal, PerToken
 from descentlab.tasks import Arrays, TextWindows, TokenRegression
-from descentlab.theory.certificates import BLOCKS, Facts, best, certificates, measure, rounded_up
+from descentlab.theory.certificate import rounded_up
+from descentlab.theory.certificates import best, rows_of
+from descentlab.theory.facts import BLOCKS, Facts, measure
 
 __all__ = ["Advice", "advise"]
 
@@ -76,7 +78,7 @@ def advise(facts: Facts, tolerance: float) -> list[Advice]:
 
 def _gain(before: Facts, after: Facts, tolerance: float) -> str:
     """What a change achieves, in words; empty where it achieves nothing, or makes a certificate worse."""
-    old, new = (best(certificates(facts, tolerance)) for facts in (before, after))
+    old, new = (best(rows_of(facts, tolerance)) for facts in (before, after))
     was, now = (math.inf if row is None or row.steps is None else row.steps for row in (old, new))
     gains = []
     if before.rank < before.rows:
@@ -93,7 +95,7 @@ def _with(facts: Facts, changes: dict[str, Any]) -> Facts:
     experiment = facts.experiment
     for path, value in changes.items():
         experiment = replace_at(experiment, path, value)
-    return measure(experiment, facts.seed)
+    return measure(experiment, facts.seed, facts.certificates)
 
 
 def _ranked(facts: Facts) -> _Change | None:

@@ -7,19 +7,19 @@ that no token of C sees, a minimum. Negative curvature of $f_C$ decides nothing:
 Proofs: `docs/theory/stationary.md`.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Bool, Float, PyTree
-from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
 from descentlab.losses import SquaredError
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.theory.flat import flat_projector, unmoved_tokens
 
-__all__ = ["Tests", "counted_loss", "fitted_tokens", "second_order_tests"]
+__all__ = ["Tests", "counted_loss", "fitted_tokens", "second_order_tests", "splits_over_tokens"]
 
 FREE = 1e-3
 """A direction leaves fitted outputs as they are when they change by less than this times the most they can.
@@ -43,16 +43,28 @@ class Tests(NamedTuple):
 def fitted_tokens(objective: Objective, params: PyTree, zero: Array) -> Bool[Array, "batch time"] | None:
     """Which tokens have a loss of at most `zero`, where the loss splits over tokens; `None` where it does not.
 
-    It splits where the query block alone is trained by least squares, each token has a target, and a row of the kernel
-    depends on its own query only: what a token contributes then depends on the query block through that token alone.
+    It splits where outputs do (see `splits_over_tokens`) and are trained by least squares.
     """
-    model = objective.model(params)
-    layer = isinstance(model, MultiHeadAttention) and isinstance(model.readout, PerToken)
-    if not layer or block_names(params) != ("query",) or not isinstance(objective.loss_function, SquaredError):
-        return None
-    if not isinstance(model.attention, Softmax | Gaussian | NormalizedGaussian | Linear | ReLU):
+    if not splits_over_tokens(objective.model(params), params) or not isinstance(objective.loss_function, SquaredError):
         return None
     return _token_losses(objective, params) <= zero
+
+
+@functools.singledispatch
+def splits_over_tokens(model: PyTree, params: PyTree) -> bool:
+    """Whether each token's output moves with the trained blocks through that token alone.
+
+    Register it for an architecture of which this is known.
+    """
+    del model, params
+    return False
+
+
+@splits_over_tokens.register
+def _(model: MultiHeadAttention, params: PyTree) -> bool:
+    """Where the query block alone is trained, outputs are by token, and a row of S has no other query but its own."""
+    by_token = isinstance(model.readout, PerToken) and model.attention.facts.row_by_row
+    return by_token and block_names(params) == ("query",)
 
 
 def counted_loss(objective: Objective, params: PyTree, counted: Bool[Array, "batch time"]) -> Float[Array, ""]:

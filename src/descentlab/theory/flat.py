@@ -6,6 +6,7 @@ tangents at every stationary point. Both say nothing about a minimum, and a seco
 Proofs: `docs/theory/stationary.md`.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -15,11 +16,10 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Bool, Float, PyTree
-from descentlab.attention import Gaussian, Linear, NormalizedGaussian, ReLU, Softmax
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 
-__all__ = ["flat_projector", "token_chart", "unmoved_tokens"]
+__all__ = ["flat_projector", "known_flat", "query_chart", "token_chart", "unmoved_tokens"]
 
 
 def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
@@ -32,8 +32,22 @@ def token_chart(objective: Objective, params: PyTree) -> tuple[Array, Callable[[
         The queries as a vector, and the map from such a vector to parameters; `None` where there are no such
         coordinates: another block is trained too, or there are more tokens than numbers in one.
     """
-    model, inputs = objective.model(params), objective.inputs
-    if not isinstance(model, MultiHeadAttention) or block_names(params) != ("query",):
+    return query_chart(objective.model(params), objective, params)
+
+
+@functools.singledispatch
+def query_chart(model: PyTree, objective: Objective, params: PyTree) -> tuple[Array, Callable[[Array], PyTree]] | None:
+    """That of one architecture: none unless it is registered with `query_chart.register`."""
+    del model, objective, params
+    return None
+
+
+@query_chart.register
+def _(
+    model: MultiHeadAttention, objective: Objective, params: PyTree
+) -> tuple[Array, Callable[[Array], PyTree]] | None:
+    inputs = objective.inputs
+    if block_names(params) != ("query",):
         return None
     tokens = inputs.reshape(-1, inputs.shape[-1])
     if tokens.shape[0] > tokens.shape[1]:
@@ -55,17 +69,30 @@ def flat_projector(
     """The orthogonal projector on the known flat directions, in the order of the flattened trained parameters.
 
     Args:
-        objective: its model decides what is known; for one that is not a layer of multi-head attention nothing is.
+        objective: its model decides what is known; see `known_flat`.
         params: where; the frozen blocks, the tokens and the tangents of orbits matter.
         counted: the tokens on whose outputs the loss must not change, where it splits over tokens; all by default.
 
     Returns:
         The projector; zero where no flat direction is known.
     """
+    return known_flat(objective.model(params), objective, params, counted)
+
+
+@functools.singledispatch
+def known_flat(
+    model: PyTree, objective: Objective, params: PyTree, counted: Bool[Array, "batch time"] | None
+) -> Float[Array, "param param"]:
+    """The projector of one architecture: zero unless it is registered with `known_flat.register`."""
+    del model, objective, counted
     size = ravel_pytree(params)[0].shape[0]
-    model = objective.model(params)
-    if not isinstance(model, MultiHeadAttention):
-        return jnp.zeros((size, size))
+    return jnp.zeros((size, size))
+
+
+@known_flat.register
+def _(
+    model: MultiHeadAttention, objective: Objective, params: PyTree, counted: Bool[Array, "batch time"] | None
+) -> Float[Array, "param param"]:
     trained = block_names(params)
     inputs = objective.inputs
     met = inputs if counted is None else jnp.where(counted[..., None], inputs, 0.0)
@@ -128,7 +155,8 @@ def _seen(
     heads, width, part = getattr(model, block).shape
     if block == "output":
         return jnp.broadcast_to(jnp.eye(width * part), (heads, width * part, width * part))
-    if block == "key" and isinstance(model.attention, Softmax):
+    facts = model.attention.facts
+    if block == "key" and facts.products_only and facts.softmax_rows:
         tokens = _centred(inputs)
     met = _met(model, inputs, block, trained)
     return jnp.einsum("nia,nhje->hnijae", tokens, met).reshape(heads, -1, width * part)
@@ -137,11 +165,17 @@ def _seen(
 def _met(
     model: MultiHeadAttention, inputs: Array, block: str, trained: tuple[str, ...]
 ) -> Float[Array, "batch heads row part"]:
-    """By sample and head, the rows that the product of the tokens with a block meets."""
+    """By sample and head, the rows that the product of the tokens with a block meets.
+
+    A row of softmax sees how far keys are apart only: what of a squared distance is not the product with the query is
+    the same for all keys, or does not move with the query.
+    """
+    facts = model.attention.facts
     samples, heads, part = inputs.shape[0], model.query.shape[0], getattr(model, block).shape[-1]
-    if block == "query" and "key" not in trained and isinstance(model.attention, Softmax | NormalizedGaussian):
-        return _centred(jnp.einsum("nid,hde->nhie", inputs, model.key))
-    if block == "key" and "query" not in trained and isinstance(model.attention, Softmax):
+    if block == "query" and "key" not in trained and (facts.products_only or facts.softmax_rows):
+        keys = jnp.einsum("nid,hde->nhie", inputs, model.key)
+        return _centred(keys) if facts.softmax_rows else keys
+    if block == "key" and "query" not in trained and facts.products_only:
         return jnp.einsum("nid,hde->nhie", inputs, model.query)
     met = jnp.eye(part)[None]
     if block == "value" and "output" not in trained:
@@ -164,8 +198,9 @@ def _tangents(model: MultiHeadAttention, params: PyTree, trained: tuple[str, ...
     units = _units(model.query.shape[-1])
     skew = np.asarray([u - u.T for u in units if np.triu(u, 1).any()]).reshape(-1, *units.shape[1:])
     moves = []
-    if {"query", "key"} <= set(trained) and isinstance(model.attention, Softmax | Linear | ReLU | Gaussian):
-        chosen = skew if isinstance(model.attention, Gaussian) else units
+    facts = model.attention.facts
+    if {"query", "key"} <= set(trained) and (facts.products_only or facts.distances_only):
+        chosen = units if facts.products_only else skew
         moves += [({"query": model.query @ a, "key": -model.key @ a.T}) for a in chosen]
     if {"value", "output"} <= set(trained):
         moves += [{"value": model.value @ a, "output": -a @ model.output} for a in _units(model.value.shape[-1])]

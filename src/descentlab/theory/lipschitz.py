@@ -18,7 +18,6 @@ from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
 from descentlab.attention import AbstractAttention, Gaussian, Heads, Linear, Softmax
 from descentlab.attention.gaussian import bandwidth
-from descentlab.mistake import Mistake
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.theory.full_batch import all_alike
@@ -28,6 +27,7 @@ __all__ = [
     "KernelBounds",
     "attention_lipschitz",
     "geometry",
+    "is_known",
     "jacobian_lipschitz",
     "kernel_bounds",
     "largest_radius",
@@ -91,16 +91,18 @@ class Geometry(eqx.Module):
         return jnp.sqrt(jnp.mean(terms**2))
 
 
-def geometry(objective: Objective, params: PyTree) -> Geometry:
+def geometry(model: MultiHeadAttention, objective: Objective, params: PyTree) -> Geometry:
     """The norms at the given weights.
 
+    Args:
+        model: a layer of attention at the given weights.
+        objective: what is minimised.
+        params: its trained blocks there.
+
     Raises:
-        Mistake: if the model is not a layer of multi-head attention, or examples have weights.
+        Mistake: if examples have weights.
     """
     all_alike(objective)
-    model = objective.model(params)
-    if not isinstance(model, MultiHeadAttention):
-        raise Mistake(f"these bounds are for one layer of multi-head attention, got {type(model).__name__}")
 
     def spectral(matrices: Array) -> Array:
         return jnp.linalg.norm(matrices, ord=2, axis=(-2, -1))
@@ -221,10 +223,15 @@ def jacobian_lipschitz(model: PyTree, objective: Objective, params: PyTree) -> C
     return None
 
 
+def is_known(model: PyTree) -> bool:
+    """Whether a bound is registered for models of this class."""
+    return jacobian_lipschitz.dispatch(type(model)) is not jacobian_lipschitz.dispatch(object)
+
+
 @jacobian_lipschitz.register
 def _(model: MultiHeadAttention, objective: Objective, params: PyTree) -> Callable[[Array], Array] | None:
     """That of `attention_lipschitz`."""
-    where = geometry(objective, params)
+    where = geometry(model, objective, params)
     if isinstance(model.attention, Heads) or kernel_bounds(model.attention, where, jnp.zeros(())) is None:
         return None
     return functools.partial(attention_lipschitz, model.attention, where)  # pyright: ignore[reportReturnType]

@@ -1,47 +1,33 @@
-r"""The query block alone: its Gram matrix, a PL bound through independent tokens, and a certificate.
+r"""The certificate of the query block trained alone: Theorem B with a bound of J's changes that holds everywhere.
 
-The output o of token k of sample i meets the query matrix of head h only in $q_{ikh} = x_{ik} W^Q_h$. With
-$g_{ikho} = \partial F_{iko} / \partial q_{ikh}$, stacked over heads into $\Gamma_{ik}$, and X the stacked tokens,
-
-    K_Q = 1/N (X X^T) o (Gamma Gamma^T)   (o is the entrywise product, blockwise over tokens)
-    sigma_min(X)^2 gamma^2 / N <= lambda_min(K_Q),    gamma = min_ik sigma_min(Gamma_ik).
-
-The left side is above 0 only if $D \ge Nn$. With a Lipschitz bound $\beta$ of J that holds everywhere, Theorem B
-becomes: if $8\beta\|r_0\| \le \sigma_0^2$, gradient descent reaches zero loss. Proof: `docs/theory/query_block.md`.
-Constants are found in double precision, smallest singular values as lower bounds: computed values less their errors.
+That bound knows the keys and the values, so it is sharper than the one for any trained blocks. Proof:
+`docs/theory/query_block.md`. Constants are found in double precision, smallest singular values as lower bounds:
+computed values less their errors.
 """
 
-import functools
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
 from descentlab._tree import block_names
 from descentlab._types import Array, Float, PyTree
-from descentlab.attention import AbstractAttention, Gaussian, Softmax
-from descentlab.attention.gaussian import bandwidth
-from descentlab.axis import Axis
+from descentlab.claims import About, Claim, at_least
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
-from descentlab.point import Point
-from descentlab.probes import AbstractProbe
-from descentlab.probes.precision import in_float64
-from descentlab.probes.spectra import certain_smallest, jacobian_modes
-from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.full_batch import all_alike, full_batch
-from descentlab.theory.theorem_b import extreme_singular
+from descentlab.probes.spectra import extreme_singular
+from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
+from descentlab.theory.facts import Facts
+from descentlab.theory.full_batch import all_alike
+from descentlab.theory.query_gram import query_gram, query_lipschitz, token_bound
+from descentlab.theory.rounding import sum_rounding
+from descentlab.theory.soundness import covered, gathered, rate_claim
+from descentlab.theory.theorem_b import KeptRank
+from descentlab.trajectory import Trajectory
 
-__all__ = [
-    "Head",
-    "QueryBlock",
-    "QueryBlockConstants",
-    "curvature_bound",
-    "query_block",
-    "query_gradients",
-    "query_gram",
-    "token_bound",
-]
+__all__ = ["QueryBlock", "QueryBlockConstants"]
 
 
 class QueryBlockConstants(NamedTuple):
@@ -57,7 +43,9 @@ class QueryBlockConstants(NamedTuple):
         sigma_min: a lower bound of $\sigma_0$.
         residual: $\|r_0\|$.
         beta: $\beta$; NaN where no bound is known for the kernel.
-        ratio: $8\beta\|r_0\| / \sigma_0^2$, at most 1 where the certificate applies; NaN where no bound is known.
+        ratio: $2\beta\|r_0\| / \sigma_0^2$, at most 1 where the certificate applies; NaN where no bound is known.
+        kept: s of Theorem B.
+        reach: $\rho$ of Theorem B.
         step: the largest step size it speaks of.
     """
 
@@ -71,196 +59,90 @@ class QueryBlockConstants(NamedTuple):
     residual: Float[Array, ""]
     beta: Float[Array, ""]
     ratio: Float[Array, ""]
+    kept: Float[Array, ""]
+    reach: Float[Array, ""]
     step: Float[Array, ""]
 
 
-class Head(NamedTuple):
-    """One head on one sample: what the query block's derivatives are made of.
-
-    Attributes:
-        query: $q_k$.
-        key: $k_j$.
-        value: $u_j = x_j W^V W^O$, what a unit of attention on token j adds to the outputs.
-    """
-
-    query: Float[Array, "time head"]
-    key: Float[Array, "time head"]
-    value: Float[Array, "time out"]
-
-
-@functools.singledispatch
-def query_gradients(attention: AbstractAttention, head: Head) -> Float[Array, "time out head"] | None:
-    """The vectors g of one head and sample, or `None` for a kernel of which no formula is known."""
-    del attention, head
-    return None
-
-
-@query_gradients.register
-def _(attention: Softmax, head: Head) -> Float[Array, "time out head"]:
-    r"""$g_{ko} = \frac{1}{\tau\,r(d)} \sum_j s_{kj} (u_{jo} - \bar u_{ko}) k_j$, the mean taken with the weights."""
-    weights = attention.weights(head.query, head.key)
-    apart = head.value[None] - (weights @ head.value)[:, None]
-    root = attention.temperature * attention.scaling.divisor(head.key.shape[-1])
-    return jnp.einsum("kj,kjo,jd->kod", weights, apart, head.key) / root
-
-
-@query_gradients.register
-def _(attention: Gaussian, head: Head) -> Float[Array, "time out head"]:
-    r"""$g_{ko} = -2c \sum_j S_{kj} u_{jo} (q_k - k_j)$."""
-    weights = attention.weights(head.query, head.key)
-    apart = head.query[:, None] - head.key[None]
-    return -2 * bandwidth(attention, head.key.shape[-1]) * jnp.einsum("kj,jo,kjd->kod", weights, head.value, apart)
-
-
-@functools.singledispatch
-def curvature_bound(attention: AbstractAttention, head: Head) -> Float[Array, " out"] | None:
-    """How fast each g of one head and sample changes with its query at most, wherever that is; `None` if unknown."""
-    del attention, head
-    return None
-
-
-@curvature_bound.register
-def _(attention: Softmax, head: Head) -> Float[Array, " out"]:
-    r"""$\frac{1}{4\tau^2 r(d)^2} (\max_j u_{jo} - \min_j u_{jo}) \max_{jl} \|k_j - k_l\|^2$."""
-    widest = jnp.sum((head.key[:, None] - head.key[None]) ** 2, axis=-1).max()
-    spread = head.value.max(axis=0) - head.value.min(axis=0)
-    return spread * widest / (4 * (attention.temperature * attention.scaling.divisor(head.key.shape[-1])) ** 2)
-
-
-@curvature_bound.register
-def _(attention: Gaussian, head: Head) -> Float[Array, " out"]:
-    r"""$2c \sum_j |u_{jo}|$."""
-    return 2 * bandwidth(attention, head.key.shape[-1]) * jnp.abs(head.value).sum(axis=0)
-
-
-def _heads(model: MultiHeadAttention, inputs: Array) -> Head:
-    """Every head on every sample, axes sample, head, then those of a head."""
-    query, key = (jnp.einsum("nid,hde->nhie", inputs, block) for block in (model.query, model.key))
-    return Head(query, key, jax.vmap(model.contributions)(inputs))
-
-
-def _gradients(model: MultiHeadAttention, inputs: Array) -> Float[Array, "token out heads_head"] | None:
-    r"""$\Gamma_{ik}$ of every token, a matrix with one row an output and all heads side by side."""
-    heads = _heads(model, inputs)
-    found = jax.vmap(jax.vmap(functools.partial(query_gradients, model.attention)))(heads)
-    if found is None:
-        return None
-    samples, _, tokens, outputs, _ = found.shape
-    return found.transpose(0, 2, 3, 1, 4).reshape(samples * tokens, outputs, -1)
-
-
-def query_gram(objective: Objective, params: PyTree) -> Float[Array, "row row"] | None:
-    """K of the query block as an entrywise product, rows by sample, token and output.
-
-    Args:
-        objective: a layer of multi-head attention with a target for every token.
-        params: where; the query block may be among the frozen ones.
-
-    Returns:
-        The matrix to rounding, or `None` for a kernel whose g is not known.
-    """
-    inputs = objective.inputs
-    gradients = _gradients(objective.model(params), inputs)
-    if gradients is None:
-        return None
-    tokens = inputs.reshape(-1, inputs.shape[-1])
-    rows = gradients.reshape(-1, gradients.shape[-1])
-    alike = jnp.repeat(jnp.repeat(tokens @ tokens.T, gradients.shape[1], axis=0), gradients.shape[1], axis=1)
-    return alike * (rows @ rows.T) / inputs.shape[0]
-
-
-def token_bound(objective: Objective, params: PyTree) -> tuple[Array, Array] | None:
-    r"""$\sigma_{\min}(X)$ as the singular value with the number of tokens, and $\gamma$; `None` as in `query_gram`.
-
-    The first is 0 where $D < Nn$, the second where a token has more outputs than heads times head width.
-    """
-    inputs = objective.inputs
-    gradients = _gradients(objective.model(params), inputs)
-    if gradients is None:
-        return None
-    tokens = inputs.reshape(-1, inputs.shape[-1])
-    of_tokens = jnp.linalg.svd(tokens, compute_uv=False)
-    smallest = jnp.where(tokens.shape[1] >= tokens.shape[0], certain_smallest(of_tokens, tokens.shape), 0.0)
-    if gradients.shape[2] < gradients.shape[1]:
-        return smallest, jnp.zeros_like(smallest)
-    of_gradients = jnp.linalg.svd(gradients, compute_uv=False)
-    return smallest, jax.vmap(certain_smallest, in_axes=(0, None))(of_gradients, gradients.shape[1:]).min()
-
-
-def _lipschitz(model: MultiHeadAttention, inputs: Array) -> Array:
-    r"""$\beta = \frac{\|X\|}{\sqrt N} \max_i t_i \max_h \|L_{ih}\|$; NaN where a kernel has no bound."""
-    heads = _heads(model, inputs)
-    bounds = jax.vmap(jax.vmap(functools.partial(curvature_bound, model.attention)))(heads)
-    if bounds is None:
-        return jnp.full((), jnp.nan, inputs.dtype)
-    steepest = jnp.linalg.norm(bounds, axis=-1).max(axis=-1)
-    longest = jnp.linalg.norm(inputs, axis=-1).max(axis=-1)
-    whole = jnp.linalg.norm(inputs.reshape(-1, inputs.shape[-1]), ord=2)
-    return whole / jnp.sqrt(inputs.shape[0]) * (longest * steepest).max()
-
-
-class QueryBlock(AbstractProbe):
-    """The constants of the query block's certificate at a point; certified where `ratio` is at most 1.
-
-    NaN in `beta` and `ratio` says that no bound is known for the kernel, in all but `residual` that more than the query
-    block is trained or targets are not by token. See `QueryBlockConstants`.
-
-    Args:
-        when: the steps at which they are recorded.
+class QueryBlock(AbstractCertificate):
+    """The certificate of the query block alone, in a layer of attention with a target for every token.
 
     References:
         Derived in `docs/theory/query_block.md`; the query block alone is what Song et al. (2024), arXiv:2411.07538,
         compare kernels on.
     """
 
-    when: AbstractSchedule = At((0,))
+    id: ClassVar[str] = "query"
+    name: ClassVar[str] = "Query block"
+    page: ClassVar[str] = "docs/theory/query_block.md"
+    Constants: ClassVar[Any] = QueryBlockConstants
 
-    def __call__(self, point: Point) -> Array:
-        """A `QueryBlockConstants`, stacked."""
-        full_batch(point.data, "the constants of the query block")
-        return in_float64(lambda objective, params: jnp.stack(query_block(objective, params, None)), point)
+    def speaks_of(self, model: PyTree, trained: tuple[str, ...]) -> bool:
+        """Whether the query block of a layer of attention is trained alone."""
+        return isinstance(model, MultiHeadAttention) and trained == ("query",)
 
-    def axes(self, params: PyTree) -> tuple[Axis, ...]:
-        """The constants."""
-        del params
-        return (Axis("quantity", QueryBlockConstants._fields),)
+    def constants(self, objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> QueryBlockConstants:
+        """NaN in `beta` and `ratio` where no bound is known for the kernel.
 
+        NaN in all but `residual` without a formula, where more is trained, or where targets are not by token.
 
-def query_block(objective: Objective, params: PyTree, singular: Float[Array, " row"] | None) -> QueryBlockConstants:
-    """The constants, in the precision of what is given.
+        Raises:
+            Mistake: if examples have weights.
+        """
+        all_alike(objective)
+        model, residual = objective.model(params), jnp.sqrt(2 * objective.loss(params))
+        by_token = self.speaks_of(model, block_names(params)) and isinstance(model.readout, PerToken)
+        bounds = token_bound(objective, params) if by_token else None
+        gram = query_gram(objective, params) if bounds is not None else None
+        if bounds is None or gram is None:
+            unknown = QueryBlockConstants(*[jnp.full_like(residual, jnp.nan)] * len(QueryBlockConstants._fields))
+            return unknown._replace(residual=residual)
+        tokens, weakest = bounds
+        jacobian = objective.jacobian(params)
+        exact = jacobian @ jacobian.T
+        mismatch = jnp.abs(gram - exact).max() / jnp.abs(exact).max()
+        sigma, largest = extreme_singular(singular, params)
+        bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
+        beta = query_lipschitz(model, objective.inputs)
+        ratio = jnp.where(sigma > 0, 2 * beta * residual / sigma**2, jnp.inf)
+        ratio = jnp.where(jnp.isnan(beta), beta, ratio)
+        path = KeptRank.of((sigma, largest), residual, beta)
+        found = tokens, weakest, bound, singular[-1] ** 2, largest**2, mismatch, sigma, residual, beta, ratio
+        return QueryBlockConstants(*found, *path)
 
-    Args:
-        objective: a layer of multi-head attention.
-        params: its trained blocks at the start.
-        singular: the singular values of J there, of `jacobian_modes`; `None` finds them.
+    def decay(self, step: Any, constants: Any) -> Any:
+        r"""$1 - (1 - \eta s^2)^2$, as in Theorem B."""
+        return step * constants.kept**2 * (2 - step * constants.kept**2)
 
-    Raises:
-        Mistake: if examples have weights.
-    """
-    all_alike(objective)
-    model = objective.model(params)
-    bounds = token_bound(objective, params) if _applies(model, params) else None
-    gram = query_gram(objective, params) if bounds is not None else None
-    residual = jnp.sqrt(2 * objective.loss(params))
-    if bounds is None or gram is None:
-        unknown = QueryBlockConstants(*[jnp.full_like(residual, jnp.nan)] * len(QueryBlockConstants._fields))
-        return unknown._replace(residual=residual)
-    tokens, weakest = bounds
-    jacobian = objective.jacobian(params)
-    exact = jacobian @ jacobian.T
-    mismatch = jnp.abs(gram - exact).max() / jnp.abs(exact).max()
-    values = jacobian_modes(objective, params)[0] if singular is None else singular
-    sigma, largest = extreme_singular(values, params)
-    bound = (tokens * weakest) ** 2 / objective.inputs.shape[0]
-    beta = _lipschitz(model, objective.inputs)
-    ratio = jnp.where(sigma > 0, 8 * beta * residual / sigma**2, jnp.inf)
-    step = 1 / ((largest + sigma / 2) ** 2 + beta * residual)
-    ratio = jnp.where(jnp.isnan(beta), beta, ratio)
-    found = tokens, weakest, bound, values[-1] ** 2, largest**2, mismatch, sigma, residual, beta, ratio, step
-    return QueryBlockConstants(*found)
+    def obstacle(self, facts: Facts) -> Obstacle | None:
+        """What is not known, a rank that is missing, or a residual that is too large."""
+        found = self.numbers(facts)
+        if math.isnan(found.tokens):
+            return Obstacle(f"it needs a target for every token and a kernel with known constants, here {facts.kernel}")
+        missing = jacobian_obstacle(facts, found.beta)
+        return missing or exceeded("2 beta ||r_0|| exceeds sigma_0^2", found.ratio)
 
+    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+        """The PL bound beside the eigenvalue, and the constants."""
+        del row, tolerance
+        found = self.numbers(facts)
+        if math.isnan(found.tokens):
+            return ""
+        said = f"sigma_0 {found.sigma_min:.3g}, beta {found.beta:.3g}, ||r_0|| {found.residual:.3g}"
+        return f"PL bound {found.bound:.3g} of lambda_min(K_Q) {found.smallest:.3g}, {said}"
 
-def _applies(model: PyTree, params: PyTree) -> bool:
-    """Whether the query block alone is trained, in a layer with a target for every token."""
-    layer = isinstance(model, MultiHeadAttention) and isinstance(model.readout, PerToken)
-    return layer and block_names(params) == ("query",)
+    def promises(self, case: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+        """Rank and rate, from constants that are recorded along the run."""
+        chosen = covered(self, trajectories)
+        smallest = [one[self.id].sel(quantity="smallest").values[lanes] for one, lanes in chosen]
+        start = [one[self.id].sel(quantity="kept").values[lanes, :1] for one, lanes in chosen]
+        least = [np.broadcast_to(bound, own.shape) for bound, own in zip(start, smallest, strict=True)]
+        kept, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (smallest, least))
+        made = np.concatenate([one.made(self.id)[lanes].ravel() for one, lanes in chosen])
+        rank = About(f"query-rank-{case}", "Certified lanes keep sigma_min(J_t) >= s", self.page, case)
+        rate = About(f"query-rate-{case}", "Certified lanes obey f_t <= (1 - eta s^2)^(2t) f_0", self.page, case)
+        slack = sum_rounding(trajectories) * bound
+        return [
+            gathered(chosen, at_least(rank, np.sqrt(kept), bound, slack=slack, where=made)),
+            rate_claim(rate, self, trajectories),
+        ]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descentlab.theory.modes import Modes
 from descentlab.trajectory import Trajectory
 
 __all__ = ["Arithmetic", "bound_rounding", "lane_size", "loss_rounding", "sum_rounding", "unit_roundoff"]
@@ -49,21 +50,19 @@ class Arithmetic(NamedTuple):
     unit: float
 
 
-def loss_rounding(
-    spectrum: np.ndarray, step_size: float, steps: np.ndarray, losses: np.ndarray, run: Arithmetic
-) -> np.ndarray:
+def loss_rounding(modes: Modes, step_size: float, steps: np.ndarray, losses: np.ndarray, run: Arithmetic) -> np.ndarray:
     r"""How far rounding may carry a recorded loss from the formula's, relative to it: $2d + d^2$, d = D_t / ||r_t||.
 
     Args:
-        spectrum: eigenvalues of K and squared components of the residual, as two rows.
+        modes: of K and the residual at the start.
         step_size: eta.
         steps: t, at which the losses are.
         losses: those of the modal formula.
         run: in what the run was computed.
     """
-    first = np.sqrt(spectrum[1].sum())
-    jacobian = np.sqrt(spectrum[0].sum())
-    weights = run.weights + _path(spectrum, step_size, float(steps[-1]))
+    first = np.sqrt(modes.squares.sum())
+    jacobian = np.sqrt(modes.eigenvalues.sum())
+    weights = run.weights + _path(modes, step_size, float(steps[-1]))
     long = np.maximum(steps, 1.0)
     sums = (7 + np.log(long)) * (jacobian * weights + first)
     drift = 3 * np.sqrt(2 * step_size * long) * jacobian * first
@@ -72,17 +71,18 @@ def loss_rounding(
     return 2 * share + share**2 + run.size * run.unit
 
 
-def bound_rounding(spectrum: np.ndarray, step_size: float, steps: np.ndarray, run: Arithmetic) -> np.ndarray:
+def bound_rounding(modes: Modes, step_size: float, steps: np.ndarray, run: Arithmetic) -> np.ndarray:
     r"""How far $(1 - \eta\mu)^{2t}$ may be off, relative to itself, by rounding of $\mu = \sigma_{\min}^2$.
 
     A computed singular value is off by up to $m u \|J\|_F$.
     """
-    slowest, whole = step_size * spectrum[0].min(), step_size * spectrum[0].sum()
+    slowest, whole = step_size * modes.eigenvalues.min(), step_size * modes.eigenvalues.sum()
     return 4 * steps * np.sqrt(slowest * whole) * run.size * run.unit
 
 
-def _path(spectrum: np.ndarray, step_size: float, steps: float) -> float:
+def _path(modes: Modes, step_size: float, steps: float) -> float:
     r"""The length of the weights' path, at most $\sum_i |c_i| (1 - (1 - \eta\lambda_i)^t) / \sqrt{\lambda_i}$."""
-    eigenvalues, components = spectrum[:, spectrum[0] > 0]
+    seen = modes.eigenvalues > 0
+    eigenvalues, squares = modes.eigenvalues[seen], modes.squares[seen]
     left = np.maximum(1 - step_size * eigenvalues, 0.0) ** steps
-    return float(np.sum(np.sqrt(components / eigenvalues) * (1 - left)))
+    return float(np.sum(np.sqrt(squares / eigenvalues) * (1 - left)))

@@ -10,86 +10,37 @@ target if and only if K has full rank, which needs HD >= Nn (value) or Hd >= Nn 
 `docs/theory/theorem_a.md` and `docs/theory/theorem_a_prime.md`. The spectrum is what the probe `ModalSpectrum` records.
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from descentlab._types import Array, Float, PyTree
 from descentlab.claims import About, Claim, at_most, close
-from descentlab.mistake import Mistake
-from descentlab.objective import ZERO_LOSS
-from descentlab.probes.spectra import RANK_TOLERANCE
+from descentlab.models import MultiHeadAttention
+from descentlab.objective import ZERO_LOSS, Objective
+from descentlab.probes.spectra import extreme_singular
+from descentlab.theory.certificate import DIGITS, AbstractCertificate, Obstacle, Row
+from descentlab.theory.facts import Facts
+from descentlab.theory.modes import Modes, contraction, modal_loss, recorded_modes, steps_to
 from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
 from descentlab.trajectory import Trajectory
 
 __all__ = [
-    "condition_number",
+    "LinearConstants",
+    "TheoremA",
     "late_slope",
     "late_slope_of_decrease",
-    "least_squares_floor",
+    "linear_detail",
     "modal_formula",
-    "modal_loss",
+    "rank_obstacle",
     "rate",
-    "steps_to",
 ]
 
 LEGIBLE = 0.1
 """Losses that rounding may move by more than this share of themselves say nothing."""
-
-
-def _contraction(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
-    """(1 - eta lambda_i)^(2t), axes step and mode; 1 - eta lambda is 0 at the largest eigenvalue, up to rounding."""
-    shrink = step_size * spectrum[0].astype(np.float64)
-    # |1 - x| = 1 - min(x, 2 - x) where x is at least 0: the logarithm keeps the digits of a small x.
-    logs = np.log1p(-np.minimum(np.minimum(shrink, 2 - shrink), 1 - 2.0**-53))
-    return np.exp(2 * np.asarray(steps)[:, None] * logs)
-
-
-def modal_loss(spectrum: np.ndarray, step_size: float, steps: np.ndarray) -> np.ndarray:
-    """f_t at the given steps.
-
-    Args:
-        spectrum: eigenvalues of K and squared components of the residual, as two rows.
-        step_size: eta.
-        steps: t.
-    """
-    return 0.5 * _contraction(spectrum, step_size, steps) @ spectrum[1]
-
-
-def least_squares_floor(spectrum: np.ndarray) -> float:
-    """The limit of f_t: half the squared components along eigenvalues that vanish to the rank tolerance."""
-    null = spectrum[0] <= RANK_TOLERANCE**2 * spectrum[0].max()
-    return float(0.5 * spectrum[1][null].sum())
-
-
-def condition_number(spectrum: np.ndarray) -> float:
-    """lambda_max / lambda_min of K; infinite where it has not full rank."""
-    largest, smallest = spectrum[0].max(), spectrum[0].min()
-    return float(largest / smallest) if smallest > RANK_TOLERANCE**2 * largest else np.inf
-
-
-def steps_to(spectrum: np.ndarray, step_size: float, tolerance: float) -> float:
-    r"""The first step with f_t <= tolerance * f_0, by bisection of the modal formula; infinite where there is none.
-
-    It is as accurate as the eigenvalues: to a part $2\delta\sigma_{\max}/\sigma_{\min}$ of itself where singular values
-    have the error $\delta\sigma_{\max}$, and to a part $10^{-15}$ where it exceeds the integers of double precision.
-
-    Raises:
-        Mistake: if the step is too long for the loss to fall at every step.
-    """
-    if step_size * spectrum[0].max() > 2:
-        raise Mistake(f"the step must be at most 2 / lambda_max = {2 / spectrum[0].max():.3g}, got {step_size:.3g}")
-    wanted = tolerance * 0.5 * spectrum[1].sum()
-    limit = modal_loss(spectrum, step_size, np.asarray([1e300]))[0]
-    if not (limit <= wanted and least_squares_floor(spectrum) <= wanted):
-        return np.inf
-    low, high = -1.0, 1.0
-    while modal_loss(spectrum, step_size, np.asarray([high]))[0] > wanted:
-        low, high = high, 4 * high
-    while high - low > 1 and low < (middle := np.floor(low / 2 + high / 2)) < high:
-        reached = modal_loss(spectrum, step_size, np.asarray([middle]))[0] <= wanted
-        low, high = (low, middle) if reached else (middle, high)
-    return float(high)
 
 
 class _Lane(NamedTuple):
@@ -97,36 +48,37 @@ class _Lane(NamedTuple):
 
     steps: np.ndarray
     losses: np.ndarray
-    spectrum: np.ndarray
+    modes: Modes
     step_size: float
     run: Arithmetic
 
     @property
     def predicted(self) -> np.ndarray:
         """The losses of the modal formula."""
-        return modal_loss(self.spectrum, self.step_size, self.steps)
+        return modal_loss(self.modes, self.step_size, self.steps)
 
     @property
     def rounding(self) -> np.ndarray:
         """How far rounding may have carried the losses from the formula, relative to it."""
-        return loss_rounding(self.spectrum, self.step_size, self.steps, self.predicted, self.run)
+        return loss_rounding(self.modes, self.step_size, self.steps, self.predicted, self.run)
 
 
 def _lanes(trajectories: Sequence[Trajectory]) -> list[_Lane]:
     """Every finished lane."""
     found = []
     for trajectory in trajectories:
+        modes = recorded_modes(trajectory)
         for lane in np.flatnonzero(trajectory.finished):
             loss, made = trajectory["loss"], trajectory.made("loss")[lane]
-            spectrum = trajectory["modes"].values[lane, 0].astype(np.float64)
+            own = modes[lane]
             weights = trajectory.final["value"][lane]
             run = Arithmetic(
                 float(np.linalg.norm(weights.astype(np.float64))),
-                weights.size + spectrum.shape[1],
+                weights.size + len(own.eigenvalues),
                 float(np.finfo(weights.dtype).eps) / 2,
             )
             step_size = float(trajectory.last("step_size")[lane])
-            found.append(_Lane(loss.steps[made], loss.values[lane, made], spectrum, step_size, run))
+            found.append(_Lane(loss.steps[made], loss.values[lane, made], own, step_size, run))
     return found
 
 
@@ -141,10 +93,10 @@ def rate(about: About, trajectories: Sequence[Trajectory]) -> Claim:
     """
     ratios, bounds, slack, where = [], [], [], []
     for one in _lanes(trajectories):
-        slowest = one.spectrum[:, [int(np.argmin(one.spectrum[0]))]]
+        slowest = one.modes.eigenvalues.min(keepdims=True)
         ratios.append(one.losses / one.losses[0])
-        bounds.append(modal_loss(np.stack([slowest[0], [2.0]]), one.step_size, one.steps))
-        own = bound_rounding(one.spectrum, one.step_size, one.steps, one.run) * bounds[-1]
+        bounds.append(modal_loss(Modes(slowest, np.asarray([2.0])), one.step_size, one.steps))
+        own = bound_rounding(one.modes, one.step_size, one.steps, one.run) * bounds[-1]
         slack.append(one.rounding * one.predicted / one.losses[0] + own)
         where.append((one.losses > ZERO_LOSS * one.losses[0]) & (one.steps > 0))
     chosen = _joined(where).astype(bool)
@@ -184,12 +136,12 @@ def _late(about: About, trajectories: Sequence[Trajectory], power: int) -> Claim
     """The late slopes, a mode weighing its part of the loss times a power of its eigenvalue."""
     ratios, unsure = [], []
     for one in _lanes(trajectories):
-        slowest = int(np.argmin(one.spectrum[0]))
-        parts = _contraction(one.spectrum, one.step_size, one.steps) * one.spectrum[1] * one.spectrum[0] ** power
+        slowest = int(np.argmin(one.modes.eigenvalues))
+        parts = contraction(one.modes, one.step_size, one.steps) * one.modes.squares * one.modes.eigenvalues**power
         share = parts[:, slowest] / np.maximum(parts.sum(axis=1), 1e-300)
         legible = (one.losses > ZERO_LOSS * one.losses[0]) & (one.rounding < LEGIBLE)
         late = np.flatnonzero((share >= 0.99) & legible)
-        slope = 2 * np.log1p(-one.step_size * one.spectrum[0, slowest])
+        slope = 2 * np.log1p(-one.step_size * one.modes.eigenvalues[slowest])
         if late.size < 2 or slope == 0:
             continue
         ends = late[[0, -1]]
@@ -203,3 +155,95 @@ def _late(about: About, trajectories: Sequence[Trajectory], power: int) -> Claim
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+class LinearConstants(NamedTuple):
+    r"""What Theorems A and A' say of a start.
+
+    Attributes:
+        smallest: a lower bound of $\mu$.
+        largest: an upper bound of $\lambda_{\max}(K)$.
+        ratio: $\mu / \lambda_{\max}(K)$; infinite where K has not full rank.
+        step: $1 / \lambda_{\max}(K)$.
+    """
+
+    smallest: Float[Array, ""]
+    largest: Float[Array, ""]
+    ratio: Float[Array, ""]
+    step: Float[Array, ""]
+
+    @classmethod
+    def of(cls, params: PyTree, singular: Float[Array, " row"]) -> "LinearConstants":
+        """From the trained blocks and the singular values of J, of `jacobian_modes`."""
+        smallest, largest = (one**2 for one in extreme_singular(singular, params))
+        ratio = jnp.where(smallest > 0, singular[-1] ** 2 / singular[0] ** 2, jnp.inf)
+        return cls(smallest, largest, ratio, 1 / largest)
+
+    def decay(self, step: Any) -> Any:
+        r"""$1 - (1 - \eta\mu)^2$."""
+        return step * self.smallest * (2 - step * self.smallest)
+
+
+def rank_obstacle(facts: Facts) -> Obstacle | None:
+    """That K of the one trained block has not full rank."""
+    if facts.rank == facts.rows:
+        return None
+    missing = f"the Gram matrix of the {facts.trained[0]} block has rank {facts.rank}, {facts.rows} is needed"
+    return Obstacle(missing if facts.rank == facts.possible else facts.below, facts.rows / max(facts.rank, 1))
+
+
+def linear_detail(facts: Facts, row: Row, tolerance: float) -> str:
+    """The floor below which the loss cannot fall, or the condition number and the steps by the modal formula."""
+    if facts.rank < facts.rows:
+        known = "" if facts.rank == facts.possible else ", if they are 0"
+        return f"least-squares floor {facts.floor:.3g} f_0{known}"
+    if row.step is None:
+        return ""
+    return f"L/mu {facts.condition:.3g}; {_modal_steps(facts, row.step, tolerance)} steps by the modal formula"
+
+
+def _modal_steps(facts: Facts, step: float, tolerance: float) -> str:
+    """The number of steps by the modal formula, with as many digits as the smallest singular value allows."""
+    steps, error = steps_to(facts.modes, step, tolerance), 2 * facts.error / float(facts.singular[-1])
+    if steps < 10**DIGITS and steps * error < 0.5:
+        return f"exactly {steps:.0f}"
+    return f"about {steps:.{min(DIGITS, max(1, int(-math.log10(error))))}g}"
+
+
+class TheoremA(AbstractCertificate):
+    """Theorem A, of the value block trained alone.
+
+    References:
+        Derived in `docs/theory/theorem_a.md`; HD >= Nn and the rate are those of Song et al. (2024), arXiv:2411.07538.
+    """
+
+    id: ClassVar[str] = "a"
+    name: ClassVar[str] = "Theorem A"
+    page: ClassVar[str] = "docs/theory/theorem_a.md"
+    Constants: ClassVar[Any] = LinearConstants
+
+    def speaks_of(self, model: PyTree, trained: tuple[str, ...]) -> bool:
+        """Whether the value block of a layer of attention is trained alone."""
+        return isinstance(model, MultiHeadAttention) and trained == ("value",)
+
+    def constants(self, objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> LinearConstants:
+        """From the singular values alone."""
+        del objective
+        return LinearConstants.of(params, singular)
+
+    def decay(self, step: Any, constants: Any) -> Any:
+        r"""$1 - (1 - \eta\mu)^2$."""
+        return constants.decay(step)
+
+    def obstacle(self, facts: Facts) -> Obstacle | None:
+        """That K has not full rank."""
+        return rank_obstacle(facts)
+
+    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+        """The least-squares floor, or the condition number and the steps by the modal formula."""
+        return linear_detail(facts, row, tolerance)
+
+    def promises(self, case: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+        """The rate; needs the probe `modes` (`ModalSpectrum`) too."""
+        text = "Value-only loss obeys f_t <= (1 - eta mu)^(2t) f_0"
+        return [rate(About(f"a-rate-{case}", text, self.name, case), trajectories)]

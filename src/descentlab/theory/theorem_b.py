@@ -1,32 +1,62 @@
-r"""Theorem B: gradient descent stays in a ball in which the Jacobian keeps its rank, whatever blocks are trained.
+r"""Theorem B: gradient descent reaches zero loss before the Jacobian loses its rank, whatever blocks are trained.
 
-With $\sigma_0$ the smallest singular value of J at the start, $\beta(\rho)$ a Lipschitz bound of J on the ball of
-radius $\rho$, $\rho$ the root of $\beta(\rho)\rho = \sigma_0/2$ and $L_J = \sigma_{\max}(J_0) + \sigma_0/2$: if
-$8\beta\|r_0\| \le \sigma_0^2$ and the step is at most $1/(L_J^2 + \beta\|r_0\|)$, all iterates stay within
-$4\|r_0\|/\sigma_0$ of the start and $f_t \le (1 - \eta\sigma_0^2/4)^t f_0$. Proof: `docs/theory/theorem_b.md`.
-Constants are found in double precision, and $\sigma_0$ is a lower bound: the computed value less its error.
+With $\sigma_0$ the smallest singular value of J at the start and $\beta$ a Lipschitz bound of J on the ball of radius
+$2\|r_0\|/\sigma_0$: if $2\beta\|r_0\| \le \sigma_0^2$, then with
+
+    s = sqrt(sigma_0^2 - 2 beta ||r_0||),   rho = 2 ||r_0|| / (sigma_0 + s),   L = sigma_max(J_0) + beta rho
+
+and a step $\eta \le 1/(L^2 + \beta\|r_0\|/2)$ the whole path is at most $\rho$ long, $\sigma_{\min}(J_t) \ge s$ and
+$f_t \le (1 - \eta s^2)^{2t} f_0$. Line searches are certified where $4\beta\|r_0\| \le \sigma_0^2$, on a ball of twice
+the radius. Proofs: `docs/theory/theorem_b.md`. Constants are found in double precision; $\sigma_0$ is a lower bound,
+the computed value less its error.
 """
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import numpy as np
 
+from descentlab._tree import block_of
 from descentlab._types import Array, Float, PyTree
-from descentlab.axis import Axis
+from descentlab.claims import About, Claim, at_least, at_most
 from descentlab.objective import Objective
-from descentlab.point import Point
-from descentlab.probes import AbstractProbe
-from descentlab.probes.precision import in_float64
-from descentlab.probes.spectra import certain_smallest, jacobian_modes, singular_error
-from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.full_batch import full_batch
-from descentlab.theory.lipschitz import jacobian_lipschitz, largest_radius
+from descentlab.probes.spectra import extreme_singular
+from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
+from descentlab.theory.facts import Facts
+from descentlab.theory.lipschitz import is_known, jacobian_lipschitz, largest_radius
+from descentlab.theory.rounding import sum_rounding, unit_roundoff
+from descentlab.theory.soundness import covered, gathered, rate_claim, recorded
+from descentlab.trajectory import Trajectory
 
-__all__ = ["LipschitzSearch", "TheoremB", "TheoremBConstants", "extreme_singular", "theorem_b"]
+__all__ = ["KeptRank", "TheoremB", "TheoremBConstants"]
+
+
+class KeptRank(NamedTuple):
+    r"""What is kept along the path where $2\beta\|r_0\| \le \sigma_0^2$; nothing is said where it is not.
+
+    Attributes:
+        kept: s, a lower bound of $\sigma_{\min}(J_t)$ at every step.
+        reach: $\rho$, at least the length of the path.
+        step: the largest step size.
+    """
+
+    kept: Float[Array, ""]
+    reach: Float[Array, ""]
+    step: Float[Array, ""]
+
+    @classmethod
+    def of(cls, extremes: tuple[Array, Array], residual: Array, beta: Array) -> "KeptRank":
+        r"""From bounds of the extreme singular values of $J_0$, $\|r_0\|$ and $\beta$.
+
+        s is rounded to the unfavourable side: rounding of the ratio counts where it is close to 1.
+        """
+        smallest, largest = extremes
+        rounding = 8 * jnp.finfo(smallest.dtype).eps
+        room = jnp.maximum(1 - 2 * beta * residual / smallest**2 - rounding, 0.0)
+        kept = smallest * jnp.sqrt(room)
+        reach = 2 * residual / (smallest + kept)
+        return cls(kept, reach, 1 / ((largest + beta * reach) ** 2 + beta * residual / 2))
 
 
 class TheoremBConstants(NamedTuple):
@@ -36,11 +66,13 @@ class TheoremBConstants(NamedTuple):
         sigma_min: a lower bound of $\sigma_0$.
         sigma_max: an upper bound of $\sigma_{\max}(J_0)$.
         residual: $\|r_0\|$.
-        radius: $\rho$.
-        beta: $\beta(\rho)$; NaN where no Lipschitz bound is known.
-        ratio: $8\beta\|r_0\| / \sigma_0^2$, at most 1 where it applies; infinite where J has not full row rank.
+        radius: the root of $\beta(\rho)\rho = \sigma_0$, the largest radius that the condition allows.
+        beta: $\beta$ there; NaN where no Lipschitz bound is known.
+        ratio: $2\beta\|r_0\| / \sigma_0^2$ with that $\beta$, at most 1 exactly where it is with the $\beta$ of the
+            smaller ball; infinite where J has not full row rank. A line search is certified up to 1/2.
+        kept: s, with the $\beta$ of the smaller ball.
+        reach: $\rho$.
         step: the largest step size it speaks of.
-        reach: how far from the start an iterate may be.
     """
 
     sigma_min: Float[Array, ""]
@@ -49,145 +81,122 @@ class TheoremBConstants(NamedTuple):
     radius: Float[Array, ""]
     beta: Float[Array, ""]
     ratio: Float[Array, ""]
-    step: Float[Array, ""]
+    kept: Float[Array, ""]
     reach: Float[Array, ""]
+    step: Float[Array, ""]
 
 
-def extreme_singular(singular: Float[Array, " row"], params: PyTree) -> tuple[Array, Array]:
-    r"""A lower bound of $\sigma_0$ (see `certain_smallest`) and an upper one of $\sigma_{\max}$.
-
-    Args:
-        singular: the singular values of J, of `jacobian_modes`.
-        params: the trained blocks.
-    """
-    shape = (singular.shape[0], sum(leaf.size for leaf in jax.tree.leaves(params)))
-    return certain_smallest(singular, shape), singular[0] * (1 + singular_error(shape, singular.dtype))
-
-
-def theorem_b(objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> TheoremBConstants:
-    """The constants, in the precision of what is given.
-
-    Args:
-        objective: of any model; what is known of it decides `beta`.
-        params: its trained blocks at the start.
-        singular: the singular values of J there, of `jacobian_modes`.
-    """
-    smallest, largest = extreme_singular(singular, params)
-    residual = jnp.sqrt(2 * objective.loss(params))
-    slope = jacobian_lipschitz(objective.model(params), objective, params)
-    unknown = jnp.full_like(smallest, jnp.nan)
-    radius = unknown if slope is None else largest_radius(slope, smallest / 2)
-    beta, reach = unknown if slope is None else slope(radius), 4 * residual / smallest
-    ratio = jnp.where(smallest > 0, 8 * beta * residual / smallest**2, jnp.inf)
-    # The two sides of the equivalence agree, except where the radius was cut off at the end of its range.
-    ratio = jnp.where(reach > radius, jnp.maximum(ratio, reach / radius), ratio)
-    step = 1 / ((largest + smallest / 2) ** 2 + beta * residual)
-    return TheoremBConstants(smallest, largest, residual, radius, beta, ratio, step, reach)
-
-
-class TheoremB(AbstractProbe):
-    """The constants of Theorem B at a point; certified where `ratio` is at most 1.
-
-    NaN in `beta` says that no Lipschitz bound is known for the model or its kernel, an infinite `ratio` that J has not
-    full row rank.
-
-    Args:
-        when: the steps at which they are recorded.
+class TheoremB(AbstractCertificate):
+    """Theorem B, of any model of which `jacobian_lipschitz` knows a bound.
 
     References:
-        Derived in `docs/theory/theorem_b.md`; the rate is that of Song et al. (2024), arXiv:2411.07538.
+        Derived in `docs/theory/theorem_b.md`; the linear rate is that of Song et al. (2024), arXiv:2411.07538.
     """
 
-    when: AbstractSchedule = At((0,))
+    id: ClassVar[str] = "b"
+    name: ClassVar[str] = "Theorem B"
+    page: ClassVar[str] = "docs/theory/theorem_b.md"
+    Constants: ClassVar[Any] = TheoremBConstants
 
-    def __call__(self, point: Point) -> Array:
-        """A `TheoremBConstants`, stacked."""
-        full_batch(point.data, "the constants of Theorem B")
-        return in_float64(lambda objective, params: jnp.stack(_constants(objective, params)), point)
+    def speaks_of(self, model: PyTree, trained: tuple[str, ...]) -> bool:
+        """Whether a bound is registered for the model, whatever is trained."""
+        del trained
+        return is_known(model)
 
-    def axes(self, params: PyTree) -> tuple[Axis, ...]:
-        """The constants."""
-        del params
-        return (Axis("quantity", TheoremBConstants._fields),)
+    def constants(self, objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> TheoremBConstants:
+        """NaN in `beta` and what follows from it where no Lipschitz bound is known for the model or its kernel."""
+        smallest, largest = extreme_singular(singular, params)
+        residual = jnp.sqrt(2 * objective.loss(params))
+        slope = jacobian_lipschitz(objective.model(params), objective, params)
+        unknown = jnp.full_like(smallest, jnp.nan)
+        radius = unknown if slope is None else largest_radius(slope, smallest)
+        beta, longest = unknown if slope is None else slope(radius), 2 * residual / smallest
+        ratio = jnp.where(smallest > 0, 2 * beta * residual / smallest**2, jnp.inf)
+        # The two sides of the equivalence agree, except where the radius was cut off at the end of its range.
+        ratio = jnp.where(longest > radius, jnp.maximum(ratio, longest / radius), ratio)
+        near = unknown if slope is None else slope(longest)
+        path = KeptRank.of((smallest, largest), residual, near)
+        return TheoremBConstants(smallest, largest, residual, radius, beta, ratio, *path)
 
+    def decay(self, step: Any, constants: Any) -> Any:
+        r"""$1 - (1 - \eta s^2)^2$."""
+        return step * constants.kept**2 * (2 - step * constants.kept**2)
 
-def _constants(objective: Objective, params: PyTree) -> TheoremBConstants:
-    return theorem_b(objective, params, jacobian_modes(objective, params)[0])
+    def obstacle(self, facts: Facts) -> Obstacle | None:
+        """A rank that is missing, a bound that is not known, or a residual that is too large."""
+        found = self.numbers(facts)
+        missing = jacobian_obstacle(facts, found.beta)
+        return missing or exceeded("2 beta ||r_0|| exceeds sigma_0^2", found.ratio)
 
+    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+        """The constants, and whether a line search is certified too."""
+        del tolerance
+        found = self.numbers(facts)
+        said = f"sigma_0 {found.sigma_min:.3g}, beta {found.beta:.3g}, ||r_0|| {found.residual:.3g}"
+        return f"{said}; steps by line search too" if row.applies and found.ratio <= 0.5 else said
 
-class LipschitzSearch(AbstractProbe):
-    r"""A search for points of Theorem B's ball at which J changes faster than the claimed $\beta$.
-
-    The quotient $\|J(\theta) - J(\theta')\| / \|\theta - \theta'\|$ is taken for pairs of random points of the ball,
-    and in the limit of close points, where it is the trilinear form $u^\top D^2 r[\delta, \epsilon]$, raised by
-    alternating maximisation.
-
-    Args:
-        when: the steps at which it is made.
-        points: number of random points.
-        rounds: alternations at each.
-    """
-
-    when: AbstractSchedule = At((0,))
-    points: int = 4
-    rounds: int = 8
-
-    def __call__(self, point: Point) -> Array:
-        """The largest quotient found, and the claimed bound."""
-        full_batch(point.data, "the constants of Theorem B")
-        # Drawn out here: in a program of single precision JAX has no random numbers of double precision.
-        keys = jax.random.split(jax.random.key(0), 3)
-        size = sum(leaf.size for leaf in jax.tree.leaves(point.params))
-        moves = jax.random.normal(keys[0], (self.points, 4, size))
-        left = jax.random.normal(keys[1], (self.points, point.objective.targets.size))
-        shares = jax.random.uniform(keys[2], (self.points,))
-        return in_float64(self._search, point, moves, left, shares)
-
-    def _search(self, objective: Objective, params: PyTree, *drawn: Array) -> Array:
-        constants = _constants(objective, params)
-        flat, unravel = ravel_pytree(params)
-        moves, left, shares = drawn
-        units = _unit(moves)
-        places = flat + constants.radius * shares[:, None] * units[:, 0]
-
-        def function(vector: Array) -> Array:
-            return objective.residual(unravel(vector))
-
-        slopes = jax.vmap(functools.partial(self._steepest, function))(places, _unit(left), units[:, 1])
-        far = jax.vmap(functools.partial(_quotient, objective, params))(
-            *(constants.radius * units[:, 2:]).swapaxes(0, 1)
+    def promises(self, case: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+        """Distance, rank, rate and the bound itself; needs `distance`, `gram` and `search` (`LipschitzSearch`) too."""
+        chosen = covered(self, trajectories)
+        sides = [_sides(self, one, lanes) for one, lanes in chosen]
+        joined = {name: np.concatenate([side[name] for side in sides]) for name in sides[0]} if sides else {}
+        share = sum_rounding(trajectories)
+        about = {
+            "distance": "Certified lanes stay within 2 ||r_0|| / (sigma_0 + s) of the start",
+            "rank": "Certified lanes keep sigma_min(J_t) >= s",
+            "lipschitz": "No pair of points in the ball exceeds the claimed Lipschitz constant",
+            "rate": "Certified lanes obey f_t <= (1 - eta s^2)^(2t) f_0",
+        }
+        said = {name: About(f"{self.id}-{name}-{case}", text, self.name, case) for name, text in about.items()}
+        distance = at_most(
+            said["distance"],
+            joined["moved"],
+            joined["reach"],
+            slack=share * joined["reach"] + joined["shifted"],
+            where=joined["near"],
         )
-        return jnp.stack([jnp.maximum(slopes.max(), far.max()), constants.beta])
-
-    def _steepest(self, function: Callable, at: Array, left: Array, second: Array) -> Array:
-        """The largest second derivative found at a point, from a first guess of two of its three directions."""
-
-        def pairing(vector: Array, left: Array, direction: Array) -> Array:
-            return left @ jax.jvp(function, (vector,), (direction,))[1]
-
-        def sharpen(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            left, second, _ = state
-            gradient = jax.grad(pairing)(at, left, second)
-            first = _unit(gradient)
-            change = jax.jvp(lambda vector: jax.jvp(function, (vector,), (second,))[1], (at,), (first,))[1]
-            return _unit(change), first, jnp.linalg.norm(change)
-
-        return jax.lax.fori_loop(0, self.rounds, sharpen, (left, second, jnp.zeros((), at.dtype)))[2]
-
-    def axes(self, params: PyTree) -> tuple[Axis, ...]:
-        """The quotient found and the bound."""
-        del params
-        return (Axis("quantity", ("found", "bound")),)
+        rank = at_least(
+            said["rank"],
+            joined["smallest"],
+            joined["kept"],
+            slack=share * joined["kept"],
+            uncertainty=joined["unsure"],
+            where=joined["ranked"],
+        )
+        slopes = at_most(said["lipschitz"], joined["found"], joined["bound"], slack=share * joined["bound"])
+        return [
+            *(gathered(chosen, claim) for claim in (distance, rank, slopes)),
+            rate_claim(said["rate"], self, trajectories),
+        ]
 
 
-def _unit(vectors: Array) -> Array:
-    lengths = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / jnp.maximum(lengths, jnp.finfo(vectors.dtype).tiny)
+def _sides(certificate: TheoremB, run: Trajectory, lanes: np.ndarray) -> dict[str, np.ndarray]:
+    """What is compared of the certified lanes of a run, by name; flat."""
+    constants = recorded(run, certificate)
+    moved = np.sqrt(np.sum(run["distance"].values ** 2, axis=-1))[lanes]
+    gram = {q: run["gram"].sel(quantity=q).values[lanes] for q in ("smallest", "smallest_error")}
+    smallest = np.maximum(gram["smallest"], 0.0)
+    found = {
+        "moved": moved,
+        "near": run.made("distance")[lanes],
+        "reach": np.broadcast_to(constants.reach[lanes, None], moved.shape),
+        "shifted": np.broadcast_to(_of_weights(run)[lanes, None], moved.shape),
+        "smallest": np.sqrt(smallest),
+        "unsure": np.sqrt(smallest + gram["smallest_error"]) - np.sqrt(smallest),
+        "ranked": run.made("gram")[lanes],
+        "kept": np.broadcast_to(constants.kept[lanes, None], smallest.shape),
+        "found": run["search"].sel(quantity="found").values[lanes, 0],
+        "bound": run["search"].sel(quantity="bound").values[lanes, 0],
+    }
+    return {name: values.ravel() for name, values in found.items()}
 
 
-def _quotient(objective: Objective, params: PyTree, one: Array, other: Array) -> Array:
-    """||J(a) - J(b)|| / ||a - b|| for two points, given as moves from the centre."""
-    flat, unravel = ravel_pytree(params)
-    jacobians = [objective.jacobian(unravel(flat + move)) for move in (one, other)]
-    gram = (jacobians[0] - jacobians[1]) @ (jacobians[0] - jacobians[1]).T
-    return jnp.sqrt(jnp.linalg.eigvalsh(gram)[-1]) / jnp.linalg.norm(one - other)
+def _of_weights(run: Trajectory) -> np.ndarray:
+    """How far rounding of the trained weights moves a distance between them, one number a lane."""
+    trained = set(run["distance"].entries("block"))
+    squares = [
+        np.sum(array.astype(np.float64) ** 2, axis=tuple(range(1, array.ndim)))
+        for name, array in run.final.items()
+        if block_of(name) in trained
+    ]
+    return 2 * unit_roundoff(run) * np.sqrt(np.sum(squares, axis=0))

@@ -8,26 +8,33 @@ $f_t \le (1 - \eta\mu)^t f_0$ and $\sigma_{\min}(B_t) \ge \lambda_B/2$ for all t
 Constants are found in double precision; $\lambda_B$ and $\omega$ are lower bounds, computed values less their errors.
 """
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from descentlab._types import Array, Float, PyTree
-from descentlab.attention import AbstractAttention
-from descentlab.axis import Axis
+from descentlab.attention import AbstractAttention, Heads
+from descentlab.claims import About, Claim, at_least
+from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
-from descentlab.point import Point
-from descentlab.probes import AbstractProbe, feature_matrix
-from descentlab.probes.precision import in_float64
-from descentlab.probes.spectra import certain_smallest, singular_error
-from descentlab.schedule import AbstractSchedule, At
-from descentlab.theory.full_batch import full_batch
+from descentlab.probes import feature_matrix
+from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, singular_error
+from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded
+from descentlab.theory.facts import Facts
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
+from descentlab.theory.rounding import sum_rounding
+from descentlab.theory.soundness import covered, gathered, rate_claim, recorded
+from descentlab.trajectory import Trajectory
 
-__all__ = ["TRAINED", "TheoremC", "TheoremCConstants", "theorem_c"]
+__all__ = ["TRAINED", "TheoremC", "TheoremCConstants"]
 
 TRAINED = ("query", "key", "value")
+
+_TOO_FAR = "query and key may move further than the features can bear"
 
 
 class TheoremCConstants(NamedTuple):
@@ -54,42 +61,74 @@ class TheoremCConstants(NamedTuple):
     step: Float[Array, ""]
 
 
-class TheoremC(AbstractProbe):
-    """The constants of Theorem C at a point; certified where `ratio` is at most 1.
-
-    NaN in `ratio` says that no bound is known for the kernel, or that the trained blocks are not query, key and value;
-    infinity that the features or an output matrix have not full rank.
-
-    Args:
-        when: the steps at which they are recorded.
+class TheoremC(AbstractCertificate):
+    """Theorem C, of one layer of attention with query, key and value trained and the output block fixed.
 
     References:
         Derived in `docs/theory/theorem_c.md`; HD >= Nn and the constant built from the output matrix and the smallest
         singular value of B are those of Song et al. (2024), arXiv:2411.07538, Theorem 2.
     """
 
-    when: AbstractSchedule = At((0,))
+    id: ClassVar[str] = "c"
+    name: ClassVar[str] = "Theorem C"
+    page: ClassVar[str] = "docs/theory/theorem_c.md"
+    Constants: ClassVar[Any] = TheoremCConstants
 
-    def __call__(self, point: Point) -> Array:
-        """A `TheoremCConstants`, stacked."""
-        full_batch(point.data, "the constants of Theorem C")
-        return in_float64(lambda objective, params: jnp.stack(theorem_c(objective, params)), point)
+    def speaks_of(self, model: PyTree, trained: tuple[str, ...]) -> bool:
+        """Whether it is a layer of attention; what must be trained is one of the assumptions."""
+        del trained
+        return isinstance(model, MultiHeadAttention)
 
-    def axes(self, params: PyTree) -> tuple[Axis, ...]:
+    def constants(self, objective: Objective, params: PyTree, singular: Float[Array, " row"]) -> TheoremCConstants:
+        """NaN in `ratio` where no bound is known for the kernel or other blocks are trained.
+
+        It is infinite where the features or an output matrix have not full rank.
+        """
+        del singular
+        return _constants(objective.model(params), objective, params)
+
+    def decay(self, step: Any, constants: Any) -> Any:
+        r"""$\eta\mu$."""
+        return step * constants.mu
+
+    def obstacle(self, facts: Facts) -> Obstacle | None:
+        """Other blocks are trained, a rank is missing, a bound is not known, or the residual is too large."""
+        found, words = self.numbers(facts), ""
+        if set(facts.trained) != set(TRAINED):
+            words = "it needs query, key and value trained and the output block fixed"
+        elif found.lambda_b == 0:
+            words = f"B has not full row rank to the rank tolerance, {RANK_TOLERANCE:g} of its largest singular value"
+        elif found.omega == 0:
+            words = "an output matrix has not full column rank (value_dim >= output_dim is needed)"
+        elif math.isnan(found.step):
+            words = f"no bound of the first derivative is known for {facts.kernel}"
+        return Obstacle(words) if words else exceeded(_TOO_FAR, found.ratio)
+
+    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
         """The constants."""
-        del params
-        return (Axis("quantity", TheoremCConstants._fields),)
+        del row, tolerance
+        found = self.numbers(facts)
+        return f"lambda_B {found.lambda_b:.3g}, omega {found.omega:.3g}, mu {found.mu:.3g}"
+
+    def promises(self, case: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+        """Rank and rate; needs the probe `features` (`FeatureSpectrum`) too."""
+        chosen = covered(self, trajectories)
+        kept = [one["features"].sel(quantity="smallest").values[lanes] for one, lanes in chosen]
+        start = [recorded(one, self).lambda_b[lanes, None] / 2 for one, lanes in chosen]
+        half = [np.broadcast_to(bound, own.shape) for bound, own in zip(start, kept, strict=True)]
+        measured, bound = (np.concatenate([part.ravel() for part in parts]) for parts in (kept, half))
+        made = np.concatenate([one.made("features")[lanes].ravel() for one, lanes in chosen])
+        rank = About(f"c-rank-{case}", "Certified lanes keep sigma_min(B_t) >= lambda_B / 2", self.name, case)
+        rate = About(f"c-rate-{case}", "Certified lanes obey f_t <= (1 - eta mu)^t f_0", self.name, case)
+        slack = sum_rounding(trajectories) * bound
+        return [
+            gathered(chosen, at_least(rank, measured, bound, slack=slack, where=made)),
+            rate_claim(rate, self, trajectories),
+        ]
 
 
-def theorem_c(objective: Objective, params: PyTree) -> TheoremCConstants:
-    """The constants, in the precision of what is given.
-
-    Args:
-        objective: a layer of multi-head attention.
-        params: its trained blocks at the start.
-    """
-    model = objective.model(params)
-    where = geometry(objective, params)
+def _constants(model: MultiHeadAttention, objective: Objective, params: PyTree) -> TheoremCConstants:
+    where = geometry(model, objective, params)
     features, largest = _features(objective, params)
     omega = _least_output(model.output)
     mu = omega**2 * features**2 / 4
@@ -127,7 +166,9 @@ def _least_output(output: Float[Array, "heads head out"]) -> Array:
     return jax.vmap(certain_smallest, in_axes=(0, None))(singular, output.shape[1:]).min()
 
 
-def _bounds(attention: AbstractAttention, where: Geometry, half: Array) -> tuple[Array, Array, KernelBounds] | None:
+def _bounds(
+    attention: AbstractAttention | Heads, where: Geometry, half: Array
+) -> tuple[Array, Array, KernelBounds] | None:
     """The radius r of the query-key ball, and the kernel's constants on it."""
 
     def slope(radius: Array) -> Array:

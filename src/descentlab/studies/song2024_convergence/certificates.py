@@ -19,8 +19,10 @@ from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, 
 from descentlab.studies.song2024_convergence.value_block import with_shape
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
-from descentlab.theory.soundness import certified, of_double, theorem_b_claims, theorem_c_claims
-from descentlab.theory.theorem_b import LipschitzSearch, TheoremB
+from descentlab.theory.certificate import Certified
+from descentlab.theory.lipschitz_search import LipschitzSearch
+from descentlab.theory.soundness import certified, of_double, recorded
+from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
 
 REACHED = 1e-10
@@ -38,8 +40,8 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
         "distance": Distance(LogSpaced(20)),
         "gram": GramSpectrum(LogSpaced(8)),
         "features": FeatureSpectrum(LogSpaced(8)),
-        "b": TheoremB(),
-        "c": TheoremC(),
+        "b": Certified(certificate=TheoremB()),
+        "c": Certified(certificate=TheoremC()),
         "search": LipschitzSearch(),
     }
     changes = {
@@ -77,7 +79,7 @@ def claims(runs: Runs) -> list[Claim]:
             about = About(f"b-{kernel}", "Theorems B and C certify convergence in advance", "Theorems B, C", kernel)
             found.append(not_applicable(about, "no bound of the second derivative is known for this kernel"))
             continue
-        found += theorem_b_claims(kernel, trajectories(zero)) + theorem_c_claims(kernel, trajectories(zero))
+        found += TheoremB().promises(kernel, trajectories(zero)) + TheoremC().promises(kernel, trajectories(zero))
         found += [of_double(trajectories(zero), claim) for claim in careful(kernel, zero)]
         found += scale_law(kernel, zero, moved)
     return found
@@ -89,7 +91,7 @@ def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
     for run in runs:
         relative = run.trajectory["loss"].values / run.trajectory["loss"].values[:, :1]
         converged.append(relative[:, -1] <= REACHED)
-        covered.append(certified(run.trajectory, "b"))
+        covered.append(certified(run.trajectory, TheoremB()))
         factors.append(_factor(run))
     reached, sure, factor = (np.concatenate(parts) for parts in (converged, covered, factors))
     share = float(reached[~sure].mean()) if (~sure).any() else np.nan
@@ -127,10 +129,10 @@ def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
 
 def _factor(run: Run) -> np.ndarray:
     """Predicted over actual steps to the last recorded loss above rounding, by lane."""
-    loss, sigma = run.trajectory["loss"], run.trajectory["b"].sel(quantity="sigma_min").at(0)
+    loss = run.trajectory["loss"]
     relative = loss.values / loss.values[:, :1]
     eta = run.trajectory["step_size"].values[:, -1]
-    decay = -np.log1p(-np.clip(eta * sigma**2 / 4, 0, 1 - 1e-16))
+    decay = -np.log1p(-np.clip(TheoremB().decay(eta, recorded(run.trajectory, TheoremB())), 0, 1 - 1e-16))
     last = np.maximum((relative > 1e-20).sum(axis=1) - 1, 1)
     logs = -np.log(np.maximum(relative[np.arange(len(last)), last], 1e-300))
     return logs / np.maximum(decay, 1e-300) / loss.steps[last]
@@ -191,7 +193,7 @@ def ratios(runs: Runs) -> go.Figure:
     A lane is certified below 1. With the value block at zero the ratio falls as 1/s; with a random one it levels off.
     Bound: with the proved Lipschitz bound; sampled: with the largest constant that a search in the ball finds. Medians.
     """
-    figure = lines("ratio", Axis("scale s of the output block", "log"), Axis("8 beta ||r_0|| / sigma_0^2", "log"))
+    figure = lines("ratio", Axis("scale s of the output block", "log"), Axis("2 beta ||r_0|| / sigma_0^2", "log"))
     for kernel in kernels(runs):
         color = case_color(kernel)
         scales, claimed, sampled = _ratios(of_kernel(runs, kernel, "value zero"))

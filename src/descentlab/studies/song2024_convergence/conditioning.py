@@ -15,7 +15,7 @@ from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
 from descentlab.statistics import bootstrap_interval
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
-from descentlab.theory import theorem_a
+from descentlab.theory.modes import condition_number, recorded_modes
 
 __all__ = ["Scales", "between_kernels", "conditioning", "scales"]
 
@@ -43,7 +43,7 @@ class Scales:
         """Those of the runs with the wanted heads and width."""
         chosen = sorted((run for run in runs if shape(run) == wanted), key=_scale)
         smallest = [run.trajectory["features"].sel(quantity="smallest").at(0) for run in chosen]
-        conditions = [[theorem_a.condition_number(s) for s in run.trajectory["modes"].values[:, 0]] for run in chosen]
+        conditions = [[condition_number(one) for one in recorded_modes(run.trajectory)] for run in chosen]
         return cls(np.asarray([_scale(run) for run in chosen]), np.transpose(smallest), np.transpose(conditions))
 
     @property

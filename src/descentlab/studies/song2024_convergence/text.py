@@ -20,6 +20,7 @@ from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import TextWindows
 from descentlab.theory import pl, theorem_a
+from descentlab.theory.modes import least_squares_floor, recorded_modes
 from descentlab.theory.theorem_c import TRAINED
 
 SHAPES = ((1, 128), (2, 64), (4, 32))
@@ -140,7 +141,7 @@ def ranks(kernel: str, value: Sequence[Run], bare: Sequence[Run]) -> list[Claim]
     bound = np.concatenate([_ranks(run)["bound"] for run in value])
     counts = np.concatenate([np.full(len(_ranks(run)["measured"]), float(_count(run))) for run in value])
     without, distinct = (np.concatenate([_ranks(run)[key] for run in bare]) for key in ("measured", "distinct"))
-    floors = [theorem_a.least_squares_floor(s) for run in value for s in run.trajectory["modes"].values[:, 0]]
+    floors = [least_squares_floor(one) for run in value for one in recorded_modes(run.trajectory)]
     starts = np.concatenate([run.trajectory["loss"].values[:, 0] for run in value])
     relative = np.asarray(floors) / starts
     said = _said(value)

@@ -29,6 +29,7 @@ from descentlab.studies.song2024_convergence.kernels import (
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
+from descentlab.theory.modes import least_squares_floor, modal_loss, recorded_modes, steps_to
 from descentlab.theory.soundness import of_double
 
 SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
@@ -70,15 +71,12 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     return families
 
 
-def _lanes(run: Run) -> list[np.ndarray]:
-    """The modal spectrum of each lane."""
-    return list(run.trajectory["modes"].values[:, 0])
-
-
 def _steps(run: Run) -> np.ndarray:
     """Predicted steps to a relative loss of 1e-6, by lane."""
     sizes = run.trajectory["step_size"].values[:, -1]
-    return np.asarray([theorem_a.steps_to(s, eta, TOLERANCE) for s, eta in zip(_lanes(run), sizes, strict=True)])
+    return np.asarray(
+        [steps_to(s, eta, TOLERANCE) for s, eta in zip(recorded_modes(run.trajectory), sizes, strict=True)]
+    )
 
 
 def claims(runs: Runs) -> list[Claim]:
@@ -99,7 +97,7 @@ def threshold(kernel: str, runs: Sequence[Run]) -> list[Claim]:
         ranks.append(run.trajectory["features"].sel(quantity="rank").at(0))
         expected.append(np.full_like(ranks[-1], min(targets(run), heads * dim)))
         losses = run.trajectory["loss"].values[:, 0]
-        floors.append(np.asarray([theorem_a.least_squares_floor(s) for s in _lanes(run)]) / losses)
+        floors.append(np.asarray([least_squares_floor(one) for one in recorded_modes(run.trajectory)]) / losses)
         reachable.append(np.full_like(ranks[-1], heads * dim >= targets(run)))
     source = "Song et al. 2024, HD >= Nn; Theorem A"
     zero = np.concatenate(floors) <= ZERO_LOSS
@@ -247,7 +245,9 @@ def losses(runs: Runs) -> go.Figure:
         color = free_color(figure, label)
         add_band(figure, loss.steps, loss.values / loss.values[:, :1], label, color=color)
         sizes = run.trajectory["step_size"].values[:, -1]
-        formula = [theorem_a.modal_loss(s, float(eta), beyond) for s, eta in zip(_lanes(run), sizes, strict=True)]
+        formula = [
+            modal_loss(s, float(eta), beyond) for s, eta in zip(recorded_modes(run.trajectory), sizes, strict=True)
+        ]
         relative = np.median(np.stack(formula) / loss.values[:, :1], axis=0)
         keep = relative > 1e-30
         add_line(figure, beyond[keep], relative[keep], f"{label}, formula", color=color, dash="dot")

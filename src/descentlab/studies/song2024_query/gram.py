@@ -19,9 +19,9 @@ from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.tasks import InRange
 from descentlab.theory import pl
+from descentlab.theory.certificate import Certified
 from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.rounding import sum_rounding
-from descentlab.theory.soundness import query_block_claims
 
 SHAPES = ((1, 6), (1, 16), (4, 16))
 """Heads and token width: D below and above Nn = 12, and four heads."""
@@ -35,7 +35,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     probes = {
         "loss": Loss(LogSpaced(10)),
         "step_size": StepSize(LogSpaced(10)),
-        "query": QueryBlock(LogSpaced(4)),
+        "query": Certified(certificate=QueryBlock(), when=LogSpaced(4)),
         "pl": PLRatio(LogSpaced(4)),
         "gram": GramSpectrum(LogSpaced(4)),
     }
@@ -101,7 +101,7 @@ def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
             About(f"query-pl-{kernel}", "The gradient obeys PL with lambda_min(K_Q)", "docs/theory/pl.md", kernel),
             trajectories(chosen),
         ),
-        *query_block_claims(kernel, trajectories(of_kernel(runs, kernel, "near"))),
+        *QueryBlock().promises(kernel, trajectories(of_kernel(runs, kernel, "near"))),
     ]
 
 
