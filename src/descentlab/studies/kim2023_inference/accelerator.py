@@ -1,62 +1,27 @@
-"""The modelled accelerator: intensities, latency, memories, fusion."""
+"""The modelled accelerator: intensities, latency, memories; what fusing saves is in `fusion`."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, above, at_least, below, claim, close
+from descentlab.claims import About, Claim, at_least, below, claim, close
 from descentlab.cost.accelerator import Accelerator, latency, local_bytes, main_bytes
-from descentlab.cost.fusion import Pair, pair
-from descentlab.cost.operators import Elementwise, Matmul, Operator, total
-from descentlab.cost.transformer import KERNELS
+from descentlab.cost.operators import Matmul, Operator, total
 from descentlab.plots import Axis, Reached, add_line, lines, roofline
 from descentlab.plots.style import PALETTE
-from descentlab.runs import Runs
+from descentlab.studies.kim2023_inference import fusion
 from descentlab.studies.kim2023_inference.counts import GROUPS, LENGTHS, PAPER, PRINTED, TABLED, drawn, model, operators
 from descentlab.studies.kim2023_inference.tables import FITTED
-from descentlab.study import Section, Size, untrained
-from descentlab.sweep import Progress
+from descentlab.study import Section, untrained
 
 MACHINE = Accelerator()
 KB = 2**10
-SOURCE = f"{PAPER}section 5"
 
 COLUMNS = (("query", "key", "value"), ("scores",), ("mixing",), ("output",), ("ffn in",), ("ffn out",))
 """Operators of the columns of Table 5; the last column is all of them."""
-
-Fused = Sequence[Mapping[str, Pair]]
-"""Pairs that may be fused by the product's name, at lengths 512 and 4096."""
-
-
-def pairs(kernel: str = "softmax", accumulator: int = 256, preload: int | None = None) -> Fused:
-    """What fusing saves; tiles load into the array in as many cycles as it has rows, or in so many."""
-    machine = dataclasses.replace(
-        MACHINE, accumulator=accumulator * KB, preload=MACHINE.array if preload is None else preload
-    )
-    kind = dataclasses.replace(model("bert-base"), kernel=KERNELS[kernel])
-    found = [{one.name: one for one in operators(kind, length)} for length in (512, 4096)]
-    after = {"scores": kernel, "output": "norm attention", "ffn out": "norm ffn"}
-    return [
-        {
-            name: pair(machine, first, second)
-            for name, other in after.items()
-            if isinstance(first := named[name], Matmul) and isinstance(second := named[other], Elementwise)
-        }
-        for named in found
-    ]
-
-
-def derive(runs: Runs, size: Size, progress: Progress | None) -> Mapping[str, Fused]:
-    """What fusing saves by kernel."""
-    del runs, size, progress
-    return {kernel: pairs(kernel) for kernel in ("softmax", "gaussian")}
-
-
-def _saved(fused: Fused, product: str) -> np.ndarray:
-    return np.array([found[product].saved for found in fused])
 
 
 def _flops(found: Sequence[Operator]) -> float:
@@ -141,9 +106,7 @@ def balance(scratchpad: int, accumulator: int) -> Balance:
 def balance_traffic(about: About, _: object) -> Claim:
     """The same memory, more of it for results."""
     before, after = balance(256, 64).moved, balance(64, 256).moved
-    about = about.noting(
-        f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after, in products of BERT-Base at 512."
-    )
+    about = about.noting(f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after, in products of BERT-Base at 512.")
     return at_least(about, 1 - after / before, 0.25)
 
 
@@ -169,68 +132,6 @@ def balance_latency(about: About, _: object) -> Claim:
         "The survey measured a generated accelerator, whose arithmetic and moving do not overlap perfectly."
     )
     return close(about, 1 - balance(64, 256).time / balance(256, 64).time, 0.36, tolerance=0.04)
-
-
-def _loading(about: About, saved: np.ndarray) -> About:
-    """With the parts that are saved."""
-    said = " and ".join(f"{100 * part:.0f} %" for part in saved)
-    return about.noting(
-        f"Tiles take 16 cycles to load into the array; accumulator 256 kB. Parts saved at 512 and 4096: {said}."
-    )
-
-
-@claim("fuse-softmax", "Fusing scores with softmax saves latency at 512 and 4096", SOURCE)
-def fuse_softmax(about: About, fused: Mapping[str, Fused]) -> Claim:
-    """Scores with softmax."""
-    saved = _saved(fused["softmax"], "scores")
-    return above(_loading(about, saved), saved, 0.0)
-
-
-@claim(
-    "fuse-norm",
-    "Fusing the second feed-forward product with LayerNorm costs latency at 512 and 4096",
-    SOURCE,
-)
-def fuse_norm(about: About, fused: Mapping[str, Fused]) -> Claim:
-    """The feed-forward part with LayerNorm."""
-    saved = _saved(fused["softmax"], "ffn out")
-    return below(_loading(about, saved), saved, 0.0)
-
-
-@claim("fuse-norm-overlapped", "It costs latency also where tiles load in no time", f"derived from {SOURCE}")
-def fuse_norm_overlapped(about: About, _: object) -> Claim:
-    """The same without the cost of loading."""
-    about = about.noting("Then nothing speaks against holding whole columns: fusing saves the traffic of the result.")
-    return below(about, _saved(pairs(preload=0), "ffn out"), 0.0)
-
-
-@claim(
-    "fuse-sizes",
-    "Savings are those printed, within 10 points: scores 78 and 22 %, output -83 % at 128 kB and 4 % at 256 kB, "
-    "feed-forward -27 %",
-    SOURCE,
-)
-def fuse_sizes(about: About, fused: Mapping[str, Fused]) -> Claim:
-    """What the survey measured."""
-    scores, output, ffn = (_saved(fused["softmax"], name) for name in ("scores", "output", "ffn out"))
-    ours = [*scores, _saved(pairs(accumulator=128), "output")[0], output[0], *ffn]
-    expected = [0.78, 0.22, -0.83, 0.04, -0.27, -0.27]
-    return close(about.noting("The survey measured a generated accelerator."), ours, expected, tolerance=0.1)
-
-
-@claim(
-    "fuse-{case}",
-    "Scores fused with the Gaussian kernel take less than scores fused with softmax at 512 and 4096",
-    "ours, on the survey's model",
-    cases=("gaussian",),
-)
-def fuse_gaussian(about: About, fused: Fused) -> Claim:
-    """A kernel without sums of rows."""
-    about = about.noting(
-        "Its rows are not summed, so one pass over any tile does. Not fused, both are bound by moving the same scores."
-    )
-    ours, theirs = (np.array([one["scores"].fused for one in some]) for some in (fused, pairs("softmax")))
-    return below(about, ours / theirs, 1.0)
 
 
 def roofs(_: object) -> go.Figure:
@@ -264,9 +165,6 @@ def latencies(_: object) -> go.Figure:
     return chart
 
 
-STATEMENTS = (
-    table_5, latency_as_printed, balance_traffic, balance_overlap, balance_latency, fuse_softmax, fuse_norm,
-    fuse_norm_overlapped, fuse_sizes, fuse_gaussian,
-)  # fmt: skip
+STATEMENTS = (table_5, latency_as_printed, balance_traffic, balance_overlap, balance_latency, *fusion.STATEMENTS)
 
-section = Section("accelerator", untrained, STATEMENTS, (roofs, latencies), derive)
+section = Section("accelerator", untrained, STATEMENTS, (roofs, latencies), fusion.derive)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +65,7 @@ def gaussian_rows() -> Rows:
     return Rows(float(np.abs(weights - exact).max()), weights.sum(axis=1) / exact.sum(axis=1))
 
 
-def error(function: Callable[..., tuple[Any, float]], exact: Callable, ends: tuple[float, float], scale: float) -> float:
+def error(function: Callable[..., tuple], exact: Callable, ends: tuple[float, float], scale: float) -> float:
     """Largest error of a function of integers over an interval, its argument being what they stand for."""
     x = _integers(np.linspace(*ends, 20_001), scale)
     found, step = function(jnp.asarray(x), scale)
@@ -83,13 +83,16 @@ def norm_error(scale: float) -> float:
 @claim("exponential", "The integer exponential is within 2.2e-3 at scales 1e-3 to 1e-5", SOURCE)
 def exponential(about: About, _: object) -> Claim:
     """The exponential on [-20, 0]."""
-    return at_most(about, [error(integer.exponential, np.exp, (-20, 0), one) for one in (1e-3, 1e-4, 1e-5)], 2.2e-3)
+    found = [error(integer.exponential, np.exp, (-20.0, 0.0), scale) for scale in (1e-3, 1e-4, 1e-5)]
+    return at_most(about, np.array(found), 2.2e-3)
 
 
 @claim("gelu", "Integer GELU is within 0.0182 at scale 1e-3", SOURCE)
 def gelu(about: About, _: object) -> Claim:
     """GELU on [-6, 6]."""
-    return at_most(about, error(integer.gelu, lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))), (-6, 6), 1e-3), 0.0182)
+    return at_most(
+        about, error(integer.gelu, lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))), (-6.0, 6.0), 1e-3), 0.0182
+    )
 
 
 @claim(
@@ -100,13 +103,13 @@ def gelu(about: About, _: object) -> Claim:
 )
 def softmax(about: About, rows: Mapping[float, Rows]) -> Claim:
     """Softmax at two scales."""
-    return at_most(about, [rows[scale].error for scale in (0.1, 0.001)], [0.03, 0.006])
+    return at_most(about, np.array([rows[scale].error for scale in (0.1, 0.001)]), np.array([0.03, 0.006]))
 
 
 @claim("layer-norm", "Integer LayerNorm is within 0.07, 0.008, 0.001 at scales 0.1, 0.01, 0.001", DERIVED)
 def layer_norm(about: About, _: object) -> Claim:
     """LayerNorm at three scales."""
-    return at_most(about, [norm_error(scale) for scale in (0.1, 0.01, 0.001)], [0.07, 0.008, 0.001])
+    return at_most(about, np.array([norm_error(scale) for scale in (0.1, 0.01, 0.001)]), np.array([0.07, 0.008, 0.001]))
 
 
 @claim(
@@ -131,7 +134,7 @@ def softmax_sums(about: About, rows: Mapping[float, Rows]) -> Claim:
 def gaussian(about: About, rows: Mapping[float, Rows]) -> Claim:
     """The Gaussian kernel."""
     about = about.noting("Squared distances of integers are exact and rows are not divided.")
-    return at_most(about, [one.error for one in rows.values()], 2.2e-3 + 0.5 / 255)
+    return at_most(about, np.array([one.error for one in rows.values()]), 2.2e-3 + 0.5 / 255)
 
 
 @claim(

@@ -78,7 +78,7 @@ def near_best(about: About, found: Found) -> Claim:
 def alike(about: About, found: Found) -> Claim:
     """Products against convolutions."""
     shared = [overlap(found[one.name], found[other.name]) for other in PRODUCTS for one in CONVOLUTIONS]
-    return at_least(about, shared, 0.5)
+    return at_least(about, np.array(shared), 0.5)
 
 
 @claim(

@@ -154,13 +154,14 @@ def gpt2_intensity(about: About, _: Runs) -> Claim:
 )
 def other_flops(about: About, _: Runs) -> Claim:
     """Hardly any arithmetic."""
-    return below(about, [counted("bert-base", length)[3, 3] for length in LENGTHS], 1.0)
+    return below(about, np.array([counted("bert-base", length)[3, 3] for length in LENGTHS]), 1.0)
 
 
 @claim("other-bytes", f"They are 18, 37 and 49 % of its bytes at 128, 512 and 4096; {MOVED}", f"{PAPER}Table 3")
 def other_bytes(about: About, _: Runs) -> Claim:
     """But much of the traffic."""
-    return close(about, [counted("bert-base", length)[3, 4] for length in TABLED], [18.0, 37.0, 49.0], tolerance=1.0)
+    shares = np.array([counted("bert-base", length)[3, 4] for length in TABLED])
+    return close(about, shares, np.array([18.0, 37.0, 49.0]), tolerance=1.0)
 
 
 @claim(
@@ -171,7 +172,7 @@ def other_bytes(about: About, _: Runs) -> Claim:
 def heads_bytes(about: About, _: Runs) -> Claim:
     """The traffic of heads."""
     twelve, four = (np.array([counted(name, n)[1, 1] for n in TABLED]) for name in ("bert-base", "four heads"))
-    return close(about, twelve / four, [1.5, 2.1, 2.8], tolerance=0.05)
+    return close(about, twelve / four, np.array([1.5, 2.1, 2.8]), tolerance=0.05)
 
 
 @claim(
@@ -181,8 +182,8 @@ def heads_bytes(about: About, _: Runs) -> Claim:
 )
 def heads_intensity(about: About, _: Runs) -> Claim:
     """The intensity with few heads."""
-    ours = [counted(name, TABLED[-1])[4, 2] for name in ("bert-base", "four heads")]
-    return close(about, ours, [117.96, 276.00], tolerance=0.01)
+    ours = np.array([counted(name, TABLED[-1])[4, 2] for name in ("bert-base", "four heads")])
+    return close(about, ours, np.array([117.96, 276.00]), tolerance=0.01)
 
 
 @claim(
