@@ -28,7 +28,7 @@ from descentlab.theory.certificate import Certified
 from descentlab.theory.certificates import CERTIFICATES
 from descentlab.theory.endings import EndState
 from descentlab.theory.lipschitz_search import LipschitzSearch
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import CLASSIFYING, SMALL
 
 pytestmark = pytest.mark.usefixtures("float64")

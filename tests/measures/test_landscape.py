@@ -24,7 +24,7 @@ from descentlab.optim import GD
 from descentlab.probes import Loss, Parameters
 from descentlab.runs import Run
 from descentlab.schedule import Every
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 PROBES = {"loss": Loss(Every()), "path": Parameters(Every(3))}

@@ -37,7 +37,7 @@ from descentlab.landscape import (
     surface,
     trajectory_plane,
 )
-from descentlab.landscape.surface import Loss, Progress
+from descentlab.landscape.surfaces import Loss, Progress
 from descentlab.runs import TrainedLane
 
 __all__ = [

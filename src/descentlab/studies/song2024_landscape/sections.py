@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, at_most, not_applicable
 from descentlab.estimate import Interval
 from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
-from descentlab.plots.intervals import intervals
+from descentlab.plots.error_bars import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
 from descentlab.runs import Runs
 from descentlab.statistics import mean_interval, paired_interval
