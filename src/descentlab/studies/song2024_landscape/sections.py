@@ -63,7 +63,7 @@ def derive(task: str, runs: Runs, size: Size, progress: Progress | None) -> Foun
             kernel: [lane.sampled(plan.samples) for run in family for lane in run.finished().lanes()]
             for kernel, family in runs[mode].by_case().items()
         }
-        found[mode] = landscapes(lanes, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=told)
+        found[mode] = landscapes(lanes, points=plan.points, draws=plan.draws, method=plan.sharpness, progress=told)
     return Found(found)
 
 
