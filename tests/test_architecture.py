@@ -64,9 +64,7 @@ def test_the_journeys_enter_files_that_exist_and_none_twice():
 
 
 def test_journeys_are_read_from_a_page():
-    page = (
-        "## Other\n1. `a.py`\n## From one\n1. `b.py` and `c/d.py`\n2. `b.py`\n\n`e.py`\n## From two\n1. `f.py`\n"
-    )
+    page = "## Other\n1. `a.py`\n## From one\n1. `b.py` and `c/d.py`\n2. `b.py`\n\n`e.py`\n## From two\n1. `f.py`\n"
     assert journeys(page) == {"From one": ["b.py", "c/d.py", "b.py"], "From two": ["f.py"]}
 
 
