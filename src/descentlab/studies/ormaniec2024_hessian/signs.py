@@ -164,7 +164,7 @@ COMPARED = (Scale("0.1", 0.1), Scale("1", 1.0), Scale("3.2", 10**0.5))
 
 
 def _compared(name: str, text: str, unit: str, of: Callable[[Measured], np.ndarray], rows: int | None) -> Statement:
-    """The Gaussian kernel against softmax on the same tokens, weights and targets; shares are of so many eigenvalues."""
+    """The Gaussian kernel against softmax on the same tokens, weights and targets; shares of so many eigenvalues."""
 
     @claim(
         f"theorem-{name}-{{scale.written}}",
