@@ -17,6 +17,7 @@ from descentlab.claims import (
     not_applicable,
     of_seeds,
 )
+from descentlab.estimate import Interval
 
 ABOUT = About("rate", "the loss falls", "Theorem A", case="softmax", detail="as written")
 
@@ -207,6 +208,36 @@ def test_a_statement_may_be_asked_of_chosen_cases_only():
     assert [one.verdict for one in made(narrow, {"softmax": 0.5}, ["softmax"])] == ["not applicable"]
 
 
+def test_a_statement_about_families_gets_each_of_them_in_place_of_all():
+    @claim("close-{case}", "The runs are as far as the walks", source="here")
+    def alike(about, runs, walks):
+        return close(about, runs, walks)
+
+    seen = {"softmax": {"runs": [1.0], "walks": [1.0]}, "gaussian": {"runs": [1.0], "walks": []}}
+    found = made(alike.on("runs", "walks"), seen)
+    assert [(one.id, one.verdict) for one in found] == [
+        ("close-softmax", "holds"),
+        ("close-gaussian", "not applicable"),
+    ]
+    assert found[1].detail == "there is no run of gaussian in the family 'walks'."
+
+
+def test_a_comparison_or_a_statement_about_all_may_be_about_families_too():
+    @claim("faster", "The Gaussian kernel is lower", source="here", between=("gaussian", "softmax"))
+    def faster(about, gaussian, softmax):
+        return below(about, gaussian, softmax)
+
+    @claim("all", "All stay below 1", source="here")
+    def everything(about, runs):
+        return at_most(about, runs, 1.0)
+
+    seen = {"softmax": {"runs": [0.5]}, "gaussian": {"runs": [2.0]}, "runs": [0.5, 2.0]}
+    (found,), (every,) = made(faster.on("runs"), seen), made(everything.on("runs"), seen)
+    assert (found.measured, found.expected, every.checked) == (2.0, 0.5, 2)
+    (missing,) = made(everything.on("walks"), seen)
+    assert (missing.verdict, missing.detail) == ("not applicable", "there is no run in the family 'walks'.")
+
+
 def test_parameters_are_in_the_id_and_reach_the_function_that_names_them():
     @claim(
         "{task}-{way}-{case}-H{shape[0]}-D{shape[1]}",
@@ -236,3 +267,16 @@ def test_parameters_are_in_the_id_and_reach_the_function_that_names_them():
 def test_names_that_would_not_be_unique_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         claim(text="t", source="s", **arguments)
+
+
+def test_intervals_are_compared_as_far_as_they_reach_to_the_bound():
+    interval = Interval(1.0, 3.0, 4.0)
+    assert [(one.verdict, one.uncertainty) for one in (above(ABOUT, interval, 0.5), above(ABOUT, interval, 1.0))] == [
+        ("holds", 2.0),
+        ("undecided", 2.0),
+    ]
+    assert at_most(ABOUT, interval, 4.5).uncertainty == 1.0
+    assert close(ABOUT, interval, 3.0, tolerance=1.5).verdict == "undecided"
+    several = at_least(ABOUT, [interval, Interval(5.0, 6.0, 9.0)], np.array([0.5, 7.0]))
+    assert (several.measured, several.expected, several.uncertainty, several.checked) == (6.0, 7.0, 3.0, 2)
+    assert at_most(ABOUT, Interval(-np.inf, 1.0, np.inf), 2.0).verdict == "undecided"

@@ -81,7 +81,7 @@ from descentlab import Experiment, FullBatch, train
 from descentlab._check import real
 from descentlab._types import Array
 from descentlab.attention import AbstractAttention, KernelFacts
-from descentlab.claims import claim
+from descentlab.claims import Verdict, claim
 from descentlab import use_compilation_cache
 from descentlab.data import AbstractData
 from descentlab.datasets import AbstractDataset

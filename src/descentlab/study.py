@@ -3,10 +3,10 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from descentlab._describe import paths, replace_at, value_at
-from descentlab.claims import Claim, Statement
+from descentlab.claims import AbstractStatement, Claim, Verdict
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.mistake import Mistake
@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_T = TypeVar("_T")
+
+
 class Size(enum.StrEnum):
     """How much is computed: `smoke` in tests, `quick` while a person waits, `paper` for the record."""
 
@@ -36,24 +39,19 @@ class Size(enum.StrEnum):
     QUICK = "quick"
     PAPER = "paper"
 
+    def pick(self, smoke: _T, quick: _T, paper: _T) -> _T:
+        """That of three values which belongs to the size."""
+        return {Size.SMOKE: smoke, Size.QUICK: quick, Size.PAPER: paper}[self]
+
+    def seeds(self, smoke: int, quick: int, paper: int) -> tuple[int, ...]:
+        """The seeds from 0, as many as belong to the size."""
+        return tuple(range(self.pick(smoke, quick, paper)))
+
 
 def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """The requests of a section whose claims need no run: none."""
     del bases, size
     return {}
-
-
-def cases(study: "Study", experiments: Sequence[Experiment]) -> list[str]:
-    """The cases of a study: those values of its axis that occur in its experiments, or else all that do.
-
-    Args:
-        study: the definition.
-        experiments: all of its runs'; where there are none, the study has the cases of its axis.
-    """
-    path, given = study.axis
-    named = list(dict.fromkeys(case_of(one, path) for one in given))
-    occurring = list(dict.fromkeys(case_of(one, path) for one in experiments))
-    return [case for case in named if case in occurring] or occurring or named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Section:
 
     name: str
     requests: Callable[[Sequence[Experiment], Size], dict[str, list[Request]]]
-    claims: Sequence[Statement] | Callable[[Any], list[Claim]]
+    claims: Sequence[AbstractStatement] | Callable[[Any], list[Claim]]
     figures: Sequence[Callable[[Any], Any]] = ()
     derive: Callable[[Runs, Size, Progress | None], Any] | None = None
 
@@ -112,6 +110,9 @@ class Study:
         axis: path of the field that the study compares, such as `model.attention`, with the base experiment of each
             value. Overriding that field leaves the one base with the given value.
         sections: its parts.
+        findings: functions of the outcome, each with a sentence on what was found and its numbers, or `None` where
+            verdicts do not support it.
+        figure: the one of its sections' figures that stands beside the findings; `None` for the first.
         overrides: new values of fields of the base experiments, by dotted path; a study of others is
             `dataclasses.replace(study, overrides={"model.heads": 2})`.
     """
@@ -123,6 +124,8 @@ class Study:
     base: Experiment
     axis: tuple[str, Sequence[Experiment]]
     sections: Sequence[Section]
+    findings: Sequence[Callable[["Outcome"], str | None]] = ()
+    figure: Callable[[Any], Any] | None = None
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -144,13 +147,33 @@ class Outcome:
     claims: Sequence[Claim]
     remarks: Sequence[str] = ()
 
+    @property
+    def findings(self) -> list[str]:
+        """What was found, in sentences; a finding without the verdicts that it needs is left out."""
+        return [said for finding in self.study.findings if (said := finding(self)) is not None]
+
+    def judged(self, verdict: Verdict, *ids: str) -> list[Claim]:
+        """The claims of these names, in their order, if all of them are there and have the verdict; else none."""
+        known = {claim.id: claim for claim in self.claims if claim.verdict == verdict}
+        return [known[one] for one in ids] if all(one in known for one in ids) else []
+
     def as_data(self) -> dict[str, Any]:
-        """The claims as JSON-compatible data."""
+        """Findings and claims as JSON-compatible data."""
         return {
             "study": self.study.name,
             "size": str(self.size),
+            "findings": self.findings,
             "claims": [claim.as_data() for claim in self.claims],
         }
+
+
+def cases(study: Study) -> list[str]:
+    """The names of the values that the study's axis takes, in order.
+
+    Raises:
+        Mistake: if an override of the study is refused.
+    """
+    return list(dict.fromkeys(case_of(base, study.axis[0]) for base in bases(study)))
 
 
 def bases(study: Study) -> list[Experiment]:
@@ -260,7 +283,7 @@ def conclude(
     runs = {section: found(families) for section, families in wanted.items()}
     seen = {section.name: section.seen(runs[section.name], size, progress) for section in study.sections}
     every = [one for some in runs.values() for one in some.every]
-    compared = cases(study, [one.experiment for one in every])
+    compared = cases(study)
     claims = [one for part in study.sections for one in part.judged(seen[part.name], compared, study.axis[0])]
     return Outcome(study, size, seen, claims, [*_unreached(every), *_frozen(every)])
 

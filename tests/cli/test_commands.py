@@ -58,7 +58,7 @@ def test_run_trains_judges_and_writes_the_page(capsys):
         assert part in page
 
     data = json.loads(Path("out/claims.json").read_text())
-    assert data.keys() == {"study", "size", "versions", "claims", "report"}
+    assert data.keys() == {"study", "size", "versions", "findings", "claims", "report"}
     assert (data["study"], data["size"], data["report"]) == ("tiny", "smoke", "runs/reports/tiny-smoke.html")
     assert [claim["id"] for claim in data["claims"]] == ["falls-softmax", "falls-gaussian"]
     assert {claim["verdict"] for claim in data["claims"]} == {"holds"}

@@ -135,7 +135,7 @@ CHANCE = {"test": 0.5, "loss": np.log(2), "apart": 0.0}
 def test_seeds_that_all_answer_with_one_class_do_not_exceed_chance():
     found = judged(CHANCE, CHANCE)
     assert found["learns-softmax"].verdict == found["learns-gaussian"].verdict == "undecided"
-    assert found["learns-softmax"].uncertainty == 1 / 4000
+    assert found["learns-softmax"].uncertainty == pytest.approx(1 / 4000, rel=1e-12)
     just = judged(CHANCE | {"test": 0.5 + 2 / 4000}, CHANCE | {"test": 0.5 - 2 / 4000})
     assert (just["learns-softmax"].verdict, just["learns-gaussian"].verdict) == ("holds", "fails")
 
@@ -150,7 +150,7 @@ def test_kernels_that_are_equal_are_neither_better_nor_faster():
 def test_one_seed_decides_nothing_about_others():
     one, other = made(Softmax(), rows=1.0), made(Gaussian(), test=0.65, loss=0.62)
     alone = [dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))) for run in (one, other)]
-    assert {claim.verdict for claim in judge({"adam": alone})} == {"undecided", "not applicable"}
+    assert {claim.verdict for claim in judge({"adam": alone})} == {"undecided"}
 
 
 def test_the_rate_is_chosen_by_development_accuracy_never_by_the_test():

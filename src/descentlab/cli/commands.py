@@ -93,6 +93,8 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     screen = console()
     screen.print(display.claims_table(outcome.claims))
     screen.print(display.summary(outcome.claims))
+    for finding in outcome.findings:
+        screen.print(finding, markup=False, soft_wrap=True)
     for remark in outcome.remarks:
         screen.print(remark, markup=False, soft_wrap=True)
     if command == "check" and page.exists():

@@ -74,6 +74,7 @@ class Report:
         title: the study's title.
         question: what the study asks, and how it answers.
         paper: the work that it speaks of.
+        findings: what was found, in sentences; they come first, with the first of the figures beside them.
         claims: what was claimed and what came of it, in the order of the table.
         figures: in the order of the page.
         definitions: a label and the plain data of a definition, as `describe` gives it.
@@ -83,6 +84,7 @@ class Report:
     title: str
     question: str = ""
     paper: str = ""
+    findings: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     figures: Sequence[Figure] = ()
     definitions: Sequence[tuple[str, Any]] = ()
@@ -97,7 +99,10 @@ class Report:
         Raises:
             Mistake: if the page exceeds `MAX_BYTES`.
         """
-        sections = [name for name in ("claims", "figures", "definitions", "provenance") if getattr(self, name)]
+        every = ("findings", "claims", "figures", "definitions", "provenance")
+        sections = [name for name in every if getattr(self, name)]
+        if self.findings and len(self.figures) == 1:  # it stands beside them
+            sections.remove("figures")
         page = _templates().get_template("page.html").render(report=self, sections=sections)
         size = len(page.encode())
         if size > MAX_BYTES:

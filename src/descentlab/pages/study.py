@@ -30,6 +30,7 @@ def study_page(outcome: Outcome, provenance: Mapping[str, str] | None = None) ->
         title=study.title,
         question=study.question,
         paper=study.paper,
+        findings=outcome.findings,
         claims=outcome.claims,
         figures=_figures(outcome),
         definitions=[(f"base, {type(value_at(one, path)).__name__}", describe(one)) for one in bases(study)],
@@ -38,11 +39,13 @@ def study_page(outcome: Outcome, provenance: Mapping[str, str] | None = None) ->
 
 
 def _figures(outcome: Outcome) -> list[Figure]:
+    """The study's own figure first."""
     found = []
     for section in outcome.study.sections:
         for draw in section.figures:
             title, _, caption = inspect.cleandoc(draw.__doc__ or section.name).partition("\n")
             chart = draw(outcome.runs[section.name])
             if chart.data:
-                found.append(Figure(title.rstrip("."), caption.strip(), chart))
+                place = 0 if draw is outcome.study.figure else len(found)
+                found.insert(place, Figure(title.rstrip("."), caption.strip(), chart))
     return found

@@ -15,6 +15,7 @@ code.
 """
 
 from descentlab.studies.kim2023_inference import accelerator, compressed, integers, mappings, tables
+from descentlab.studies.kim2023_inference.findings import FINDINGS
 from descentlab.studies.kim2023_inference.marked import BASES
 from descentlab.studies.kim2023_inference.marked import Marked as Marked
 from descentlab.study import Study
@@ -27,4 +28,5 @@ study = Study(
     base=BASES[0],
     axis=("model.attention", BASES),
     sections=(tables.section, accelerator.section, mappings.section, integers.section, compressed.section),
+    findings=FINDINGS,
 )

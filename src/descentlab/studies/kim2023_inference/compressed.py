@@ -19,7 +19,6 @@ from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
 from descentlab.cost.transformer import Transformer, encoder
-from descentlab.estimate import mean_interval, share_interval
 from descentlab.experiment import Experiment
 from descentlab.losses import CrossEntropy
 from descentlab.mistake import Mistake
@@ -28,6 +27,7 @@ from descentlab.objective import Examples, Splits
 from descentlab.plots import Axis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Run, Runs
+from descentlab.statistics import paired_interval, share_interval
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
@@ -189,8 +189,7 @@ def _quantised(kernel: str, lanes: Sequence[Measured]) -> list[Claim]:
     weights = About(f"int8-{kernel}", "8-bit weights cost at most one point of accuracy", OURS, kernel)
     whole = About(f"integer-{kernel}", "Arithmetic in integers only costs at most one point of accuracy", OURS, kernel)
     shares = [share_interval(int(one.plain.sum()), one.plain.size) for one in lanes]
-    right, spread = np.array([(one.value, one.towards(0.95)) for one in shares]).T
-    found = [of_seeds(at_least(learned, right, 0.95, uncertainty=spread), len(lanes))]
+    found = [of_seeds(at_least(learned, shares, 0.95), len(lanes))]
     for about, name in ((weights, "rounded"), (whole, "integer")):
         lost = np.array([_lost(one.plain, getattr(one, name)) for one in lanes])
         found.append(of_seeds(at_most(about, lost[:, 0], POINT, uncertainty=lost[:, 1]), len(lanes)))
@@ -221,13 +220,13 @@ def _pruned(kernel: str, lanes: Sequence[Measured]) -> list[Claim]:
         "; ".join(f"{name} {_percents(kept[:, i])}" for i, name in enumerate(CRITERIA)) + ".",
     )
     # Seeds paired: which criterion wins turns from one trained classifier to the next.
-    gain = mean_interval(kept[:, 2] - kept[:, 0], 1 / lanes[0].plain.size)
+    gain = paired_interval(kept[:, 2], kept[:, 0], 1 / lanes[0].plain.size)
     # The true share of single weights lies between the one that was tried and the next.
     tried = np.append(SPARSITIES, 1.0)
     gap = np.where(single > grouped, 0.0, tried[np.searchsorted(tried, single) + 1] - single)
     return [
         of_seeds(above(structure, single, grouped, uncertainty=gap), len(lanes)),
-        at_least(second, gain.value, 0.0, uncertainty=gain.error),
+        at_least(second, gain, 0.0),
     ]
 
 

@@ -5,6 +5,8 @@ Rows of the tables are classes of operators, in the order of `ROWS`.
 
 import numpy as np
 
+from descentlab.statistics import printed
+
 ROWS = ("projections", "attention", "ffn", "other", None)
 """Classes of operators; `None` is the total."""
 
@@ -136,6 +138,5 @@ def read(text: str) -> tuple[np.ndarray, np.ndarray]:
         >>> read("7.25 .04")[1].tolist()
         [[0.01, 0.01]]
     """
-    words = [line.split() for line in text.strip().splitlines()]
-    units = [[10.0 ** -len(word.partition(".")[2]) for word in line] for line in words]
-    return np.array([[float(word) for word in line] for line in words]), np.array(units)
+    cells = np.array([[printed(word) for word in line.split()] for line in text.strip().splitlines()])
+    return cells[..., 0], 2 * cells[..., 1]

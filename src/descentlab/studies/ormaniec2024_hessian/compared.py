@@ -1,13 +1,14 @@
 """Norms and slopes of one layer against the published ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from descentlab._describe import value_at
 from descentlab.claims import About, Claim, close, not_applicable
-from descentlab.estimate import Estimate, mean_interval
+from descentlab.estimate import Interval
 from descentlab.runs import Run
+from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS
 from descentlab.studies.ormaniec2024_hessian.published import (
     FILES,
@@ -20,7 +21,7 @@ from descentlab.studies.ormaniec2024_hessian.published import (
     Quantity,
 )
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH
-from descentlab.studies.ormaniec2024_hessian.slopes import mean, norms, scales, slope, slope_claim
+from descentlab.studies.ormaniec2024_hessian.slopes import means, norms, scales, slope
 
 __all__ = ["falling", "normalised", "ratio", "values", "within"]
 
@@ -35,14 +36,14 @@ def ratio(run: Run) -> np.ndarray:
     return np.divide(value, query, out=np.full_like(value, np.nan), where=known)
 
 
-def within(about: About, found: Estimate, published: np.ndarray, factor: float, width: int) -> Claim:
+def within(about: About, found: Sequence[Interval], published: np.ndarray, factor: float, width: int) -> Claim:
     """The claim that means are the published ones within a factor. Both are means over seeds, with errors like ours.
 
     Logarithms are compared, so that too large and too small are alike.
     """
     if width != WIDTH:
         return not_applicable(about, f"values are published at width {WIDTH}, this run has width {width}")
-    value, error = np.asarray(found.value), np.asarray(found.error)
+    value, error = (np.asarray(part) for part in zip(*((one.value, one.error) for one in found), strict=True))
     spread = np.sqrt(2) * error / np.maximum(value, np.finfo(float).tiny)
     return close(about, np.log(value / published), 0.0, tolerance=np.log(factor), uncertainty=spread)
 
@@ -57,11 +58,10 @@ def values(run: Run) -> list[Claim]:
             for (name, part), row in SINGLE.items():
                 if name != block:
                     continue
-                estimate = mean(run, part, block)
-                ours = np.asarray(estimate)[:, places[some]]
-                measured.append(ours)
-                published.append(row[some])
-                pairs = ", ".join(f"{one:.3g} ({other:.3g})" for one, other in zip(ours[0], row[some], strict=True))
+                ours = [means(run, part, block)[place] for place in places[some]]
+                measured += ours
+                published += row[some]
+                pairs = ", ".join(f"{one.value:.3g} ({other:.3g})" for one, other in zip(ours, row[some], strict=True))
                 said.append(f"{SYMBOLS[part]} {pairs}")
             factor, at = WITHIN[regime], " and ".join(f"{one:.3g}" for one in SCALES[some])
             about = About(
@@ -71,13 +71,12 @@ def values(run: Run) -> list[Claim]:
                 "softmax",
                 f"Measured (published): {'; '.join(said)}. Logarithms of ratios are compared.",
             )
-            both = np.concatenate(measured, axis=1)
-            wanted = np.concatenate(published)
-            found.append(within(about, Estimate(*both), wanted, factor, value_at(run.experiment, "model.width")))
+            wanted = np.asarray(published)
+            found.append(within(about, measured, wanted, factor, value_at(run.experiment, "model.width")))
     return found
 
 
-def _against(run: Run, published: Mapping[Quantity, float], where: np.ndarray) -> tuple[list[Estimate], str]:
+def _against(run: Run, published: Mapping[Quantity, float], where: np.ndarray) -> tuple[list[Interval], str]:
     """Slopes, and in words with the published ones."""
     found = [slope(run, part, block, where) for block, part in published]
     said = ", ".join(
@@ -97,17 +96,17 @@ def falling(kernel: str, run: Run) -> Claim:
         kernel,
         f"Measured (published): {said}.",
     )
-    return slope_claim(about, found, np.asarray(list(NORMALISED.values())), 0.1)
+    return close(about, found, np.asarray(list(NORMALISED.values())), tolerance=0.1)
 
 
 def normalised(run: Run) -> list[Claim]:
     """Slopes over all scales and ends of the ratio, with pre-norm."""
     found, said = _against(run, NORMALISED_ALL, scales(run) > 0)
     ends = ratio(run)[:, [0, -1]]
-    middles, errors = np.asarray([mean_interval(one) for one in ends.T], dtype=np.float64).T
-    compared = ", ".join(f"{one:.3g} ({wanted:g})" for one, wanted in zip(middles, NORMALISED_RATIO, strict=True))
+    middles = [mean_interval(one) for one in ends.T]
+    compared = ", ".join(f"{one.value:.3g} ({wanted:g})" for one, wanted in zip(middles, NORMALISED_RATIO, strict=True))
     return [
-        slope_claim(
+        close(
             About(
                 "pre-norm-all-softmax",
                 "With pre-norm the slopes over all scales are those printed in the figure, within 0.1",
@@ -117,7 +116,7 @@ def normalised(run: Run) -> list[Claim]:
             ),
             found,
             np.asarray(list(NORMALISED_ALL.values())),
-            0.1,
+            tolerance=0.1,
         ),
         within(
             About(
@@ -127,7 +126,7 @@ def normalised(run: Run) -> list[Claim]:
                 "softmax",
                 f"Measured (published): {compared}. Logarithms of ratios are compared.",
             ),
-            Estimate(middles, errors),
+            middles,
             np.asarray(NORMALISED_RATIO),
             WITHIN["large"],
             value_at(run.experiment, "model.width"),

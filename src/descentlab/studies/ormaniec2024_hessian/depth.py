@@ -8,17 +8,17 @@ import plotly.graph_objects as go
 from descentlab._describe import value_at
 from descentlab.attention import Linear
 from descentlab.claims import About, Claim, close
-from descentlab.estimate import Estimate, mean_interval
 from descentlab.experiment import Experiment
 from descentlab.models import FanIn, LinearNetwork
 from descentlab.runs import Run, Runs
+from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS, growth_chart
 from descentlab.studies.ormaniec2024_hessian.compared import within
 from descentlab.studies.ormaniec2024_hessian.growth import EXPONENTS, grid
 from descentlab.studies.ormaniec2024_hessian.norms import Growth
 from descentlab.studies.ormaniec2024_hessian.published import FILES, LINEAR_NETWORK, SCALES, SOURCE, Quantity
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
-from descentlab.studies.ormaniec2024_hessian.slopes import arrays_of, norms, scales, slope, slope_claim, small
+from descentlab.studies.ormaniec2024_hessian.slopes import arrays_of, norms, scales, slope, small
 from descentlab.studies.song2024_convergence.kernels import of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Section, Size
@@ -121,7 +121,7 @@ def _powers(key: str, runs: Sequence[Run], quantities: Sequence[Quantity], kerne
         kernel,
         f"{'; '.join(said)}.",
     )
-    return slope_claim(about, measured, np.asarray(expected), 0.1)
+    return close(about, measured, np.asarray(expected), tolerance=0.1)
 
 
 def _layers(depth: int) -> str:
@@ -142,7 +142,7 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
             source,
             "linear",
         )
-        found.append(slope_claim(about, slopes, power, 0.02 * power))
+        found.append(close(about, slopes, power, tolerance=0.02 * power))
         last = [norms(run, "functional", arrays_of(run, block)[-1]) for block in ("value", "query")]
         about = About(
             f"linear-functional-{depth}",
@@ -163,7 +163,7 @@ def _linear(runs: Sequence[Run]) -> list[Claim]:
                 + " and ".join(f"{one.value:.4g}" for one in first)
                 + " of value and query.",
             )
-            found.append(slope_claim(about, first, 9.0, 0.18))
+            found.append(close(about, first, 9.0, tolerance=0.18))
     return found
 
 
@@ -178,11 +178,10 @@ def _network_claims(runs: Sequence[Run]) -> list[Claim]:
         total = 2 * value_at(run.experiment, "data.samples")
         layers = [total * norms(run, "hessian", array)[:, place] for array in arrays]
         layer_means.append(mean_interval(np.mean(layers, axis=0)))
-    middles, errors = np.asarray(layer_means, dtype=np.float64).T
     wanted = np.asarray(LINEAR_NETWORK)[[depth_of(run) - 1 for run in runs]]
-    said = ", ".join(f"{one:.3g} ({other:.3g})" for one, other in zip(middles, wanted, strict=True))
+    said = ", ".join(f"{one.value:.3g} ({other:.3g})" for one, other in zip(layer_means, wanted, strict=True))
     return [
-        slope_claim(
+        close(
             About(
                 "network-slope",
                 "In a deep linear network H of every layer grows with the power 2, within 0.05",
@@ -190,7 +189,7 @@ def _network_claims(runs: Sequence[Run]) -> list[Claim]:
             ),
             slopes,
             2.0,
-            0.05,
+            tolerance=0.05,
         ),
         within(
             About(
@@ -200,7 +199,7 @@ def _network_claims(runs: Sequence[Run]) -> list[Claim]:
                 None,
                 f"Mean over layers by depth, measured (published): {said}. Logarithms of ratios are compared.",
             ),
-            Estimate(middles, errors),
+            layer_means,
             wanted,
             1.5,
             value_at(runs[0].experiment, "model.width"),

@@ -7,16 +7,16 @@ import plotly.graph_objects as go
 
 from descentlab._describe import replace_at
 from descentlab.claims import About, Claim, at_least, at_most, close, not_applicable
-from descentlab.estimate import mean_interval
 from descentlab.experiment import Experiment
 from descentlab.models import PreNorm
 from descentlab.runs import Run, Runs
+from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian import compared
 from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS, growth_chart
 from descentlab.studies.ormaniec2024_hessian.norms import PARTS, Growth
 from descentlab.studies.ormaniec2024_hessian.published import FILES, SMALL, SOURCE
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
-from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales, slope, slope_claim, small
+from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales, slope, small
 from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
 from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Section, Size
@@ -108,7 +108,7 @@ def _slopes(kernel: str, run: Run) -> list[Claim]:
             kernel,
             f"Mean over seeds: {measured.value:.4g}.{published}",
         )
-        found.append(slope_claim(about, [measured], expected, 0.1))
+        found.append(close(about, measured, expected, tolerance=0.1))
     return found
 
 
@@ -129,24 +129,23 @@ def _span(kernel: str, run: Run, family: str) -> Claim:
         f"Ratios by scale: {said}.",
     )
     compare = at_least if without else at_most
-    return compare(about, decades.value, 7.0 if without else 2.5, uncertainty=decades.error)
+    return compare(about, decades, 7.0 if without else 2.5)
 
 
 def _flat(kernel: str, run: Run) -> Claim:
     """While embeddings are smaller than what attention makes of normalised ones, their scale hardly counts."""
     found = [slope(run, part, block, small(run)) for block in ("value", "query") for part in PARTS]
-    values, errors = np.asarray(found, dtype=np.float64).T
     about = About(
         f"pre-norm-flat-{kernel}",
         "With pre-norm no slope over the seven scales below 0.1 is steeper than 0.15",
         FILES,
         kernel,
-        "Slopes of H_o, H_f and H of value, then of query: " + ", ".join(f"{one:.3f}" for one in values) + ".",
+        "Slopes of H_o, H_f and H of value, then of query: " + ", ".join(f"{one.value:.3f}" for one in found) + ".",
     )
     # The curves bend, so that other scales have other slopes.
     if small(run).sum() != SMALLEST:
         return not_applicable(about, f"this run has {small(run).sum()} scales there")
-    return at_most(about, np.abs(values), 0.15, uncertainty=errors)
+    return close(about, found, 0.0, tolerance=0.15)
 
 
 def _chart(family: str, kernel: str, runs: Runs) -> go.Figure:

@@ -10,12 +10,12 @@ from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
 from descentlab.claims import About, Claim, at_least, below, close
 from descentlab.curvature import Hessian
-from descentlab.estimate import Estimate, Interval, mean_interval
 from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
 from descentlab.plots.curves import Axis
 from descentlab.plots.matrices import block_matrix
 from descentlab.runs import Runs
+from descentlab.statistics import factor_interval, mean_interval
 from descentlab.studies.ormaniec2024_hessian.published import LARGEST, MODES, SOURCE
 from descentlab.studies.ormaniec2024_hessian.setting import matrices, sized
 from descentlab.studies.song2024_convergence.kernels import name
@@ -86,12 +86,6 @@ def _log_medians(entries: Entries, *blocks: str) -> np.ndarray:
     return np.mean([np.log(np.median(entries.of(block), axis=1)) for block in blocks], axis=0)
 
 
-def _factor(logs: Estimate) -> Interval:
-    """A factor from the interval of its logarithm."""
-    value, error = float(logs.value), float(logs.error)
-    return Interval(*np.exp([value - error, value, value + error]).tolist())
-
-
 def claims(found: Mapping[str, Entries]) -> list[Claim]:
     """Claim 6 of the specification, and what the picture shows."""
     made = [_apart(kernel, found[kernel]) for kernel in found if kernel in {"softmax", "gaussian", "linear"}]
@@ -104,7 +98,7 @@ def claims(found: Mapping[str, Entries]) -> list[Claim]:
 
 def _apart(kernel: str, entries: Entries) -> Claim:
     """How far the blocks lie apart."""
-    logs = mean_interval(_log_medians(entries, *VALUES) - _log_medians(entries, *SCORES))
+    logs = _log_medians(entries, *VALUES) - _log_medians(entries, *SCORES)
     medians = ", ".join(f"{block} {np.exp(_log_medians(entries, block).mean()):.2g}" for block in BLOCKS)
     said = f"Medians of |entry|: {medians}."
     if kernel == "linear":
@@ -116,7 +110,7 @@ def _apart(kernel: str, entries: Entries) -> Claim:
             kernel,
             said,
         )
-        return close(about, logs.value, 0.0, tolerance=np.log(2), uncertainty=logs.error)
+        return close(about, mean_interval(logs), 0.0, tolerance=np.log(2))
     about = About(
         f"apart-{kernel}",
         "The median |entry| of value and output blocks is at least 10 times that of query and key blocks",
@@ -124,28 +118,23 @@ def _apart(kernel: str, entries: Entries) -> Claim:
         kernel,
         said,
     )
-    factor = _factor(logs)
-    return at_least(about, factor.value, 10.0, uncertainty=factor.towards(10.0))
+    return at_least(about, factor_interval(np.exp(logs)), 10.0)
 
 
 def _picture(entries: Entries) -> list[Claim]:
     """What entries reach in the picture."""
-    largest = [_factor(mean_interval(np.log(entries.of(block).max(axis=1)))) for block in VALUES]
-    medians = [_factor(mean_interval(_log_medians(entries, block))) for block in SCORES]
+    largest = [factor_interval(entries.of(block).max(axis=1)) for block in VALUES]
+    medians = [factor_interval(np.exp(_log_medians(entries, block))) for block in SCORES]
     figure = f"{SOURCE}, figure 1"
     reach = About("largest-value", "Entries of value and output blocks reach 1e-3", figure, "softmax")
     small = About("median-query", "Half of the entries of query and key blocks are below 1e-6", figure, "softmax")
-    found = []
-    for compare, about, factors, bound in ((at_least, reach, largest, LARGEST), (below, small, medians, 1e-6)):
-        spread = np.asarray([one.towards(bound) for one in factors])
-        found.append(compare(about, np.asarray([one.value for one in factors]), bound, uncertainty=spread))
-    return found
+    return [at_least(reach, largest, LARGEST), below(small, medians, 1e-6)]
 
 
 def _mode(block: str, entries: Entries) -> Claim:
     """The most frequent size against that of the one published draw."""
     modes = mean_interval([_most_frequent(sizes) for sizes in entries.of(block)])
-    single = float(modes.error) * np.sqrt(1 + entries.hessians.shape[0])
+    single = modes.error * np.sqrt(1 + entries.hessians.shape[0])
     about = About(
         f"mode-{block}",
         f"The published most frequent |entry| of the {block} block, {MODES[block]:g}, lies where 95 % of draws do",
@@ -163,19 +152,15 @@ def _most_frequent(sizes: np.ndarray) -> float:
 
 def _moved(softmax: Entries, linear: Entries) -> list[Claim]:
     """What linear attention does to the medians, seed by seed."""
-    query, value = (
-        mean_interval(_log_medians(linear, block) - _log_medians(softmax, block)) for block in ("query", "value")
-    )
-    factor = _factor(query)
+    query, value = (_log_medians(linear, block) - _log_medians(softmax, block) for block in ("query", "value"))
     source = f"{SOURCE}, figure 4"
     return [
         at_least(
             About(
                 "linear-query", "Linear attention raises the median |entry| of the query block at least tenfold", source
             ),
-            factor.value,
+            factor_interval(np.exp(query)),
             10.0,
-            uncertainty=factor.towards(10.0),
         ),
         close(
             About(
@@ -183,12 +168,11 @@ def _moved(softmax: Entries, linear: Entries) -> list[Claim]:
                 "Linear attention changes the median |entry| of the value block by a factor 2 at most",
                 source,
                 None,
-                f"The factor is {np.exp(value.value):.3g}; logarithms are compared.",
+                f"The factor is {np.exp(value.mean()):.3g}; logarithms are compared.",
             ),
-            value.value,
+            mean_interval(value),
             0.0,
             tolerance=np.log(2),
-            uncertainty=value.error,
         ),
     ]
 

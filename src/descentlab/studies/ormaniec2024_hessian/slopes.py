@@ -1,18 +1,16 @@
-"""What is read off recorded norms: slopes, means over seeds, and claims on them."""
-
-from collections.abc import Sequence
+"""What is read off recorded norms: slopes and means over seeds."""
 
 import numpy as np
 
 from descentlab._describe import value_at
 from descentlab._tree import is_meant
 from descentlab._types import ArrayLike
-from descentlab.claims import About, Claim, close
-from descentlab.estimate import Estimate, mean_interval
+from descentlab.estimate import Interval
 from descentlab.runs import Run
+from descentlab.statistics import mean_interval, slope_interval
 from descentlab.trajectory import Series
 
-__all__ = ["arrays_of", "mean", "norms", "norms_at", "scales", "slope", "slope_claim", "small"]
+__all__ = ["arrays_of", "means", "norms", "norms_at", "scales", "slope", "small"]
 
 
 def scales(run: Run) -> np.ndarray:
@@ -42,29 +40,21 @@ def small(run: Run) -> np.ndarray:
     return scales(run) < 0.1
 
 
-def slope(run: Run, part: str, array: str, where: ArrayLike) -> Estimate:
+def slope(run: Run, part: str, array: str, where: ArrayLike) -> Interval:
     """The slope of log norm against log scale by least squares: its mean over seeds with the 95 % interval.
 
     NaN where a norm is zero.
     """
     chosen = np.asarray(where)
-    x, y = np.log(scales(run)[chosen]), norms(run, part, array)[:, chosen]
-    if not np.all(y > 0):
-        return Estimate(np.nan, np.inf)
-    return mean_interval(np.polyfit(x, np.log(y).T, 1)[0])
+    found = norms(run, part, array)[:, chosen]
+    if not np.all(found > 0):
+        return Interval(np.nan, np.nan, np.nan)
+    return slope_interval(np.log(scales(run)[chosen]), np.log(found))
 
 
-def mean(run: Run, part: str, array: str) -> Estimate:
-    """The mean over seeds at every scale, and the half-width of its 95 % interval."""
-    each = [mean_interval(column) for column in norms(run, part, array).T]
-    values, errors = np.asarray(each, dtype=np.float64).T
-    return Estimate(values, errors)
-
-
-def slope_claim(about: About, found: Sequence[Estimate], expected: ArrayLike, tolerance: ArrayLike) -> Claim:
-    """The claim that every slope is the expected one."""
-    values, errors = np.asarray(found, dtype=np.float64).T
-    return close(about, values, expected, tolerance=tolerance, uncertainty=errors)
+def means(run: Run, part: str, array: str) -> list[Interval]:
+    """The mean over seeds at every scale, with its 95 % interval."""
+    return [mean_interval(column) for column in norms(run, part, array).T]
 
 
 def norms_at(run: Run, part: str, array: str) -> np.ndarray:

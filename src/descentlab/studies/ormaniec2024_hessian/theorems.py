@@ -13,10 +13,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, above, at_least, at_most, close
-from descentlab.estimate import mean_interval, share_interval
 from descentlab.plots.curves import Axis, add_band, add_level, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Runs
+from descentlab.statistics import paired_interval, share_interval, slopes
 from descentlab.studies.ormaniec2024_hessian.constructed import POWERS, Constructed, constructed
 from descentlab.studies.ormaniec2024_hessian.heads import (
     KERNELS,
@@ -123,8 +123,7 @@ def _closed(kernel: str, one: Measured) -> Claim:
 def _slopes(norms: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Slopes of log norms against log scale, which is the second axis, by least squares; zeros have the slope 0."""
     logs = np.log(np.where(norms > 0, norms, 1.0))
-    x = np.log(scales) - np.log(scales).mean()
-    return np.tensordot(x, logs, axes=(0, 1)) / (x @ x)
+    return slopes(np.log(scales), np.moveaxis(logs, 1, -1))
 
 
 def _listed(slopes: np.ndarray, which: np.ndarray) -> str:
@@ -213,7 +212,7 @@ def _mostly(about: About, matrix: np.ndarray) -> Claim:
     share = share_interval(int(_both_signs(matrix).sum()), len(matrix))
     detail = f"Share {share.value:.3g} of {len(matrix)} heads; mean smallest eigenvalue over the largest in size "
     said = dataclasses.replace(about, detail=f"{detail}{eigenvalues(matrix)[:, 0].mean():.2g}.")
-    return above(said, share.value, 0.5, uncertainty=share.towards(0.5))
+    return above(said, share, 0.5)
 
 
 def _signs(seen: Theory) -> list[Claim]:
@@ -302,8 +301,7 @@ def _compared(heads: Mapping[str, Measured]) -> list[Claim]:
             about = _about(f"{name}-{written}", f"At scale {written}, {text} ({unit}, paired)", PAGE, None, detail)
             # One eigenvalue; norms have no least step.
             step = {"query": 1 / block(whole, PAIRS["QQ"]).shape[1], "all": 1 / whole.shape[1]}.get(name, 0.0)
-            difference = mean_interval(theirs[:, at] - ours[:, at], step)
-            found.append(at_most(about, difference.value, 0.0, uncertainty=difference.error))
+            found.append(at_most(about, paired_interval(theirs[:, at], ours[:, at], step), 0.0))
     return found
 
 

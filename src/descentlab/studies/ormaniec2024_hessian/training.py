@@ -7,15 +7,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab._describe import value_at
-from descentlab.claims import About, Claim, above, at_most, below, close, not_applicable, of_seeds
+from descentlab.claims import About, Claim, above, at_most, below, close, of_seeds
 from descentlab.curvature import Krylov
-from descentlab.estimate import mean_interval
 from descentlab.experiment import Experiment
 from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.probes import CriticalSharpness, Loss, Sharpness
 from descentlab.runs import Run, Runs
 from descentlab.schedule import Every
+from descentlab.statistics import mean_interval, paired_interval
 from descentlab.studies.ormaniec2024_hessian.norms import Growth
 from descentlab.studies.ormaniec2024_hessian.setting import sized
 from descentlab.studies.ormaniec2024_hessian.slopes import norms_at
@@ -98,14 +98,6 @@ def heterogeneity(run: Run) -> np.ndarray:
     return norms_at(run, "hessian", "value") / norms_at(run, "hessian", "query")
 
 
-def _compared(about: About, later: np.ndarray, sooner: np.ndarray) -> Claim:
-    """The claim that a number falls from start to end, seeds paired."""
-    difference = mean_interval(sooner - later)
-    if not np.isfinite(difference.error):
-        return not_applicable(about, "one seed, or a lane that diverged, leaves no uncertainty to compare with")
-    return above(about, difference.value, 0.0, uncertainty=difference.error)
-
-
 def falls(kind: str, kernel: str, run: Run) -> Claim:
     """Whether training trains."""
     loss = run.trajectory["loss"].values
@@ -130,7 +122,7 @@ def alike(kind: str, kernel: str, run: Run) -> Claim:
         kernel,
         f"Value over query: {first.mean():.3g} at the start, {last.mean():.3g} at the end.",
     )
-    return _compared(about, ratio[:, -1], ratio[:, 0])
+    return above(about, paired_interval(ratio[:, 0], ratio[:, -1]), 0.0)
 
 
 def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
@@ -145,7 +137,7 @@ def less_indefinite(kind: str, kernel: str, run: Run) -> Claim:
         kernel,
         f"{share[:, 0].mean():.3g} at the start, {share[:, -1].mean():.3g} at the end.",
     )
-    return _compared(about, share[:, -1], share[:, 0])
+    return above(about, paired_interval(share[:, 0], share[:, -1]), 0.0)
 
 
 def _largest(run: Run) -> Series:
@@ -165,10 +157,9 @@ def _late(record: Series) -> np.ndarray:
 
 def _settled(about: About, late: np.ndarray, threshold: float, share: float) -> Claim:
     """The claim that the means of seeds lie about a threshold, up to a share of it."""
-    found = mean_interval(late)
     detail = f"By seed {', '.join(f'{one:.3g}' for one in late)}; 2 / step size is {threshold:g}."
     about = dataclasses.replace(about, detail=detail)
-    return close(about, found.value, threshold, tolerance=share * threshold, uncertainty=found.error)
+    return close(about, mean_interval(late), threshold, tolerance=share * threshold)
 
 
 def edge(kernel: str, run: Run) -> Claim:

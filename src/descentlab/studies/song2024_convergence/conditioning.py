@@ -110,7 +110,6 @@ def _growth(compare: Callable[..., Claim], about: About, runs: Family, *pairs: t
     "scale-interior-{case}-H{shape[0]}-D{shape[1]}",
     "With H = {shape[0]}, D = {shape[1]}, sigma_min(B) and L/mu are best at an interior initial scale",
     SOURCE,
-    families=("scales",),
     over={"shape": lambda runs: runs["scales"].by(*SHAPE)},
 )
 def interior(about: About, runs: Family, shape: Shape) -> Claim:
@@ -124,9 +123,7 @@ def interior(about: About, runs: Family, shape: Shape) -> Claim:
     return _compared(below, about, [bootstrap_interval(_ends, quality) for quality in over.qualities])
 
 
-@claim(
-    "scale-heads-{case}", "The best sigma_min(B) grows with the number of heads", SOURCE, families=("scales",)
-)
+@claim("scale-heads-{case}", "The best sigma_min(B) grows with the number of heads", SOURCE)
 def heads(about: About, runs: Family) -> Claim:
     """What heads do at one width."""
     return _growth(above, about, runs, ((2, 20), (1, 20)), ((4, 20), (2, 20)))
@@ -136,7 +133,6 @@ def heads(about: About, runs: Family) -> Claim:
     "scale-width-two-{case}",
     "With two heads the best sigma_min(B) grows when the token width doubles from HD = Nn",
     SOURCE,
-    families=("scales",),
 )
 def width_of_two(about: About, runs: Family) -> Claim:
     """What width does with two heads."""
@@ -147,7 +143,6 @@ def width_of_two(about: About, runs: Family) -> Claim:
     "scale-width-one-{case}",
     "With one head the best sigma_min(B) does not grow when the token width quadruples from HD = Nn",
     SOURCE,
-    families=("scales",),
 )
 def width_of_one(about: About, runs: Family) -> Claim:
     """What width does with one head."""
@@ -168,7 +163,6 @@ def _pairs(softmax: Family, gaussian: Family) -> Iterator[tuple[Shape, Scales, S
     "The best initial scale is larger for softmax than for the Gaussian kernel",
     SOURCE,
     between=BOTH,
-    families=("scales",),
 )
 def differs(about: About, softmax: Family, gaussian: Family) -> Claim:
     """Whether each kernel has a best scale of its own."""
@@ -185,7 +179,6 @@ def differs(about: About, softmax: Family, gaussian: Family) -> Claim:
     "Value-only, the Gaussian kernel at its best scale has no smaller L/mu than softmax at its own",
     "measured",
     between=BOTH,
-    families=("scales",),
 )
 def not_faster(about: About, softmax: Family, gaussian: Family) -> Claim:
     """Whether the Gaussian kernel is worse conditioned, both at their best."""

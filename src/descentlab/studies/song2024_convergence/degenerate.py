@@ -23,9 +23,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     """Nothing is trained: the features at the start are the measurement."""
     seeds = size.seeds(2, 5, 20)
     still = {"probes": {"features": FeatureSpectrum(At((0,)))}, "steps": 0}
-    return {
-        family: [Request(base.changed(still | start), seeds) for base in bases] for family, start in STARTS.items()
-    }
+    return {family: [Request(base.changed(still | start), seeds) for base in bases] for family, start in STARTS.items()}
 
 
 def predicted_rank(family: str, kernel: str | None, run: Run) -> int | None:

@@ -62,7 +62,6 @@ def _arrival(runs: Family) -> str:
     "joint-zero-{case}",
     "Query, key and value trained with H >= 2 and HD >= 2 Nn: every seed reaches 1e-10 f_0 within the cap",
     source="Song et al. 2024, Theorem 2; measured",
-    families=("heads",),
 )
 def zero(about: About, runs: Family) -> Claim:
     """Whether every seed with several heads succeeds."""
@@ -93,7 +92,6 @@ def gradient(about: About, runs: Runs) -> Claim:
     "joint-one-head-{case}",
     "One head with HD = 2 Nn trains as reliably: the share of seeds that reach 1e-10 f_0 is 1",
     source="Song et al. 2024; measured",
-    families=("one head",),
 )
 def one_head(about: About, runs: Family) -> Claim:
     """The share of seeds that succeed with a single head."""
@@ -117,4 +115,6 @@ def losses(runs: Runs) -> go.Figure:
     return figure
 
 
-section = Section("joint training", requests, (zero, stepwise, gradient, one_head), (losses,))
+section = Section(
+    "joint training", requests, (zero.on("heads"), stepwise, gradient, one_head.on("one head")), (losses,)
+)

@@ -90,7 +90,7 @@ def _said(runs: Family) -> str:
     return " ".join(parts)
 
 
-@claim("text-threshold-{case}", "On text, HD = 2 Nn gives B full row rank", "Song et al. 2024", families=("value",))
+@claim("text-threshold-{case}", "On text, HD = 2 Nn gives B full row rank", "Song et al. 2024")
 def threshold(about: About, runs: Family) -> Claim:
     """Whether width is all that the rank needs."""
     return close(about.noting(_said(runs)), _measured(runs), _count(runs))
@@ -100,7 +100,6 @@ def threshold(about: About, runs: Family) -> Claim:
     "text-rank-{case}",
     "On text, rank(B) obeys the bound from the rank of the tokens",
     SOURCE,
-    families=("value",),
 )
 def rank(about: About, runs: Family) -> Claim:
     """What repeated tokens leave of the rank."""
@@ -111,7 +110,6 @@ def rank(about: About, runs: Family) -> Claim:
     "text-floor-{case}",
     "On text, zero loss is within the value block's reach exactly when rank(B) = Nn",
     "Theorem A",
-    families=("value",),
 )
 def floor(about: About, runs: Family) -> Claim:
     """Whether the least-squares floor is zero where the rank is full."""
@@ -124,7 +122,6 @@ def floor(about: About, runs: Family) -> Claim:
     "text-duplicates-{case}",
     "Without positions, rank(B) is at most the number of distinct bytes of each window, summed",
     SOURCE,
-    families=("no positions",),
 )
 def duplicates(about: About, runs: Family) -> Claim:
     """What equal bytes leave of the rank where nothing tells them apart."""
@@ -135,7 +132,6 @@ def duplicates(about: About, runs: Family) -> Claim:
     "text-rate-{case}",
     "On text, value-only loss never lags (1 - eta mu)^(2t) f_0",
     "Theorem A",
-    families=("value",),
 )
 def bound(about: About, runs: Family) -> Claim:
     """The linear rate, where zero loss can be reached."""
@@ -147,7 +143,6 @@ def bound(about: About, runs: Family) -> Claim:
     "text-modes-{case}",
     "On text, the loss is the sum over modes of K to a relative 1e-8, or what rounding of its steps can add up to",
     "Theorem A",
-    families=("value",),
 )
 def modes(about: About, runs: Family) -> Claim:
     """The exact formula."""
@@ -164,7 +159,6 @@ def gradient(about: About, runs: Runs) -> Claim:
     "text-joint-{case}",
     "On text, joint training with four heads reaches 1e-10 f_0 within 2,000 steps",
     "Song et al. 2024",
-    families=("joint",),
 )
 def joint(about: About, runs: Family) -> Claim:
     """Whether query, key and value succeed together."""
@@ -190,5 +184,10 @@ def rank_map(runs: Runs) -> go.Figure:
     return heat_map("rank(B) / Nn", x, y, np.asarray([*rows.values()]), label="rank(B) / Nn", scale="linear")
 
 
-STATEMENTS = (threshold, rank, floor, duplicates, bound, modes, gradient, joint)
-section = Section("text", requests, STATEMENTS, (rank_map,))
+OF_VALUE = (threshold, rank, floor, bound, modes)
+section = Section(
+    "text",
+    requests,
+    [*(one.on("value") for one in OF_VALUE), duplicates.on("no positions"), gradient, joint.on("joint")],
+    (rank_map,),
+)

@@ -5,23 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, at_most, below, claim, close, not_applicable
+from descentlab.claims import About, Claim, claim, close
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim import GramGD
 from descentlab.plots.curves import Axis, add_band, add_line, lines
 from descentlab.plots.style import free_color
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
-from descentlab.runs import Family, Run, Runs, case_of
+from descentlab.runs import Family, Runs, case_of
 from descentlab.schedule import At, LogSpaced
-from descentlab.statistics import ratio_of_medians
-from descentlab.studies.song2024_convergence import conditioning
+from descentlab.studies.song2024_convergence import conditioning, width
 from descentlab.studies.song2024_convergence.experiments import SHAPE, floors, with_scale, with_shape
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl, theorem_a
-from descentlab.theory.modes import modal_loss, recorded_modes, steps_to
-from descentlab.theory.soundness import of_double
+from descentlab.theory.modes import modal_loss, recorded_modes
 from descentlab.trajectory import Trajectory
 
 SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
@@ -30,9 +28,7 @@ SHAPES = ((1, 16), (2, 9), (1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
 MORE_SHAPES = ((4, 4), (4, 5), (4, 6), (4, 10), (2, 40), (8, 10), (1, 40))
 SCALE_SHAPES = ((1, 20), (2, 10), (2, 20), (4, 20), (1, 80))
 SCALES = (0.03, 0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0)
-TOLERANCE = 1e-6
 THRESHOLD = "Song et al. 2024, HD >= Nn; Theorem A"
-WIDTH = "Song et al. 2024, large embedding dimension; Theorem A"
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -77,7 +73,7 @@ def _reachable(runs: Family) -> list[Trajectory]:
     return [run.trajectory for run in runs if np.all(_width(Family([run])) >= _targets(Family([run])))]
 
 
-@claim("threshold-rank-{case}", "The rank of B is min(Nn, HD)", THRESHOLD, families=("shapes",))
+@claim("threshold-rank-{case}", "The rank of B is min(Nn, HD)", THRESHOLD)
 def rank(about: About, runs: Family) -> Claim:
     """Whether features have the rank that their sizes allow."""
     return close(about, runs.first("features", quantity="rank"), np.minimum(_targets(runs), _width(runs)))
@@ -87,7 +83,6 @@ def rank(about: About, runs: Family) -> Claim:
     "threshold-floor-{case}",
     "The value block alone can reach zero loss exactly when HD >= Nn",
     THRESHOLD,
-    families=("shapes",),
 )
 def floor(about: About, runs: Family) -> Claim:
     """Whether the least-squares floor is zero from the threshold on."""
@@ -101,7 +96,6 @@ def floor(about: About, runs: Family) -> Claim:
     "rate-bound-{case}",
     "Value-only loss never lags (1 - eta mu)^(2t) f_0",
     "Song et al. 2024, linear rate; Theorem A",
-    families=("shapes",),
 )
 def bound(about: About, runs: Family) -> Claim:
     """The linear rate."""
@@ -112,7 +106,6 @@ def bound(about: About, runs: Family) -> Claim:
     "rate-modes-{case}",
     "The loss is the sum over modes of K to a relative 1e-8, or what rounding of its steps can add up to",
     "Theorem A",
-    families=("shapes",),
 )
 def modes(about: About, runs: Family) -> Claim:
     """The exact formula."""
@@ -123,7 +116,6 @@ def modes(about: About, runs: Family) -> Claim:
     "rate-late-{case}",
     "Where the slowest mode carries 99 % of the loss, the slope of log f is 2 log(1 - eta mu) within 2 %",
     "Theorem A",
-    families=("shapes",),
 )
 def late(about: About, runs: Family) -> Claim:
     """The late slope."""
@@ -135,7 +127,6 @@ def late(about: About, runs: Family) -> Claim:
     "rate-late-decrease-{case}",
     "Where the slowest mode carries 99 % of the decrease, the slope of log f is 2 log(1 - eta mu)",
     "Theorem A",
-    families=("shapes",),
 )
 def late_decrease(about: About, runs: Family) -> Claim:
     """The late slope where the slowest mode does nearly all of the work."""
@@ -146,84 +137,10 @@ def late_decrease(about: About, runs: Family) -> Claim:
     "pl-value-{case}",
     "The gradient obeys PL with lambda_min(K_t), value-only",
     "docs/theory/pl.md",
-    families=("shapes",),
 )
 def gradient(about: About, runs: Family) -> Claim:
     """The PL inequality."""
     return pl.pl_inequality(about, runs.trajectories)
-
-
-def _steps(run: Run) -> np.ndarray:
-    """Predicted steps to a relative loss of 1e-6, by lane."""
-    sizes = run.trajectory["step_size"].values[:, -1]
-    return np.asarray(
-        [steps_to(s, eta, TOLERANCE) for s, eta in zip(recorded_modes(run.trajectory), sizes, strict=True)]
-    )
-
-
-def _steps_of(runs: Family, *shapes: tuple[int, int]) -> list[np.ndarray]:
-    """Those of the given shapes, as far as they were run."""
-    known = runs.by(*SHAPE)
-    return [_steps(known[shape][0]) for shape in shapes if shape in known]
-
-
-UNMEASURED = "not all shapes that it compares are part of this size"
-
-
-@claim(
-    "width-heads-{case}",
-    "At HD = 4 Nn with four heads the median steps to 1e-6 are at most 1/100 of those at HD = Nn",
-    WIDTH,
-    families=("shapes",),
-)
-def heads(about: About, runs: Family) -> Claim:
-    """What width buys with several heads."""
-    found = _steps_of(runs, (4, 20), (2, 10))
-    if len(found) < 2:
-        return not_applicable(about, UNMEASURED)
-    fast, slow = found
-    about = about.noting(f"Median steps {np.median(fast):.3g} against {np.median(slow):.3g}.")
-    return at_most(about, ratio_of_medians(fast, slow), 0.01)
-
-
-@claim(
-    "width-one-head-{case}",
-    "One wide head does not buy that speed: at HD = 4 Nn it takes over 100 times the steps of four heads",
-    WIDTH,
-    families=("shapes",),
-)
-def one_head(about: About, runs: Family) -> Claim:
-    """What width buys with a single head."""
-    found = _steps_of(runs, (4, 20), (1, 80))
-    if len(found) < 2:
-        return not_applicable(about, UNMEASURED)
-    fast, single = found
-    about = about.noting(f"Median steps {np.median(single):.3g} with one head against {np.median(fast):.3g} with four.")
-    return below(about, ratio_of_medians(fast, single), 0.01)
-
-
-@claim(
-    "width-runs-{case}",
-    "Real runs cross 1e-6 where the formula says, within the cap of recorded steps",
-    "Theorem A",
-    families=("shapes",),
-)
-def confirmed(about: About, runs: Family) -> Claim:
-    """Every lane that the formula says arrives within the recorded steps does so, between the same two records."""
-    early, late, beyond = [], [], 0
-    for run in runs:
-        loss = run.trajectory["loss"]
-        relative = loss.values / loss.values[:, :1]
-        for lane, steps in enumerate(_steps(run)):
-            if not steps < loss.steps[-1]:
-                beyond += 1
-                continue
-            after = int(np.searchsorted(loss.steps, steps))
-            early.append(relative[lane, after - 1] if loss.steps[after] > 0 else np.inf)
-            late.append(relative[lane, after])
-    about = about.noting(f"{beyond} lanes are predicted beyond the cap: not reached.")
-    crossing = np.asarray([*np.asarray(late) / TOLERANCE, *TOLERANCE / np.asarray(early)])
-    return of_double(runs.trajectories, at_most(about, crossing, 1.0, slack=1e-6))
 
 
 def losses(runs: Runs) -> go.Figure:
@@ -250,10 +167,13 @@ def losses(runs: Runs) -> go.Figure:
     return figure
 
 
-THRESHOLDS, RATES, WIDTHS = (rank, floor), (bound, modes, late, late_decrease, gradient), (heads, one_head, confirmed)
+RATES = (bound, modes, late, late_decrease, gradient)
 section = Section(
     "value block",
     requests,
-    (*THRESHOLDS, *RATES, *WIDTHS, *conditioning.STATEMENTS),
+    [
+        *(one.on("shapes") for one in (rank, floor, *RATES, *width.STATEMENTS)),
+        *(one.on("scales") for one in conditioning.STATEMENTS),
+    ],
     (losses, conditioning.scales),
 )

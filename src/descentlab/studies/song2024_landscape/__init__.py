@@ -19,6 +19,7 @@ weights of the other kernel, and that is part of what is compared.
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_landscape.experiments import BASE
+from descentlab.studies.song2024_landscape.findings import FINDINGS
 from descentlab.studies.song2024_landscape.sections import section
 from descentlab.study import Study
 from descentlab.sweep import grid
@@ -31,4 +32,5 @@ study = Study(
     base=BASE,
     axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
     sections=(section("layer"), section("layer, Gaussian first"), section("text"), section("pathfinder")),
+    findings=FINDINGS,
 )

@@ -8,11 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, at_most, not_applicable
-from descentlab.estimate import Estimate, Interval, mean_interval
+from descentlab.estimate import Interval
 from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
 from descentlab.plots.intervals import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
 from descentlab.runs import Runs
+from descentlab.statistics import mean_interval, paired_interval
 from descentlab.studies.song2024_landscape.experiments import FIRST, MODES, PLANS, missing, requests
 from descentlab.study import Section, Size
 from descentlab.sweep import Progress
@@ -78,10 +79,10 @@ def compared(seen: Landscapes, number: str, protocol: str | None) -> Interval:
         return Interval(np.nan, np.nan, np.nan)
     (s, s_error), (g, g_error) = (np.asarray(side, dtype=np.float64).T for side in zip(*pairs, strict=True))
     if number not in RATIOS:
-        return _interval(mean_interval(g - s, _step(seen, number, protocol)), float(np.mean(s_error + g_error)))
+        return paired_interval(g, s, _step(seen, number, protocol)).widened(float(np.mean(s_error + g_error)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, middle, high = _interval(mean_interval(np.log(g / s)), float(np.mean(s_error / s + g_error / g)))
-    return Interval(float(np.exp(low)), float(np.exp(middle)), float(np.exp(high)))
+        logs = mean_interval(np.log(g / s)).widened(float(np.mean(s_error / s + g_error / g)))
+    return Interval(*(float(np.exp(end)) for end in logs))
 
 
 def _step(seen: Landscapes, number: str, protocol: str | None) -> float:
@@ -92,11 +93,6 @@ def _step(seen: Landscapes, number: str, protocol: str | None) -> float:
     draws = len({view.draw for view in views})
     cells = max(view.surface.values.size for view in views)
     return {"minima": 1.0, "negative_share": 1 / cells}.get(number, 0.0) / draws
-
-
-def _interval(mean: Estimate, error: float) -> Interval:
-    half = float(mean.error) + error
-    return Interval(float(mean.value) - half, float(mean.value), float(mean.value) + half)
 
 
 def claims(task: str, found: Found) -> list[Claim]:
@@ -120,9 +116,7 @@ def _claim(task: str, mode: str, number: str, seen: Landscapes) -> Claim:
     if not {SOFTMAX, GAUSSIAN} <= set(seen.names):
         return not_applicable(about, "two kernels are needed for a comparison")
     found = [compared(seen, number, protocol) for protocol in protocols]
-    bound = 1.0 if number in RATIOS else 0.0
-    spread = np.asarray([one.towards(bound) for one in found])
-    return at_most(about, np.asarray([one.value for one in found]), bound, uncertainty=spread)
+    return at_most(about, found, 1.0 if number in RATIOS else 0.0)
 
 
 def _detail(seen: Landscapes, number: str, protocol: str | None) -> str:

@@ -12,6 +12,7 @@ token can be moved on its own. Key, value and output blocks stay as they start.
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_query import gram, limits, obstructions, reduced, search
+from descentlab.studies.song2024_query.findings import FINDINGS
 from descentlab.studies.song2024_query.setting import BASE, with_kernel
 from descentlab.study import Study
 
@@ -23,4 +24,6 @@ study = Study(
     base=BASE,
     axis=("model.attention", (with_kernel(Softmax()), with_kernel(Gaussian()))),
     sections=(gram.section, obstructions.section, limits.section, reduced.section, search.section),
+    findings=FINDINGS,
+    figure=search.reached,
 )

@@ -22,6 +22,7 @@ from descentlab.plots.style import PALETTE, case_color
 from descentlab.probes import Loss, Parameters
 from descentlab.runs import Run, Runs
 from descentlab.schedule import At, LogSpaced
+from descentlab.statistics import printed
 from descentlab.studies.song2024_convergence.kernels import kernels, name
 from descentlab.studies.song2024_query.setting import by_hand, changed
 from descentlab.study import Section, Size
@@ -35,15 +36,12 @@ TARGET = 0.78
 STARTS = {"left": (-1.2, -1.0, -0.9, -0.8, -0.5), "right": (1.0, 1.5, 2.0, 2.5, 3.0)}
 SOURCE = "docs/theory/query_block.md, section S-d"
 
-Printed = tuple[float, float]
-"""A number as the specification prints it, and half a unit of its last digit."""
-
-ENDS: dict[tuple[str, str], Printed] = {
-    ("softmax", "left"): (-0.9206, 5e-5),
-    ("softmax", "right"): (0.6807, 5e-5),
-    ("gaussian", "left"): (-1.55, 5e-5),
-    ("gaussian", "right"): (1.1065, 5e-5),
-    ("narrow", "left"): (-1.213, 5e-4),
+ENDS = {
+    ("softmax", "left"): printed("-0.9206"),
+    ("softmax", "right"): printed("0.6807"),
+    ("gaussian", "left"): printed("-1.5500"),
+    ("gaussian", "right"): printed("1.1065"),
+    ("narrow", "left"): printed("-1.213"),
 }
 """Where all five queries end, by kernel and start; the narrow kernel's other start ends in several places."""
 
@@ -124,7 +122,7 @@ def _ends(family: str, run: Run) -> list[Claim]:
         expected, half = ENDS[kernel, family]
         about = _about(f"{key}-end", f"{where} all queries end at {expected:g}", run)
         found.append(close(about, queries, expected, tolerance=half))
-    stuck = {("softmax", "left"): (0.03744, 5e-6), ("narrow", "right"): (0.143, 5e-4)}
+    stuck = {("softmax", "left"): printed("0.03744"), ("narrow", "right"): printed("0.143")}
     if (kernel, family) not in stuck:
         about = _about(f"{key}-loss", f"{where} the loss is zero, at most 1e-20", run)
         return [*found, at_most(about, loss, 1e-20)]
@@ -137,8 +135,9 @@ def _ends(family: str, run: Run) -> list[Claim]:
     ]
     if kernel == "softmax":
         about = _about(f"{key}-hessian", f"{where} the Hessian there is 0.0203 times the identity", run)
+        value, half = printed("0.0203")
         found.append(
-            close(about, _end(run, "smallest"), 0.0203, tolerance=5e-5, uncertainty=_end(run, "smallest_error"))
+            close(about, _end(run, "smallest"), value, tolerance=half, uncertainty=_end(run, "smallest_error"))
         )
     return found
 
@@ -152,20 +151,21 @@ def _shape(run: Run) -> list[Claim]:
     crossing = float(grid[np.flatnonzero(np.diff(np.sign(values - TARGET)))[-1]])
     far, zero = reduced(run, np.array([-200.0, 200.0]))[0], reduced(run, np.zeros(1))[0, 0]
     numbers = {
-        "F(-inf)": (far[0], 0.5, 5e-2),
-        "F(0)": (zero, 0.6, 5e-2),
-        "F(+inf)": (far[1], 0.9, 5e-2),
-        "place of the maximum": (grid[top], -0.921, 5e-4),
-        "F at the maximum": (values[top], 0.6576, 5e-5),
-        "place where F = 0.78": (crossing, 0.681, 5e-4),
+        "F(-inf)": (far[0], *printed("0.5")),
+        "F(0)": (zero, *printed("0.6")),
+        "F(+inf)": (far[1], *printed("0.9")),
+        "place of the maximum": (grid[top], *printed("-0.921")),
+        "F at the maximum": (values[top], *printed("0.6576")),
+        "place where F = 0.78": (crossing, *printed("0.681")),
     }
     measured, expected, half = (np.array(column) for column in zip(*numbers.values(), strict=True))
     said = ", ".join(f"{key} {value:.5g}" for key, (value, _, _) in numbers.items())
     about = About("s-d-shape", "S-d: Limits, maximum and crossing of F are those stated", SOURCE, "softmax", f"{said}.")
     bend = About("s-d-curvature", "S-d: The second derivative of F at its maximum is -0.1663", SOURCE, "softmax")
+    steepest, rounding = printed("-0.1663")
     return [
         close(about, (measured - expected) / half, 0.0, tolerance=1.0 + 1e-9),
-        close(bend, curvature[top], -0.1663, tolerance=5e-5),
+        close(bend, curvature[top], steepest, tolerance=rounding),
     ]
 
 

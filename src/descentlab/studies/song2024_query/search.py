@@ -9,13 +9,14 @@ import plotly.graph_objects as go
 from descentlab._describe import value_at
 from descentlab.attention import Gaussian, Softmax
 from descentlab.claims import About, Claim, above, at_least, at_most, close, of_seeds
-from descentlab.estimate import Interval, share_difference, share_interval
+from descentlab.estimate import Interval
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
 from descentlab.plots.curves import Axis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
+from descentlab.statistics import share_difference, share_interval
 from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, with_scale
 from descentlab.studies.song2024_query.setting import by_hand, changed, counted, ending, kinds
 from descentlab.study import Section, Size
@@ -161,9 +162,8 @@ def _large(kernel: str, runs: Sequence[Run]) -> list[Claim]:
                 kernel,
                 said,
             ),
-            reached.value,
+            reached,
             0.1,
-            uncertainty=reached.towards(0.1),
         ),
         above(
             About(
@@ -173,9 +173,8 @@ def _large(kernel: str, runs: Sequence[Run]) -> list[Claim]:
                 kernel,
                 said,
             ),
-            slow.value,
+            slow,
             0.5,
-            uncertainty=slow.towards(0.5),
             where=bool(others.size),
         ),
     ]
@@ -213,7 +212,7 @@ def _widths(kernel: str, widths: Sequence[Run], heads: Sequence[Run]) -> list[Cl
         said = "; ".join(f"{value}: {counted([run])}" for value, run in zip(values, runs, strict=True))
         gain = share_difference(*(_interval([run], Kind.ZERO) for run in (runs[-1], runs[0])))
         about = About(f"{key}-{kernel}", text, SOURCE, kernel, f"{said}.")
-        found.append(above(about, gain.value, 0.0, uncertainty=gain.towards(0.0)))
+        found.append(above(about, gain, 0.0))
     return found
 
 
@@ -282,7 +281,7 @@ def _between(runs: Runs) -> list[Claim]:
         gain = share_difference(_interval(one, Kind.ZERO), _interval(other, Kind.ZERO))
         said = f"Gaussian: {counted(one)}. Softmax: {counted(other)}."
         about = About(key, text, SOURCE, None, said)
-        found.append(compare(about, gain.value, 0.0, uncertainty=gain.towards(0.0)))
+        found.append(compare(about, gain, 0.0))
     return found
 
 

@@ -13,6 +13,7 @@ the batch are those of Chen et al. (2021), arXiv:2111.00035, whose Gaussian kern
 
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_tasks.experiments import BASE
+from descentlab.studies.song2024_tasks.findings import FINDINGS
 from descentlab.studies.song2024_tasks.sections import section
 from descentlab.study import Study
 from descentlab.sweep import grid
@@ -25,4 +26,5 @@ study = Study(
     base=BASE,
     axis=("model.attention", grid(BASE, {"model.attention": [Softmax(), Gaussian()]})),
     sections=(section("text"), section("pathfinder")),
+    findings=FINDINGS,
 )

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, Values, above, at_least, claim, not_applicable, of_seeds
+from descentlab.claims import About, Claim, Values, above, at_least, claim, of_seeds
 from descentlab.datasets import Pathfinder
 from descentlab.datasets.imdb import REVIEWS
-from descentlab.estimate import mean_interval
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
+from descentlab.statistics import mean_interval, paired_interval
 from descentlab.studies.song2024_tasks.experiments import requests
 from descentlab.study import Section
 
@@ -74,7 +74,7 @@ def learns(about: About, runs: Runs, task: str, kind: str) -> Claim:
         f"Test accuracy {100 * accuracy.value:.1f} ± {100 * accuracy.error:.1f} %, {_setting(run)}. Chen et al. (2021) "
         f"report {ANCHOR[task].get(str(about.case), float('nan'))} % after 50,000 steps of AdamW."
     )
-    return above(about, accuracy.value, CHANCE, uncertainty=accuracy.error)
+    return above(about, accuracy, CHANCE)
 
 
 @claim(
@@ -112,8 +112,7 @@ def rows(about: About, runs: Runs, kind: str) -> Claim:
         f"Row sums by layer {_listed(sums[:, 0])} at the start, {_listed(sums[:, -1])} at the end ({kind}); entropies "
         f"{_listed(entropies[:, 0])} and {_listed(entropies[:, -1])} nats."
     )
-    values, errors = np.asarray([mean_interval(layer) for layer in sums[:, 0].T], dtype=np.float64).T
-    return at_least(about, values, 10.0, uncertainty=errors)
+    return at_least(about, [mean_interval(layer) for layer in sums[:, 0].T], 10.0)
 
 
 def _listed(numbers: np.ndarray) -> str:
@@ -135,7 +134,8 @@ def better(about: About, gaussian: Runs, softmax: Runs, task: str, kind: str) ->
         f"Gaussian: {_setting(one)}; softmax: {_setting(other)}. Chen et al. (2021) find a difference of "
         f"{(ANCHOR[task]['gaussian'] - ANCHOR[task]['softmax']) / 100:+.4f}."
     )
-    return _difference(about, test_accuracy(one), test_accuracy(other), max(resolution(one), resolution(other)))
+    step = max(resolution(one), resolution(other))
+    return above(about, paired_interval(test_accuracy(one), test_accuracy(other), step), 0.0)
 
 
 @claim(
@@ -148,15 +148,7 @@ def better(about: About, gaussian: Runs, softmax: Runs, task: str, kind: str) ->
 )
 def faster(about: About, softmax: Runs, gaussian: Runs, kind: str) -> Claim:
     """Whether the Gaussian kernel learns faster."""
-    return _difference(about, mean_loss(chosen(softmax[kind])), mean_loss(chosen(gaussian[kind])))
-
-
-def _difference(about: About, one: np.ndarray, other: np.ndarray, step: float = 0.0) -> Claim:
-    """The claim that `one` exceeds `other`, the seeds paired: the same seed draws the same batches."""
-    difference = mean_interval(one - other, step)
-    if not np.isfinite(difference.error):
-        return not_applicable(about, "one seed leaves no uncertainty to compare with")
-    return above(about, difference.value, 0.0, uncertainty=difference.error)
+    return above(about, paired_interval(mean_loss(chosen(softmax[kind])), mean_loss(chosen(gaussian[kind]))), 0.0)
 
 
 STATEMENTS = (learns, unstuck, rows, better, faster)
