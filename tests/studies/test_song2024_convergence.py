@@ -20,7 +20,7 @@ from descentlab.studies.song2024_convergence.experiments import SHAPE, with_shap
 from descentlab.study import Section, Size, conclude, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.modes import Modes, modal_loss
-from support.tampering import Edit, Fault, chain, each, edit, times, with_values
+from support.tampering import Edit, Fault, chain, done_in_a_step, each, edit, times, with_values
 
 KERNELS = ("softmax", "gaussian")
 NUMBERED = {
@@ -330,12 +330,12 @@ FAULTS = {
     "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, quantity="smallest"), twice),
     "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, quantity="bound"), twice),
     "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
-    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="kept"), twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, done_in_a_step("b"), twice),
     "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, quantity="smallest"), twice),
     "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
     "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, quantity="mu"), twice),
     "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
-    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="kept")),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, done_in_a_step("b")),
     "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, quantity="ratio")),
     "sampled constant constant": Fault(
         "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, quantity="found")
