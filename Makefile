@@ -44,7 +44,7 @@ test-all:
 
 # Vectors of another width add in another order. A bound that one instruction set meets by luck fails here.
 NUMERICAL = $(addprefix tests/,attention contracts curvature landscape measures models optim oracles probes tasks theory \
-  test_data.py test_objective.py test_origin.py test_train.py)
+  test_data.py test_objective.py test_origin.py test_training.py)
 
 test-isa: $(VENV)/.installed-test
 	@set -e; for isa in AVX2 SSE4_2; do for processors in 0 0,1; do \

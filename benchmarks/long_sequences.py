@@ -94,7 +94,7 @@ def stepping(lanes):
     """A call that makes some steps and returns their losses, and the peak before the first."""
     import jax
 
-    from descentlab.train import advance, prepare
+    from descentlab.training import advance, prepare
 
     constants, carry = prepare(lanes)
     jax.block_until_ready((constants, carry, lanes.stored))

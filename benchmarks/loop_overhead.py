@@ -153,7 +153,7 @@ def patches_by_hand(points, scanned):
 def measure_patches(seconds):
     import jax
 
-    from descentlab.train import advance, prepare
+    from descentlab.training import advance, prepare
 
     lanes, points = patch_lanes(), PATCH_STEPS + 1
     constants, carry = prepare(lanes)
@@ -182,7 +182,7 @@ def compile_all(calls):
 def measure(size, precision, seconds):
     import jax
 
-    from descentlab.train import advance, prepare
+    from descentlab.training import advance, prepare
 
     if size is None:
         return measure_patches(seconds)

@@ -113,7 +113,7 @@ def measure(size, precision, seconds):
     import jax
     import numpy as np
 
-    from descentlab.train import advance, prepare
+    from descentlab.training import advance, prepare
 
     size = common.Size(**size)
     steps = (STEPS if jax.default_backend() == "cpu" else GPU_STEPS)[size]

@@ -49,7 +49,7 @@ def program(points, part):
 def measure(size, precision, seconds):
     import jax
 
-    from descentlab.train import prepare
+    from descentlab.training import prepare
 
     size = common.Size(**size)
     lanes = common.lanes_of(size, precision, STEPS[size])

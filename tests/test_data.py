@@ -17,7 +17,7 @@ from descentlab.optim import Adam
 from descentlab.probes import GramSpectrum, HeldOut, Loss
 from descentlab.schedule import At, Every
 from descentlab.tasks import TokenRegression
-from descentlab.train import prepare, train
+from descentlab.training import prepare, train
 from support.problems import CLASSIFYING, SMALL, run, started
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -11,7 +11,7 @@ import pytest
 from descentlab._check import real
 from descentlab._describe import structure
 from descentlab._tree import with_named
-from descentlab.curvature import GaussNewton, Gram, Hessian, lanczos_extremes
+from descentlab.curvature import GaussNewton, Gram, Hessian, Krylov, krylov_extremes
 from descentlab.data import FullBatch, Minibatch, Online, Padded
 from descentlab.experiment import Experiment, begin, check, stored
 from descentlab.given import Given
@@ -28,7 +28,7 @@ from descentlab.theory.certificate import Certified
 from descentlab.theory.certificates import CERTIFICATES
 from descentlab.theory.endings import EndState
 from descentlab.theory.lipschitz_search import LipschitzSearch
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import CLASSIFYING, SMALL
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -247,7 +247,7 @@ def test_spectra_of_a_padded_run_are_those_of_its_examples():
         assert theirs[name].values[0, 0, 0] > 1e-3
         np.testing.assert_allclose(ours[name].values[..., :2], theirs[name].values[..., :2], rtol=1e-10)
     np.testing.assert_array_equal(ours["features"].values[..., 2], theirs["features"].values[..., 2])
-    ours, theirs = (lanczos_extremes(one.objective, one.start, matvecs=60) for one in (lane, own))
+    ours, theirs = (krylov_extremes(one.objective, one.start, Krylov()) for one in (lane, own))
     np.testing.assert_allclose(ours.smallest.value, theirs.smallest.value, rtol=1e-10)
     np.testing.assert_allclose(ours.largest.value, theirs.largest.value, rtol=1e-10)
 

@@ -23,17 +23,17 @@ from descentlab.study import Section, Size, Study, requests
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
 from descentlab.tasks import Addition
-from descentlab.train import check_lanes, segments
+from descentlab.training import check_lanes, segments
 from support.problems import SMALL
 
 GIB = 2**30
-program = sys.modules["descentlab.train"]
+program = sys.modules["descentlab.training"]
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """A machine of a gigabyte."""
-    for module in ("experiment", "train"):
+    for module in ("experiment", "training"):
         monkeypatch.setattr(sys.modules[f"descentlab.{module}"], "machine", lambda: GIB)
 
 
@@ -115,7 +115,7 @@ def test_dense_logarithmic_steps_are_all_steps():
 def test_records_are_placed_alike_by_table_and_by_search(monkeypatch):
     experiment = dataclasses.replace(SMALL, steps=40, probes={"a": Loss(At((0, 3, 9))), "b": Loss(LogSpaced(3))})
     by_table = train(experiment)
-    monkeypatch.setattr(program, "LISTED_STEPS", 0)
+    monkeypatch.setattr(sys.modules["descentlab.step"], "LISTED_STEPS", 0)
     jax.clear_caches()
     by_search = train(experiment)
     for name in ("a", "b"):

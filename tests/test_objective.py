@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from descentlab.curvature import gram_product
+from descentlab.curvature import Gram
 from descentlab.models import MeanPool
 from descentlab.tasks import Noise, TokenRegression
 from support import naive
@@ -45,7 +45,7 @@ def test_the_jacobian_is_the_derivative_of_the_residual(experiment):
         params = unravel(flat)
         derivative = jax.jacrev(lambda vector: objective.residual(unravel(vector)))(flat)
         gradient = ravel_pytree(jax.grad(objective.loss)(params))[0]
-        gram = jax.vmap(gram_product(objective, params))(jnp.eye(rows))
+        gram = jax.vmap(Gram(objective, params).linear())(jnp.eye(rows))
         return objective.residual(params), objective.jacobian(params), derivative, gradient, gram
 
     residual, jacobian, derivative, gradient, gram = everything(flat)

@@ -16,7 +16,7 @@ from descentlab.schedule import At, Every
 from descentlab.store import Store
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 PROBES = {"loss": Loss(Every()), "parameters": Parameters(At((0,)))}

@@ -16,7 +16,7 @@ from descentlab.stopping import AbstractStop, GradientBelow, LossBelow
 from descentlab.store import Store
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
-from descentlab.train import prepare, segments, train
+from descentlab.training import prepare, segments, train
 from support.problems import SMALL, run
 
 PROBES = {
@@ -122,7 +122,7 @@ def test_lanes_of_a_batch_end_each_at_its_own_step(monkeypatch, free, together, 
     rates = (0.1, 0.02, 1e200, 0.001)
     rule = between(free, 7)
     alone = run([until(LossBelow(rule), 0.02)])[0]
-    monkeypatch.setattr(sys.modules["descentlab.train"], "_together", lambda lane_bytes, lanes: together)
+    monkeypatch.setattr(sys.modules["descentlab.training"], "_together", lambda lane_bytes, lanes: together)
     lanes = run([until(LossBelow(rule), lr) for lr in rates], cuts=cuts)
     quick, slow, lost, never = lanes
     assert [one.status[0] for one in lanes] == [Status.REACHED, Status.REACHED, Status.DIVERGED, Status.FINISHED]

@@ -31,7 +31,7 @@ from descentlab.models import AbstractArchitecture, EachToken, Transformer
 from descentlab.optim import GD
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 

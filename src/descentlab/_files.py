@@ -23,6 +23,7 @@ __all__ = [
     "checksum",
     "decoding",
     "is_sealed",
+    "listed",
     "make_folder",
     "read",
     "remove",
@@ -130,6 +131,14 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for one in missing:
         _flush(one.parent)
+
+
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder, in order; nothing where there is none."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _flush(path: Path) -> None:

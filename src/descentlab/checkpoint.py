@@ -29,8 +29,8 @@ from descentlab._types import Array
 from descentlab.axis import axes_data
 from descentlab.experiment import Experiment
 from descentlab.parts import Part, State
+from descentlab.step import Carry
 from descentlab.store import Store, StoreError
-from descentlab.train import Carry
 
 __all__ = ["Checkpoint", "Plan", "clean", "folders", "of_batch", "read_about", "read_plan", "unfinished"]
 

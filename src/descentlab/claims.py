@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from descentlab._types import ArrayLike
+from descentlab._numbers import ArrayLike
 from descentlab.estimate import Interval
 from descentlab.mistake import Mistake
 

@@ -1,8 +1,9 @@
 """A number with its error, and a number with its interval."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from descentlab._types import ArrayLike
+if TYPE_CHECKING:  # claims are judged where there is no JAX
+    from descentlab._types import ArrayLike
 
 __all__ = ["Estimate", "Interval"]
 
@@ -15,8 +16,8 @@ class Estimate(NamedTuple):
         error: bound, residual or standard error, in the units of `value`; the producer says which.
     """
 
-    value: ArrayLike
-    error: ArrayLike
+    value: "ArrayLike"
+    error: "ArrayLike"
 
 
 class Interval(NamedTuple):

@@ -149,13 +149,13 @@ class Store:
     def clean(self) -> None:
         """Remove what killed processes were writing, where that is allowed; what a process is writing now stays."""
         with contextlib.suppress(OSError):
-            left = [path.name for path in _listed(self.root / ".partial")]
-            left += [path.stem for path in _listed(self.root / ".locks") if path.name.startswith("writing-")]
+            left = [path.name for path in _files.listed(self.root / ".partial")]
+            left += [path.stem for path in _files.listed(self.root / ".locks") if path.name.startswith("writing-")]
             for name in dict.fromkeys(left):
                 with contextlib.suppress(filelock.Timeout, StoreError), self.lock(name).acquire(timeout=0):
                     _files.remove(self.root / ".partial" / name)
                     self._lock_file(name).unlink(missing_ok=True)
-            for path in _listed(self.root):
+            for path in _files.listed(self.root):
                 if path.name.startswith(".writable-"):  # of earlier versions
                     _files.remove(path)
 
@@ -238,7 +238,8 @@ class Store:
         """The folders of a run, in order; never raises."""
         folder = self.root / digest
         try:
-            return [by(path) for path in _listed(folder) if path.name.startswith("seeds-") and "." not in path.name]
+            found = _files.listed(folder)
+            return [by(path) for path in found if path.name.startswith("seeds-") and "." not in path.name]
         except OSError as error:
             return [Part(folder, State.UNREADABLE, f"cannot be read: {error}")]
 
@@ -393,7 +394,7 @@ class Store:
             StoreError: if the system refuses to list them.
         """
         try:
-            return [path.name for path in _listed(self.root) if _DIGEST.fullmatch(path.name)]
+            return [path.name for path in _files.listed(self.root) if _DIGEST.fullmatch(path.name)]
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be read ({error.strerror}); make it readable") from error
 
@@ -523,11 +524,3 @@ class Store:
 
 
 _DIGEST = re.compile("[0-9a-f]{32}")
-
-
-def _listed(folder: Path) -> list[Path]:
-    """What lies in a folder, in order; nothing where there is none."""
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []

@@ -14,7 +14,7 @@ from descentlab.probes import ZeroGradients
 from descentlab.runs import Run, Runs, case_of, load
 from descentlab.store import Store
 from descentlab.sweep import Progress, Request, run
-from descentlab.train import check_lanes
+from descentlab.training import check_lanes
 
 __all__ = [
     "Outcome",

@@ -30,8 +30,9 @@ from descentlab.experiment import Experiment, check
 from descentlab.lanes import Lanes
 from descentlab.parts import State, versions
 from descentlab.probes import HeldOut, Loss
+from descentlab.step import Carry
 from descentlab.store import Store
-from descentlab.train import Carry, check_lanes, prepare, segments, trace_iteration, trajectories
+from descentlab.training import check_lanes, prepare, segments, trace_iteration, trajectories
 from descentlab.trajectory import Series, Trajectory, joined
 
 __all__ = ["Request", "grid", "run"]

@@ -10,7 +10,7 @@ import pytest
 from descentlab._tree import block_names
 from descentlab.attention import ALiBi, Gaussian, HeadGaussian, in_chunks, over_heads
 from descentlab.models import AttentionLayer, EachToken, NoPositions, Transformer
-from descentlab.train import train
+from descentlab.training import train
 from support import naive
 from support.problems import SMALL
 

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from descentlab.attention import AbstractAttention, Gaussian, NormalizedGaussian, ReLU, Softmax
 from descentlab.models import AttentionLayer
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from descentlab.curvature import EmpiricalFisher, Functional, GaussNewton, Gram, Hessian, gram_product
+from descentlab.curvature import EmpiricalFisher, Functional, GaussNewton, Gram, Hessian
 from descentlab.losses import CrossEntropy, Logistic, SquaredError
 from descentlab.objective import Examples, Objective
 
@@ -110,7 +110,7 @@ def test_the_gram_matrix_has_the_roots_of_the_weights_in_least_squares_alone(cas
         shares = weights / weights.sum()
         vectors = jnp.eye(len(rows))
         scaled = np.sqrt(np.repeat(shares, len(rows) // COUNT))[:, None] * rows
-        same(jax.vmap(FAST(gram_product(objective, params)))(vectors), scaled @ scaled.T)
+        same(jax.vmap(FAST(Gram(objective, params).linear()))(vectors), scaled @ scaled.T)
         slope = ravel_pytree(jax.grad(objective.loss)(params))[0]
         same(objective.jacobian(params).T @ objective.residual(params), np.asarray(slope))
     scaled = np.sqrt(np.repeat(shares, len(rows) // COUNT))[:, None] * rows

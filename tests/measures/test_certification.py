@@ -23,7 +23,7 @@ from descentlab.theory.certificate import rounded_down, rounded_up
 from descentlab.theory.certificates import CERTIFICATES, best, rows_of
 from descentlab.theory.facts import measure
 from descentlab.theory.theorem_c import TRAINED
-from descentlab.train import train
+from descentlab.training import train
 from support import naive
 from support.problems import SMALL, in_numpy
 

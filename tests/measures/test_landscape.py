@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab._describe import replace_at
 from descentlab.attention import Gaussian, Softmax
+from descentlab.curvature import Krylov
 from descentlab.measures.landscape import (
     common_views,
     end_numbers,
@@ -24,7 +25,7 @@ from descentlab.optim import GD
 from descentlab.probes import Loss, Parameters
 from descentlab.runs import Run
 from descentlab.schedule import Every
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 PROBES = {"loss": Loss(Every()), "path": Parameters(Every(3))}
@@ -119,7 +120,7 @@ def test_every_plane_is_made_and_it_is_told_how_far_it_is(lanes):
 
 def test_end_numbers_are_those_of_the_segment_and_the_dense_hessian(lanes):
     lane = lanes["Gaussian"][0]
-    found = end_numbers(lane)
+    found = end_numbers(lane, method=Krylov())
     with jax.enable_x64(True):
         flat, restore = ravel_pytree(lane.end)
         dense = np.linalg.eigvalsh(jax.jit(jax.hessian(lambda v: lane.objective.loss(restore(v))))(flat))

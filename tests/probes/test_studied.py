@@ -35,7 +35,7 @@ from descentlab.schedule import At
 from descentlab.stopping import LossBelow
 from descentlab.study import _frozen, _unreached
 from descentlab.tasks import AbstractTask
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -20,7 +20,7 @@ from descentlab.stopping import LossBelow
 from descentlab.store import Store, StoreError
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import CLASSIFYING, SMALL
 from support.rounding import rounding
 

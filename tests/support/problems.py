@@ -15,7 +15,7 @@ from descentlab.point import evaluate
 from descentlab.probes import Loss
 from descentlab.schedule import Every
 from descentlab.tasks import Classification, TokenRegression
-from descentlab.train import advance, prepare, trajectories
+from descentlab.training import advance, prepare, trajectories
 from support.counting import Counting
 
 LAYER = AttentionLayer(Gaussian(0.5), heads=2, head_dim=2)

@@ -15,7 +15,7 @@ from descentlab.probes import FeatureSpectrum
 from descentlab.theory.certificate import Certified
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
-from descentlab.train import prepare
+from descentlab.training import prepare
 from support.problems import SMALL
 from support.quantities import by_quantity
 

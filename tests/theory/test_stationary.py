@@ -22,7 +22,7 @@ from descentlab.schedule import At
 from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.flat import flat_projector
 from descentlab.theory.stationary import Kind, classify
-from descentlab.train import train
+from descentlab.training import train
 from support.problems import SMALL, started
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -8,11 +8,8 @@ from descentlab.curvature.eigen import eigenpairs as eigenpairs
 from descentlab.curvature.gram import Gram as Gram
 from descentlab.curvature.gram import GramExtremes as GramExtremes
 from descentlab.curvature.gram import dense_extremes as dense_extremes
-from descentlab.curvature.gram import gram_product as gram_product
-from descentlab.curvature.gram import lanczos_extremes as lanczos_extremes
+from descentlab.curvature.gram import krylov_extremes as krylov_extremes
 from descentlab.curvature.gram import largest_eigenvalue as largest_eigenvalue
-from descentlab.curvature.hessian import hessian_product as hessian_product
-from descentlab.curvature.hessian import sharpness as sharpness
 from descentlab.curvature.operators import AbstractCurvature as AbstractCurvature
 from descentlab.curvature.operators import Block as Block
 from descentlab.curvature.operators import EmpiricalFisher as EmpiricalFisher

@@ -84,6 +84,18 @@ class Eigenpairs(NamedTuple):
     risk: Float[Array, ""]
     products: Int[Array, ""]
 
+    def placed(self, method: Krylov) -> Estimate:
+        """The values, and how far each may be from the eigenvalue of its place, but with the risk of the method.
+
+        That is the larger of residual and resolution, and infinite where it has not converged or is not verified.
+
+        Args:
+            method: with which they were found.
+        """
+        sure = self.converged & (method.verify | (self.risk == 0))  # a dense matrix runs no risk
+        errors = jnp.maximum(jnp.asarray(self.values.error), self.resolution)
+        return Estimate(self.values.value, jnp.where(sure, errors, jnp.inf))
+
     def as_data(self) -> dict[str, Any]:
         """All but the vectors as JSON-compatible data."""
         fields = {"value": self.values.value, "error": self.values.error} | self._asdict()

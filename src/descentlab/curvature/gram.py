@@ -1,6 +1,5 @@
 """The Gram matrix K = J J^T of the trained blocks and its extreme eigenvalues."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,22 +9,15 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from descentlab._types import Array, Float, PyTree
-from descentlab.curvature.lanczos import extreme_pairs
+from descentlab._types import Array, Bool, Float, PyTree
+from descentlab.curvature.eigen import Krylov, eigenpairs
 from descentlab.curvature.operators import MEMORY, Product
 from descentlab.estimate import Estimate
 from descentlab.losses import SquaredError
 from descentlab.mistake import Mistake
 from descentlab.objective import Objective
 
-__all__ = [
-    "Gram",
-    "GramExtremes",
-    "dense_extremes",
-    "gram_product",
-    "lanczos_extremes",
-    "largest_eigenvalue",
-]
+__all__ = ["Gram", "GramExtremes", "dense_extremes", "krylov_extremes", "largest_eigenvalue"]
 
 DENSE_ROWS = 512
 """Up to this many rows a Gram matrix is formed and diagonalised; beyond, it is known by its products."""
@@ -35,8 +27,8 @@ class GramExtremes(NamedTuple):
     """Smallest and largest eigenvalue of a symmetric matrix.
 
     Attributes:
-        smallest: with its error; from `lanczos_extremes` an upper bound of the true one.
-        largest: with its error; from `lanczos_extremes` a lower bound of the true one.
+        smallest: with its error.
+        largest: with its error.
     """
 
     smallest: Estimate
@@ -197,13 +189,6 @@ def _product(one: Array, other: Array) -> np.ndarray:
     return np.asarray(one @ other.T)
 
 
-def gram_product(objective: Objective, params: PyTree) -> Callable[[Array], Array]:
-    """The map v -> J (J^T v), one backward and one forward pass a call."""
-    _, pushforward = jax.linearize(objective.residual, params)
-    pullback = jax.linear_transpose(pushforward, params)
-    return lambda vector: pushforward(pullback(vector)[0])
-
-
 def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
     r"""Extreme eigenvalues of K as squares of singular values of J, which keep the digits that K loses.
 
@@ -224,22 +209,51 @@ def dense_extremes(objective: Objective, params: PyTree) -> GramExtremes:
     return GramExtremes(Estimate(ends[0] ** 2, errors[0]), Estimate(ends[1] ** 2, errors[1]))
 
 
-def lanczos_extremes(objective: Objective, params: PyTree, *, matvecs: int) -> GramExtremes:
-    """Extreme Ritz values of K after `matvecs` Lanczos steps, their residuals as errors; see `extreme_pairs`.
+class _Counting(eqx.Module):
+    """K on the rows that count; the others, which are 0 in K, get an eigenvalue between its extremes."""
+
+    gram: Gram
+    among: Bool[Array, " row"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.gram.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.gram.dtype
+
+    def linear(self) -> Product:
+        product = self.gram.linear()
+        one = jnp.where(self.among, jax.random.normal(jax.random.key(0), self.among.shape, self.dtype), 0.0)
+        between = one @ product(one) / (one @ one)
+        return lambda vector: product(vector) + jnp.where(self.among, 0.0, between * vector)
+
+
+def krylov_extremes(objective: Objective, params: PyTree, method: Krylov) -> GramExtremes:
+    r"""Extreme eigenvalues of K from its products; see `eigenpairs`.
+
+    An error is the larger of the residual and the resolution to which the eigenvalue is verified to be the extreme one;
+    without verification the smallest value is only an upper bound, the largest a lower one, and the error is infinite.
 
     Args:
         objective: defines K.
         params: where.
-        matvecs: Lanczos steps, at most the number of rows.
+        method: how hard the eigenpairs are looked for.
+
+    Raises:
+        Mistake: if the method's limits are too small for two pairs.
     """
     among = objective.counting(eqx.filter_eval_shape(objective.outputs, params).shape)
-    return GramExtremes(*extreme_pairs(gram_product(objective, params), among.size, matvecs=matvecs, among=among))
+    found = eigenpairs(_Counting(Gram(objective, params), among), top=1, bottom=1, method=method)
+    values, errors = map(jnp.asarray, found.placed(method))
+    return GramExtremes(Estimate(values[1], errors[1]), Estimate(values[0], errors[0]))
 
 
 def largest_eigenvalue(objective: Objective, params: PyTree) -> Float[Array, ""]:
-    """The largest eigenvalue of K, dense where it has at most 512 rows, by 60 Lanczos steps otherwise."""
+    """The largest eigenvalue of K, dense where it has at most 512 rows, by `eigenpairs` otherwise."""
     rows = eqx.filter_eval_shape(objective.residual, params).shape[0]
     if rows <= DENSE_ROWS:
         jacobian = objective.jacobian(params)  # squaring costs the largest no digits
         return jnp.linalg.eigvalsh(jacobian @ jacobian.T)[-1]
-    return jnp.asarray(lanczos_extremes(objective, params, matvecs=60).largest.value)
+    return jnp.asarray(eigenpairs(Gram(objective, params)).values.value)[0]

@@ -15,6 +15,6 @@ from descentlab.landscape.planes import common_plane as common_plane
 from descentlab.landscape.planes import random_plane as random_plane
 from descentlab.landscape.planes import segment as segment
 from descentlab.landscape.planes import trajectory_plane as trajectory_plane
-from descentlab.landscape.surface import Surface as Surface
-from descentlab.landscape.surface import along as along
-from descentlab.landscape.surface import surface as surface
+from descentlab.landscape.surfaces import Surface as Surface
+from descentlab.landscape.surfaces import along as along
+from descentlab.landscape.surfaces import surface as surface

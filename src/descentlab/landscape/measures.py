@@ -11,7 +11,7 @@ import numpy as np
 from descentlab._types import Array
 from descentlab.estimate import Estimate
 from descentlab.landscape.planes import Slice
-from descentlab.landscape.surface import Loss, Surface
+from descentlab.landscape.surfaces import Loss, Surface
 from descentlab.mistake import Mistake
 
 __all__ = ["Minima", "barrier", "laplacian", "local_minima", "negative_share"]

@@ -20,7 +20,7 @@ from descentlab.theory.certificates import CERTIFICATES, best, rows_of
 from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.facts import Facts, measure
 from descentlab.theory.full_batch import full_batch
-from descentlab.train import train
+from descentlab.training import train
 
 __all__ = ["Certification", "Row", "certify"]
 

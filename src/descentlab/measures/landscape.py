@@ -19,7 +19,7 @@ import numpy as np
 from descentlab._arithmetic import arithmetic
 from descentlab._tree import block_names
 from descentlab._types import Array, PyTree
-from descentlab.curvature import sharpness
+from descentlab.curvature import Hessian, Krylov, eigenpairs
 from descentlab.estimate import Estimate
 from descentlab.landscape import (
     NoPlane,
@@ -37,7 +37,7 @@ from descentlab.landscape import (
     surface,
     trajectory_plane,
 )
-from descentlab.landscape.surface import Loss, Progress
+from descentlab.landscape.surfaces import Loss, Progress
 from descentlab.runs import TrainedLane
 
 __all__ = [
@@ -62,9 +62,6 @@ PROTOCOLS = ("random", "trajectory", "common")
 
 SEGMENT_POINTS = 101
 """Points on the straight line from start to end; odd, so that leaving out every other one keeps both ends."""
-
-MATVECS = 60
-"""Lanczos steps of a sharpness."""
 
 MARGIN = 1.6
 """Side of a plane's box, in units of the largest extent of the path within it."""
@@ -196,12 +193,7 @@ def _view(
     return View(lane.seed, protocol, draw, found, path, numbers, minima.coordinates)
 
 
-@eqx.filter_jit
-def _sharpness(loss: Loss, params: PyTree, matvecs: int) -> Estimate:
-    return sharpness(loss, params, matvecs=matvecs)
-
-
-def end_numbers(lane: TrainedLane, *, matvecs: int = MATVECS) -> dict[str, Estimate]:
+def end_numbers(lane: TrainedLane, *, method: Krylov) -> dict[str, Estimate]:
     """The barrier between start and end, and the sharpness at the end.
 
     Where the loss has the scaling symmetry of query and key (it stays the same, to rounding, when both are balanced),
@@ -209,14 +201,15 @@ def end_numbers(lane: TrainedLane, *, matvecs: int = MATVECS) -> dict[str, Estim
 
     Args:
         lane: whose start and end.
-        matvecs: Lanczos steps of the sharpness.
+        method: how hard the sharpness is looked for.
     """
     with arithmetic(lane.precision):
         line = np.linspace(0, 1, SEGMENT_POINTS)[:, None]
         between = along(lane.objective.loss, segment(lane.start, lane.end), line)
+        found = eigenpairs(Hessian(lane.objective, representative(lane)), method=method)
         return {
             "barrier": barrier(between),
-            "sharpness": _plain(_sharpness(lane.objective.loss, representative(lane), matvecs)),
+            "sharpness": _plain(Estimate(*(jnp.asarray(one)[0] for one in found.placed(method)))),
         }
 
 
@@ -318,7 +311,7 @@ def landscapes(
     *,
     points: int,
     draws: int,
-    matvecs: int = MATVECS,
+    method: Krylov | None = None,
     progress: Progress | None = None,
 ) -> Landscapes:
     """All planes of several runs: random ones, each run's own, and for two runs the common one of each seed.
@@ -327,7 +320,7 @@ def landscapes(
         lanes: by the name of their run; those of one seed are compared with each other.
         points: of a grid along each direction.
         draws: number of random planes of a lane.
-        matvecs: Lanczos steps of a sharpness.
+        method: how hard a sharpness is looked for; that of `Krylov()` without.
         progress: told how many points of how many are done.
 
     Raises:
@@ -357,7 +350,9 @@ def landscapes(
             continue
         for name, view in zip(names, found if isinstance(found, tuple) else (found,), strict=True):
             views[name].append(view)
-    ends = {name: {lane.seed: end_numbers(lane, matvecs=matvecs) for lane in some} for name, some in lanes.items()}
+    ends = {
+        name: {lane.seed: end_numbers(lane, method=method or Krylov()) for lane in some} for name, some in lanes.items()
+    }
     return Landscapes(views, ends, left_out)
 
 

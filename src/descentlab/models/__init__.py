@@ -26,7 +26,7 @@ from descentlab.models.initializers import Orthogonal as Orthogonal
 from descentlab.models.initializers import Signs as Signs
 from descentlab.models.initializers import Uniform as Uniform
 from descentlab.models.initializers import Zero as Zero
-from descentlab.models.kernel_cost import kernel_cost as kernel_cost
+from descentlab.models.kernel_costs import kernel_cost as kernel_cost
 from descentlab.models.linear_network import LinearNetwork as LinearNetwork
 from descentlab.models.linear_network import Matrices as Matrices
 from descentlab.models.normalization import AbstractNorm as AbstractNorm

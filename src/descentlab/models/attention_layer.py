@@ -16,7 +16,7 @@ from descentlab.cost.model import Model
 from descentlab.mistake import Mistake
 from descentlab.models.base import AbstractArchitecture
 from descentlab.models.initializers import AbstractInit, Normal
-from descentlab.models.kernel_cost import kernel_cost
+from descentlab.models.kernel_costs import kernel_cost
 
 __all__ = ["AbstractReadout", "AttentionLayer", "MeanPool", "MultiHeadAttention", "PerToken", "SumPool"]
 

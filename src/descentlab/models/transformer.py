@@ -16,7 +16,7 @@ from descentlab.models.activations import GELU, AbstractActivation
 from descentlab.models.base import AbstractArchitecture, at_least_tokens
 from descentlab.models.encoder import Connections, Encoder, FeedForward, TransformerLayer
 from descentlab.models.initializers import AbstractInit, FanIn, Normal
-from descentlab.models.kernel_cost import kernel_cost
+from descentlab.models.kernel_costs import kernel_cost
 from descentlab.models.normalization import AbstractNormalization, PreNorm
 from descentlab.models.output_layer import AbstractOutputLayer, Classify
 from descentlab.models.positions import AbstractPositions, LearnedPositions

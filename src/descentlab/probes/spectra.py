@@ -9,10 +9,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from descentlab._check import positive
 from descentlab._types import Array, Float, Int, PyTree
 from descentlab.axis import Axis
-from descentlab.curvature import dense_extremes, lanczos_extremes
+from descentlab.curvature import Krylov, dense_extremes, krylov_extremes
 from descentlab.curvature.gram import DENSE_ROWS
 from descentlab.models import AttentionFeatures, offering
 from descentlab.objective import Objective
@@ -117,19 +116,16 @@ def feature_matrix(objective: Objective, params: PyTree) -> Array:
 class GramSpectrum(AbstractProbe):
     r"""Smallest and largest eigenvalue of the Gram matrix K of the trained blocks, with their errors.
 
-    From the singular values of J where K has at most 512 rows; by Lanczos steps otherwise, where the smallest value is
-    an upper bound of the true one and the errors are residuals.
+    From the singular values of J where K has at most 512 rows; otherwise from products, where errors are those to which
+    the eigenvalues are verified, infinite where they are not.
 
     Args:
         when: the steps at which it is recorded.
-        matvecs: Lanczos steps where K is not formed.
+        method: how hard eigenvalues are looked for where K is not formed.
     """
 
     when: AbstractSchedule = LogSpaced(10)
-    matvecs: int = 60
-
-    def __check_init__(self):
-        positive(self, "matvecs")
+    method: Krylov = Krylov()
 
     def __call__(self, point: Point) -> Array:
         """Smallest, largest, error of the smallest, error of the largest, and 1 where they are from J."""
@@ -138,7 +134,7 @@ class GramSpectrum(AbstractProbe):
         if dense:
             extremes = dense_extremes(point.objective, point.params)
         else:
-            extremes = lanczos_extremes(point.objective, point.params, matvecs=self.matvecs)
+            extremes = krylov_extremes(point.objective, point.params, self.method)
         values = [extremes.smallest.value, extremes.largest.value, extremes.smallest.error, extremes.largest.error]
         return jnp.stack([*values, jnp.asarray(float(dense))])
 

@@ -16,7 +16,7 @@ from descentlab.mistake import Mistake
 from descentlab.objective import Objective, Splits
 from descentlab.point import Point
 from descentlab.probes import AbstractProbe
-from descentlab.train import point_at
+from descentlab.step import point_at
 from descentlab.trajectory import Series
 
 __all__ = ["SAMPLES", "TrainedLane"]

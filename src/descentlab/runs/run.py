@@ -20,7 +20,7 @@ from descentlab.objective import Splits
 from descentlab.probes import AbstractProbe, Parameters, StepSize
 from descentlab.runs.lane import TrainedLane
 from descentlab.store import Store, StoreError
-from descentlab.train import begun
+from descentlab.training import begun
 from descentlab.trajectory import Series, Trajectory
 
 __all__ = ["Run", "find", "load"]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descentlab.mistake import Mistake
 from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.trajectory import Trajectory
 
@@ -86,10 +87,10 @@ def steps_to(modes: Modes, step_size: float, tolerance: float) -> float:
     have the error $\delta\sigma_{\max}$, and to a part $10^{-15}$ where it exceeds the integers of double precision.
 
     Raises:
-        ValueError: if the step is too long for the loss to fall at every step.
+        Mistake: if the step is too long for the loss to fall at every step.
     """
     if step_size * modes.eigenvalues.max() > 2:
-        raise ValueError(
+        raise Mistake(
             f"the step must be at most 2 / lambda_max = {2 / modes.eigenvalues.max():.3g}, got {step_size:.3g}"
         )
     wanted = tolerance * 0.5 * modes.squares.sum()

@@ -174,7 +174,7 @@ def _network(depth: int) -> np.ndarray:
     return _diagonal(Hessian(Objective(frozen, Examples(head.inputs[None], targets[None])), params))
 
 
-# As in `descentlab.train`: equinox passes further arguments on to `jax.jit`.
+# As in `descentlab.training`: equinox passes further arguments on to `jax.jit`.
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore[reportCallIssue]
 def _dense(operator: AbstractCurvature, scale: Array) -> Array:
     """The matrix, the tokens multiplied by a scale."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from descentlab._describe import value_at
 from descentlab.attention import Gaussian, Softmax
+from descentlab.curvature import Krylov
 from descentlab.data import FullBatch, Minibatch
 from descentlab.datasets import DataError, IMDb, Pathfinder
 from descentlab.experiment import Experiment
@@ -48,7 +49,7 @@ class Plan:
         points: of a grid along each direction.
         draws: random planes of a lane.
         samples: examples on which the loss is evaluated.
-        matvecs: Lanczos steps of a sharpness.
+        sharpness: how hard the largest eigenvalue of a Hessian is looked for.
     """
 
     steps: tuple[int, int]
@@ -57,7 +58,7 @@ class Plan:
     points: int
     draws: int
     samples: int = 512
-    matvecs: int = 60
+    sharpness: Krylov = Krylov()
 
 
 PLANS = {
@@ -66,9 +67,9 @@ PLANS = {
     (Size.PAPER, "layer"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
     (Size.QUICK, "layer, Gaussian first"): Plan((50, 500), 8, ("all", "query"), 31, 3),
     (Size.PAPER, "layer, Gaussian first"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
-    (Size.QUICK, "text"): Plan((300, 200), 3, ("all",), 11, 1, 32, 12),
+    (Size.QUICK, "text"): Plan((300, 200), 3, ("all",), 11, 1, 32, Krylov(1e-2, 60)),
     (Size.PAPER, "text"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
-    (Size.SMOKE, "pathfinder"): Plan((4, 4), 2, ("query",), 5, 1, 2, 8),
+    (Size.SMOKE, "pathfinder"): Plan((4, 4), 2, ("query",), 5, 1, 2, Krylov(0.1, 12, verify=False)),
     (Size.PAPER, "pathfinder"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
 }
 """The tasks of each size; Pathfinder has 1024 tokens an example, and a plane of it takes minutes."""

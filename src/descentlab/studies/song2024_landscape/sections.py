@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, at_most, not_applicable
 from descentlab.estimate import Interval
 from descentlab.measures.landscape import PROTOCOLS, Landscapes, landscapes
-from descentlab.plots.intervals import intervals
+from descentlab.plots.error_bars import intervals
 from descentlab.plots.landscape import AXES, contours, sheets, surfaces
 from descentlab.runs import Runs
 from descentlab.statistics import mean_interval, paired_interval
@@ -63,7 +63,7 @@ def derive(task: str, runs: Runs, size: Size, progress: Progress | None) -> Foun
             kernel: [lane.sampled(plan.samples) for run in family for lane in run.finished().lanes()]
             for kernel, family in runs[mode].by_case().items()
         }
-        found[mode] = landscapes(lanes, points=plan.points, draws=plan.draws, matvecs=plan.matvecs, progress=told)
+        found[mode] = landscapes(lanes, points=plan.points, draws=plan.draws, method=plan.sharpness, progress=told)
     return Found(found)
 
 

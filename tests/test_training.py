@@ -17,7 +17,7 @@ from descentlab.optim import GD, Momentum
 from descentlab.probes import AbstractProbe, Distance, GradientNorm, GramSpectrum, Loss, Parameters, StepSize
 from descentlab.schedule import AbstractSchedule, At, Every, LogSpaced
 from descentlab.status import Status
-from descentlab.train import advance, prepare, train, trajectories
+from descentlab.training import advance, prepare, train, trajectories
 from support.problems import LAYER, SMALL, VALUE_ONLY, point_of, run, started
 from support.rounding import rounding
 
@@ -168,7 +168,7 @@ def test_lanes_agree_with_runs_of_their_own(diverging):
 def test_lanes_that_wait_their_turn_agree_with_lanes_that_step_together(monkeypatch, together):
     lanes = [dataclasses.replace(RECORDED, optimizer=GD(lr)) for lr in (0.1, 1e200, 0.05, 0.02)]
     expected = run(lanes)
-    module = sys.modules["descentlab.train"]
+    module = sys.modules["descentlab.training"]
     monkeypatch.setattr(module, "_together", lambda lane_bytes, lanes: together)
     found, cut = run(lanes), run(lanes, cuts=(1, 5))
     for one, other, again in zip(expected, found, cut, strict=True):
@@ -180,7 +180,7 @@ def test_lanes_that_wait_their_turn_agree_with_lanes_that_step_together(monkeypa
 
 
 def test_as_many_lanes_step_together_as_fit_and_divide_the_batch(monkeypatch):
-    module = sys.modules["descentlab.train"]
+    module = sys.modules["descentlab.training"]
     monkeypatch.setattr(module, "TOGETHER_BYTES", 5 * 800)
     assert [module._together(800, n) for n in (1, 4, 5, 7, 12)] == [1, 4, 5, 1, 4]
     monkeypatch.setattr(module, "TOGETHER_BYTES", 1)
@@ -263,7 +263,7 @@ def test_programs_of_earlier_structures_are_dropped_before_a_process_runs_out_of
         return Path("/proc/self/maps").read_bytes().count(b"\n")
 
     kept = left(21)
-    monkeypatch.setattr(sys.modules["descentlab.train"], "MAPS_SHARE", 0.0)
+    monkeypatch.setattr(sys.modules["descentlab.training"], "MAPS_SHARE", 0.0)
     assert left(31) < kept / 2
 
 
