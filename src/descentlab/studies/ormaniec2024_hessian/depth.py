@@ -1,7 +1,6 @@
 """How the norms grow with the scale of the embeddings in deeper models, and what they are without softmax."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,31 +12,25 @@ from descentlab.experiment import Experiment
 from descentlab.models import FanIn, LinearNetwork
 from descentlab.probes import Growth
 from descentlab.runs import Family, Run, Runs
-from descentlab.statistics import mean_interval
+from descentlab.studies.ormaniec2024_hessian import linear
 from descentlab.studies.ormaniec2024_hessian.charts import growth_chart
 from descentlab.studies.ormaniec2024_hessian.growth import grid
+from descentlab.studies.ormaniec2024_hessian.linear import NETWORK, Found, layers_of
 from descentlab.studies.ormaniec2024_hessian.recorded import (
-    FILES,
     PAGE,
     PAPER,
-    PUBLISHED,
-    SCALES,
     Power,
     arrays_of,
-    beside,
     norms,
-    places,
-    scales,
     slope,
     small,
-    within,
-)  # fmt: skip
+)
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
 from descentlab.study import Section, Size
 from descentlab.sweep import Progress, Request
 from descentlab.tasks import SamePlaces
 
-DEEP, LINEAR, NETWORK = "deep", "linear attention", "linear network"
+DEEP, LINEAR = "deep", "linear attention"
 
 POWERS = {
     kernel: (
@@ -51,9 +44,6 @@ POWERS = {
 }
 """Leading powers of the scale in every layer; H_f of the last layer's value block is zero."""
 
-Found = Mapping[str, Family]
-"""Runs by kernel; those of linear networks under the name of their family."""
-
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """Each kernel in several layers; linear attention and linear networks, which have no kernel of the base's."""
@@ -64,7 +54,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     short = {"growth": Growth(scales=tuple((10 ** np.linspace(-1, 0, 20 if paper else 5)).tolist()), draws=draws)}
     thin = sized(WIDTH if paper else 8 if smoke else 32)
     copied = bases[0].changed({"task.answer": SamePlaces(), "probes": probes})
-    linear = copied.changed({"model.attention": Linear(), "model.skip": 0.0, "probes": short} | thin)
+    scores = copied.changed({"model.attention": Linear(), "model.skip": 0.0, "probes": short} | thin)
     depths = {
         DEEP: (2,) if smoke else (2, 3, 4, 5) if paper else (3,),
         LINEAR: (2,) if smoke else (1, 2, 3),
@@ -73,7 +63,7 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     deep = [base.changed({"probes": probes} | thin) for base in (bases[:1] if smoke else bases)]
     return {
         DEEP: [Request(one.changed({"model.depth": depth}), seeds) for one in deep for depth in depths[DEEP]],
-        LINEAR: [Request(linear.changed({"model.depth": depth}), seeds[:3]) for depth in depths[LINEAR]],
+        LINEAR: [Request(scores.changed({"model.depth": depth}), seeds[:3]) for depth in depths[LINEAR]],
         NETWORK: [Request(_network(copied, depth), seeds) for depth in depths[NETWORK]],
     }
 
@@ -112,14 +102,10 @@ def _grow(id: str, kernel: str, powers: Sequence[Power], source: str) -> Stateme
                 found = [slope(run, part, array, small(run)) for array in arrays]
                 measured, expected = [*measured, *found], [*expected, *[exponent] * len(found)]
                 slopes = ", ".join(f"{one.value:.3g}" for one in found)
-                said.append(f"{Power(block, part, exponent).words}, {_layers(run.field('model.depth'))}: {slopes}")
+                said.append(f"{Power(block, part, exponent).words}, {layers_of(run.field('model.depth'))}: {slopes}")
         return close(about.noting(f"{'; '.join(said)}."), measured, np.asarray(expected), tolerance=0.1)
 
     return grow
-
-
-def _layers(depth: int) -> str:
-    return f"{depth} layer{'s' * (depth > 1)}"
 
 
 DEEPER = (
@@ -129,100 +115,6 @@ DEEPER = (
     ),
     _grow("deep-{case}", "gaussian", POWERS["gaussian"], PAGE),
 )
-
-
-class Layers(NamedTuple):
-    """So many layers of linear attention, in words, and their power."""
-
-    number: int
-    words: str
-    power: float
-
-
-def _depths(found: Found) -> Iterable[Layers]:
-    depths = [run.field("model.depth") for run in found["linear"]]
-    return [Layers(depth, _layers(depth), 2.0 * 3**depth) for depth in depths]
-
-
-def _linear(runs: Family, layers: int) -> Run:
-    return runs.where("model.depth", layers)[0]
-
-
-@claim(
-    "linear-outer-{layers.number}",
-    "With {layers.words} of linear attention H_o of value and query blocks has the power {layers.power:g}, to 2 %",
-    f"{PAPER}, figure 7",
-    cases=("linear",),
-    over={"layers": _depths},
-)
-def linear_outer(about: About, runs: Family, layers: Layers) -> Claim:
-    """Linear attention without the residual around it: powers are exact."""
-    run = _linear(runs, layers.number)
-    arrays = [array for block in ("value", "query") for array in arrays_of(run, block)]
-    slopes = [slope(run, "outer", array, scales(run) > 0) for array in arrays]
-    return close(about, slopes, layers.power, tolerance=0.02 * layers.power)
-
-
-@claim(
-    "linear-functional-{layers.number}",
-    "With {layers.words} of linear attention H_f of the last layer's value and query blocks is exactly zero",
-    f"{PAPER}, figure 7",
-    cases=("linear",),
-    over={"layers": _depths},
-)
-def linear_functional(about: About, runs: Family, layers: Layers) -> Claim:
-    """What the last layer does not bend."""
-    run = _linear(runs, layers.number)
-    found = [norms(run, "functional", arrays_of(run, block)[-1]) for block in ("value", "query")]
-    return close(about, np.concatenate(found), 0.0)
-
-
-@claim(
-    "linear-first-2",
-    "With 2 layers of linear attention H of the first layer grows with the power 9 while the outputs are small, within "
-    "2 %: H_f, the residual times half as many factors, is most of it",
-    FILES,
-    cases=("linear",),
-)
-def linear_first(about: About, runs: Family) -> Claim:
-    """Where the residual rules."""
-    run = _linear(runs, 2)
-    found = [slope(run, "hessian", arrays_of(run, block)[0], scales(run) < 0.2) for block in ("value", "query")]
-    slopes = " and ".join(f"{one.value:.4g}" for one in found)
-    return close(about.noting(f"Scales below 0.2; slopes {slopes} of value and query."), found, 9.0, tolerance=0.18)
-
-
-@claim(
-    "network-slope",
-    "In a deep linear network H of every layer grows with the power 2, within 0.05",
-    f"{PAPER}, figure 8",
-)
-def network_slope(about: About, found: Found) -> Claim:
-    """A network without attention has one power, whatever the depth."""
-    slopes = [
-        slope(run, "hessian", array, scales(run) > 0) for run in found[NETWORK] for array in arrays_of(run, "weight")
-    ]
-    return close(about, slopes, 2.0, tolerance=0.05)
-
-
-@claim(
-    "network-values",
-    f"Its norms at scale {SCALES[2]:.3g} are the published ones within a factor 1.5 for every depth",
-    FILES,
-)
-def network_values(about: About, found: Found) -> Claim:
-    """The norms of a linear network."""
-    means, runs = [], found[NETWORK]
-    for run in runs:
-        layers = [norms(run, "hessian", array)[:, places(run)[2]] for array in arrays_of(run, "weight")]
-        # The published squares are summed: 2 N times the loss.
-        means.append(mean_interval(np.mean([2 * run.field("data.samples") * one for one in layers], axis=0)))
-    published = PUBLISHED.of(table="linear network").values[[run.field("model.depth") - 1 for run in runs]]
-    about = about.noting(
-        f"Mean over layers by depth, measured (published): {beside(means, published, '.3g')}. Logarithms of ratios are "
-        "compared."
-    )
-    return within(about, means, published, 1.5, runs[0])
 
 
 def _deepest(runs: Sequence[Run]) -> go.Figure:
@@ -266,6 +158,6 @@ def linear_network(found: Found) -> go.Figure:
     return _deepest(found[NETWORK])
 
 
-STATEMENTS = (last, *DEEPER, linear_outer, linear_functional, linear_first, network_slope, network_values)
+STATEMENTS = (last, *DEEPER, *linear.STATEMENTS)
 
 section = Section("depth", requests, STATEMENTS, (softmax, gaussian, linear_attention, linear_network), derive)

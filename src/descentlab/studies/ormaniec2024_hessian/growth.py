@@ -12,7 +12,9 @@ from descentlab.models import PreNorm
 from descentlab.probes import Growth
 from descentlab.runs import Run, Runs
 from descentlab.statistics import mean_interval
+from descentlab.studies.ormaniec2024_hessian import pre_norm
 from descentlab.studies.ormaniec2024_hessian.charts import growth_chart
+from descentlab.studies.ormaniec2024_hessian.pre_norm import NORMED
 from descentlab.studies.ormaniec2024_hessian.recorded import (
     FILES,
     PAGE,
@@ -29,9 +31,8 @@ from descentlab.studies.ormaniec2024_hessian.recorded import (
     ratio,
     scales,
     slope,
-    small,
     within,
-)  # fmt: skip
+)
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
@@ -51,10 +52,7 @@ exponent of the Gaussian kernel has the term $-c \lVert q \rVert^2$, whose secon
 without normalisation it does not cancel.
 """
 
-PLAIN, NORMED = "plain", "pre-norm"
-
-SMALLEST = 7
-"""Scales below 0.1 among the published ones."""
+PLAIN = "plain"
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -177,73 +175,6 @@ def values(about: About, run: Run, block: str, regime: Regime) -> Claim:
     return within(about, measured, np.asarray(published), regime.factor, run)
 
 
-@claim(
-    "pre-norm-flat-{case}",
-    "With pre-norm no slope over the seven scales below 0.1 is steeper than 0.15",
-    FILES,
-)
-@in_family(NORMED)
-def flat(about: About, run: Run) -> Claim:
-    """While embeddings are smaller than what attention makes of normalised ones, their scale hardly counts."""
-    found = [slope(run, part, block, small(run)) for block in ("value", "query") for part in SYMBOLS]
-    slopes = ", ".join(f"{one.value:.3f}" for one in found)
-    about = about.noting(f"Slopes of H_o, H_f and H of value, then of query: {slopes}.")
-    # The curves bend, so that other scales have other slopes.
-    if small(run).sum() != SMALLEST:
-        return not_applicable(about, f"this run has {small(run).sum()} scales there")
-    return close(about, found, 0.0, tolerance=0.15)
-
-
-def _sloping(about: About, run: Run, table: str, where: np.ndarray) -> Claim:
-    """The claim that slopes with pre-norm are those of a table."""
-    published = PUBLISHED.of(table=table)
-    rows = list(zip(published.column("block"), published.column("part"), published.values, strict=True))
-    found = [slope(run, part, block, where) for block, part, _ in rows]
-    said = ", ".join(
-        f"{SYMBOLS[part]} of {block} {beside([one], [wanted])}"
-        for (block, part, wanted), one in zip(rows, found, strict=True)
-    )
-    return close(about.noting(f"Measured (published): {said}."), found, published.values, tolerance=0.1)
-
-
-@claim(
-    "pre-norm-large-{case}",
-    "With pre-norm the slopes above a scale of 1 are those published for softmax, within 0.1",
-    FILES,
-)
-@in_family(NORMED)
-def falling(about: About, run: Run) -> Claim:
-    """Where embeddings are large."""
-    return _sloping(about, run, "pre-norm large slope", scales(run) > 1)
-
-
-@claim(
-    "pre-norm-all-{case}",
-    "With pre-norm the slopes over all scales are those printed in the figure, within 0.1",
-    f"{PAPER}, figure 3",
-    cases=("softmax",),
-)
-@in_family(NORMED)
-def sloping(about: About, run: Run) -> Claim:
-    """Over all scales."""
-    return _sloping(about, run, "pre-norm slope", scales(run) > 0)
-
-
-@claim(
-    "pre-norm-ratio-{case}",
-    "With pre-norm H of value over H of query is as published at both ends, within a factor 1.5",
-    FILES,
-    cases=("softmax",),
-)
-@in_family(NORMED)
-def ends(about: About, run: Run) -> Claim:
-    """The ratio of the blocks at the smallest and the largest scale."""
-    middles = [mean_interval(one) for one in ratio(run)[:, [0, -1]].T]
-    published = PUBLISHED.of(table="pre-norm ratio").values
-    about = about.noting(f"Measured (published): {beside(middles, published)}. Logarithms of ratios are compared.")
-    return within(about, middles, published, 1.5, run)
-
-
 def _chart(family: str, kernel: str, runs: Runs) -> go.Figure:
     chosen = runs[family].of(kernel)
     powers = POWERS[kernel] if family == PLAIN else ()
@@ -284,6 +215,6 @@ def gaussian_normed(runs: Runs) -> go.Figure:
     return _chart(NORMED, "gaussian", runs)
 
 
-STATEMENTS = (zero, *SLOPES, spans, values, flat, falling, sloping, ends)
+STATEMENTS = (zero, *SLOPES, spans, values, *pre_norm.STATEMENTS)
 
 section = Section("growth", requests, STATEMENTS, (softmax, gaussian, softmax_normed, gaussian_normed))

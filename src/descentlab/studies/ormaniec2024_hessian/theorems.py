@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from descentlab.plots.curves import Axis, add_band, add_level, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Runs
-from descentlab.studies.ormaniec2024_hessian import orders, signs
+from descentlab.studies.ormaniec2024_hessian import compared, orders, signs
 from descentlab.studies.ormaniec2024_hessian.constructed import Theory, constructed
 from descentlab.studies.ormaniec2024_hessian.heads import KERNELS, PAIRS, SCALES, WIDE, measured
 from descentlab.studies.ormaniec2024_hessian.orders import FUNCTIONAL, OUTER, ratios
@@ -83,7 +83,7 @@ def negative(seen: Theory) -> go.Figure:
 section = Section(
     "theorems",
     untrained,
-    (*orders.STATEMENTS, *signs.STATEMENTS),
+    (*orders.STATEMENTS, *signs.STATEMENTS, *compared.STATEMENTS),
     (powers, value_over_query, negative),
     derive,
 )

@@ -188,13 +188,12 @@ def directional(about: About, run: Run) -> Claim:
     return of_seeds(at_most(about, along, largest, slack=slack, uncertainty=error, where=known), len(along))
 
 
-def _drawn(runs: Runs, title: str, axis: Axis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
-    figure = lines(title, Axis("step"), axis)
+def _drawn(runs: Runs, title: str, label: str, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    figure = lines(title, Axis("step"), Axis(label, "log"))
     for kind, family in runs.items():
         for run in family:
             steps, numbers = values(run)
-            label = f"{case_of(run.experiment)}, {kind}"
-            add_band(figure, steps, numbers, label, color=None, quantiles=(0.0, 1.0))
+            add_band(figure, steps, numbers, f"{case_of(run.experiment)}, {kind}", color=None, quantiles=(0.0, 1.0))
     return figure
 
 
@@ -203,12 +202,7 @@ def sharpness(runs: Runs) -> go.Figure:
 
     Largest eigenvalue of the Hessian of all blocks, median and range over seeds. The level is 2 / step size of GD.
     """
-    figure = _drawn(
-        runs,
-        "Sharpness",
-        Axis("sharpness", "log"),
-        lambda run: (_largest(run).steps, _largest(run).values),
-    )
+    figure = _drawn(runs, "Sharpness", "sharpness", lambda run: (_largest(run).steps, _largest(run).values))
     return add_level(figure, 2 / STEP_SIZE, "2 / step size of GD")
 
 
@@ -218,12 +212,10 @@ def along_updates(runs: Runs) -> go.Figure:
     The curvature along the next update, from losses alone, in units of 2 / step size: above one the update raises the
     loss. Median and range over seeds.
     """
-
-    def values(run: Run) -> tuple[np.ndarray, np.ndarray]:
-        record = _critical(run)
-        return record.steps, record.values / _threshold(run)
-
-    return _drawn(runs, "Critical sharpness", Axis("critical sharpness x step size / 2", "log"), values)
+    label = "critical sharpness x step size / 2"
+    return _drawn(
+        runs, "Critical sharpness", label, lambda run: (_critical(run).steps, _critical(run).values / _threshold(run))
+    )
 
 
 def blocks(runs: Runs) -> go.Figure:
@@ -232,10 +224,7 @@ def blocks(runs: Runs) -> go.Figure:
     Frobenius norm of the Hessian of the value block over that of the query block, median and range over seeds.
     """
     return _drawn(
-        runs,
-        "Value over query",
-        Axis("ratio of norms", "log"),
-        lambda run: (run.trajectory["growth"].steps, heterogeneity(run)),
+        runs, "Value over query", "ratio of norms", lambda run: (run.trajectory["growth"].steps, heterogeneity(run))
     )
 
 
