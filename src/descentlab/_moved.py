@@ -11,6 +11,8 @@ __all__ = ["MOVED", "VALUES"]
 MOVED = {
     "descentlab.objective:CrossEntropy": "descentlab.losses:CrossEntropy",
     "descentlab.objective:SquaredError": "descentlab.losses:SquaredError",
+    "descentlab.studies.kim2023_inference.marked:Marked": "descentlab.datasets:Marked",
+    "descentlab.studies.kim2023_inference:Marked": "descentlab.datasets:Marked",
 }
 """The name of today by the name of then."""
 

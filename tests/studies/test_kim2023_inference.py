@@ -14,18 +14,22 @@ from descentlab.cost.fusion import Pair
 from descentlab.cost.operators import Matmul
 from descentlab.cost.presets import resnet50
 from descentlab.cost.presets import transformer as preset
+from descentlab.datasets import Marked
+from descentlab.models import Transformer
+from descentlab.published import Published
 from descentlab.runs import Runs
 from descentlab.store import Store
 from descentlab.studies.kim2023_inference import (
     accelerator,
+    classifiers,
     compressed,
+    counts,
+    fusion,
     integers,
     mappings,
-    printed,
     study,
     tables,
 )
-from descentlab.studies.kim2023_inference.marked import Marked
 from descentlab.study import Size, requests, run_study
 
 FOUND_WRONG = {
@@ -37,23 +41,23 @@ FOUND_WRONG = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Fewer mappings, and nothing kept from test to test."""
+    """Fewer mappings."""
     monkeypatch.setattr(mappings, "COUNT", 20_000)
-    kept = (mappings.relative, integers.softmax_rows, integers.gaussian_rows)
-    for cached in kept:
-        cached.cache_clear()
-    yield
-    for cached in kept:
-        cached.cache_clear()
+
+
+def judged(module):
+    """The claims of a section that needs no run."""
+    section = module.section
+    return section.judged(section.seen(Runs({}), Size.SMOKE, None), ["softmax", "gaussian"], study.axis[0])
 
 
 def failing(module):
-    return {claim.id for claim in module.claims(Runs({})) if claim.verdict == Verdict.FAILS}
+    return {claim.id for claim in judged(module) if claim.verdict == Verdict.FAILS}
 
 
 def test_the_smoke_size_is_complete(tmp_path, monkeypatch):
     monkeypatch.setattr(mappings, "COUNT", 500)
-    monkeypatch.setattr(compressed, "SPARSITIES", (0.0, 0.7))
+    monkeypatch.setattr(classifiers, "SPARSITIES", (0.0, 0.7))
     small = dataclasses.replace(study, overrides={"task.dataset": Marked(train=64, development=16, test=64)})
     outcome = run_study(small, Size.SMOKE, requests(small, Size.SMOKE), Store(tmp_path))
     ids = [claim.id for claim in outcome.claims]
@@ -67,14 +71,14 @@ def test_the_smoke_size_is_complete(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", [tables, accelerator, mappings, integers], ids=lambda module: module.section.name)
 def test_what_does_not_hold_is_what_the_pages_say(module):
-    claims = {claim.id: claim.verdict for claim in module.claims(Runs({}))}
+    claims = {claim.id: claim.verdict for claim in judged(module)}
     assert {name for name, verdict in claims.items() if verdict == Verdict.FAILS} == FOUND_WRONG & set(claims)
     assert {name for name, verdict in claims.items() if verdict != Verdict.HOLDS} <= FOUND_WRONG
 
 
 def changed(monkeypatch, **sizes):
-    original = tables.model
-    monkeypatch.setattr(tables, "model", lambda name: dataclasses.replace(original(name), **sizes))
+    original = counts.model
+    monkeypatch.setattr(counts, "model", lambda name: dataclasses.replace(original(name), **sizes))
 
 
 def test_other_sizes_are_not_those_of_the_tables(monkeypatch):
@@ -109,7 +113,9 @@ def test_convolutions_of_another_input_are_seen(monkeypatch):
 
 
 def test_the_slips_in_print_are_cells_that_would_fail(monkeypatch):
-    monkeypatch.setattr(printed, "SLIPS", {("3", 4096, 0, 0): "a cell that is right"})
+    rows = [{**row, "slip": ""} for row in counts.PRINTED.rows]
+    rows[50]["slip"] = "a cell that is right"
+    monkeypatch.setattr(counts, "PRINTED", Published(tuple(rows)))
     assert {"table-3", "table-10", "table-11"} <= failing(tables)
 
 
@@ -126,12 +132,12 @@ def test_memories_without_effect_are_seen(monkeypatch):
 
 @pytest.mark.parametrize(("fused", "ids"), [(2.0, {"fuse-softmax"}), (0.5, {"fuse-norm", "fuse-norm-overlapped"})])
 def test_fusion_of_the_other_sign_is_seen(monkeypatch, fused, ids):
-    monkeypatch.setattr(accelerator, "pair", lambda *_: Pair(1.0, fused, 1))
+    monkeypatch.setattr(fusion, "pair", lambda *_: Pair(1.0, fused, 1))
     assert ids <= failing(accelerator)
 
 
 def test_a_kernel_that_is_slower_when_fused_is_seen(monkeypatch):
-    monkeypatch.setattr(accelerator, "pair", lambda machine, product, after: Pair(1.0, 4.0 - after.passes, 1))
+    monkeypatch.setattr(fusion, "pair", lambda machine, product, after: Pair(1.0, 4.0 - after.passes, 1))
     assert "fuse-gaussian" in failing(accelerator)
 
 
@@ -159,13 +165,18 @@ def lane(**rights):
     """A classifier that is right always, changes of which are right as often as given."""
     shares = {"plain": 1.0, "rounded": 1.0, "integer": 1.0, "single": 1.0, "second": 1.0, "heads": 1.0} | rights
     right = {name: np.arange(1000) < 1000 * share for name, share in shares.items()}
-    rows, heads = len(compressed.SPARSITIES), 4
+    rows, heads = len(classifiers.SPARSITIES), 4
     cut = {"magnitude": np.tile(right["single"], (rows, 1)), "first order": np.tile(right["single"], (rows, 1))}
     cut["second order"] = np.concatenate([right["plain"][None], np.tile(right["second"], (rows - 1, 1))])
     headless = np.concatenate([right["plain"][None], np.tile(right["heads"], (heads - 1, 1))])
-    return compressed.Measured(
+    return classifiers.Measured(
         right["plain"], right["rounded"], right["integer"], cut, headless, np.linspace(1, 0.5, heads)
     )
+
+
+def of_lanes(lanes):
+    """The claims on classifiers with softmax."""
+    return compressed.section.judged({"softmax": lanes}, ["softmax"], study.axis[0])
 
 
 @pytest.mark.parametrize(
@@ -180,20 +191,20 @@ def lane(**rights):
 )
 def test_classifiers_that_lose_are_seen(rights, failed):
     lanes = [lane(**rights)] * 2
-    found = compressed._quantised("softmax", lanes) + compressed._pruned("softmax", lanes)
+    found = of_lanes(lanes)
     assert {claim.id for claim in found if claim.verdict == Verdict.FAILS} == failed
 
 
 def test_a_loss_within_its_error_is_undecided():
     lanes = [lane(rounded=0.988)]
-    weights = next(claim for claim in compressed._quantised("softmax", lanes) if claim.id == "int8-softmax")
+    weights = next(claim for claim in of_lanes(lanes) if claim.id == "int8-softmax")
     assert weights.verdict == Verdict.UNDECIDED
 
 
 def test_one_classifier_decides_nothing_about_others():
     def verdicts(count):
         lanes = [lane(single=0.9, heads=0.5)] * count
-        found = compressed._quantised("softmax", lanes) + compressed._pruned("softmax", lanes)
+        found = of_lanes(lanes)
         return {str(one.verdict) for one in found}
 
     assert verdicts(2) == {"holds"}
@@ -202,26 +213,26 @@ def test_one_classifier_decides_nothing_about_others():
 
 def test_criteria_that_win_in_turn_are_not_told_apart():
     lanes = [lane(single=0.9, second=0.85), lane(single=0.85, second=0.95)]
-    assert compressed._pruned("softmax", lanes)[1].verdict == "undecided"
+    assert of_lanes(lanes)[-1].verdict == "undecided"
 
 
 def test_heads_that_can_go_to_the_same_share_are_not_fewer(monkeypatch):
-    monkeypatch.setattr(compressed, "SPARSITIES", (0.0, 0.25, 0.5, 0.7, 0.75))
+    monkeypatch.setattr(classifiers, "SPARSITIES", (0.0, 0.25, 0.5, 0.7, 0.75))
     same = [dataclasses.replace(lane(second=1.0), headless=lane().headless)] * 2
-    (structure, _) = compressed._pruned("softmax", same)
+    structure = next(claim for claim in of_lanes(same) if claim.id == "structure-softmax")
     assert structure.measured == structure.expected == 0.75
     assert structure.verdict == "undecided"
 
 
 def test_a_classifier_that_does_not_change_loses_one_example_at_most():
     before = np.ones(400, dtype=bool)
-    assert compressed._lost(before, before) == (0.0, 1 / 400)
+    assert compressed.lost(before, before) == (0.0, 1 / 400)
 
 
 @pytest.mark.parametrize("fitted", ["GELU", "NORMS", "_less"])
 def test_claims_that_contain_a_fitted_number_say_so(monkeypatch, fitted):
     def numbers():
-        return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in module.claims(Runs({}))}
+        return {one.id: (one, one.as_data()) for module in (tables, accelerator) for one in judged(module)}
 
     before = numbers()
     others = {
@@ -239,39 +250,25 @@ def test_claims_that_contain_a_fitted_number_say_so(monkeypatch, fitted):
 
 @pytest.mark.parametrize("saved", [0.0, 0.5])
 def test_savings_of_nothing_are_none(monkeypatch, saved):
-    monkeypatch.setattr(accelerator, "pair", lambda *_: Pair(1.0, 1.0 - saved, 1))
+    monkeypatch.setattr(fusion, "pair", lambda *_: Pair(1.0, 1.0 - saved, 1))
     expected = {"fuse-norm", "fuse-norm-overlapped"} | ({"fuse-softmax"} if not saved else set())
     assert expected | {"fuse-gaussian"} <= failing(accelerator)
 
 
 def test_equal_intensities_have_no_largest(monkeypatch):
-    monkeypatch.setattr(tables, "curve", lambda name, quantity: np.ones(6))
+    monkeypatch.setattr(counts, "curve", lambda name, quantity: np.ones(6))
     assert "peak" in failing(tables)
 
 
-def test_sequences_have_the_class_that_counting_gives():
-    found = Marked(tokens=9, symbols=3, train=40, development=8, test=8)
-    splits = found.load()
-    for tokens, target in zip(*splits.train[:2], strict=True):
-        follows = [int(tokens[i + 1]) for i in range(8) if tokens[i] == 4 and tokens[i + 1] != 4]
-        counts = [follows.count(symbol) for symbol in (1, 2, 3)]
-        assert counts[target] == max(counts)
-        assert counts.count(max(counts)) == 1
-    assert splits.train.inputs.min() >= 1
-    assert splits.train.inputs.max() < found.vocabulary
-    assert found.classes == ("1", "2", "3")
-    assert np.array_equal(found.load().test.inputs, splits.test.inputs)
-
-
 def test_heads_that_are_left_out_cost_less(monkeypatch):
-    one = compressed.Trained(
+    one = classifiers.Trained(
         None,
         {"layers.0.query": np.ones((4, 32, 8))},
         Marked(train=2, development=2, test=2).load(),
-        study.base.model,
+        Transformer(width=32, depth=2, heads=4, hidden=64),
     )
     none, some, all_of_one = (
-        compressed._latency(one, gone) for gone in ([], [("layers.0", 1)], [("layers.0", head) for head in range(4)])
+        one.latency(gone) for gone in ([], [("layers.0", 1)], [("layers.0", head) for head in range(4)])
     )
     assert all_of_one < some < none
     assert preset("bert-base").heads == 12

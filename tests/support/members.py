@@ -23,7 +23,6 @@ from descentlab import (
     tasks,
 )
 from descentlab.given import Given
-from descentlab.studies.kim2023_inference import marked
 from descentlab.studies.ormaniec2024_hessian import norms
 from descentlab.theory import (
     certificate,
@@ -190,7 +189,7 @@ EXAMPLES = {
     losses.CrossEntropy: [losses.CrossEntropy(), losses.CrossEntropy(ignored=-100)],
     losses.Logistic: [losses.Logistic()],
     norms.Growth: [norms.Growth(), norms.Growth(scales=(0.5, 1.0), draws=2)],
-    marked.Marked: [marked.Marked(tokens=8, train=8, development=2, test=2)],
+    datasets.Marked: [datasets.Marked(tokens=8, train=8, development=2, test=2)],
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],
     datasets.OwnText: [datasets.OwnText(LABELLED, 6, development=1, test=1)],

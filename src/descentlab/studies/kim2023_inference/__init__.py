@@ -15,9 +15,8 @@ code.
 """
 
 from descentlab.studies.kim2023_inference import accelerator, compressed, integers, mappings, tables
+from descentlab.studies.kim2023_inference.classifiers import BASES
 from descentlab.studies.kim2023_inference.findings import FINDINGS
-from descentlab.studies.kim2023_inference.marked import BASES
-from descentlab.studies.kim2023_inference.marked import Marked as Marked
 from descentlab.study import Study
 
 study = Study(

@@ -1,38 +1,45 @@
 """How much depends on the mapping of a product or a convolution."""
 
-import functools
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, at_least, at_most, close
+from descentlab.claims import About, Claim, at_least, at_most, claim, close
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.mapping import Problem, best, sample
 from descentlab.plots import Axis, distributions
 from descentlab.runs import Runs
-from descentlab.study import Section, untrained
+from descentlab.studies.kim2023_inference.counts import PAPER, PRINTED
+from descentlab.study import Section, Size, untrained
+from descentlab.sweep import Progress
 
 COUNT = 100_000
 SEED = 2023
 
-PROBLEMS = (
+CONVOLUTIONS = (
     Problem("convolution 3x3, 512", (512, 512, 7, 7, 3, 3)),
     Problem("convolution 1x1, 2048", (2048, 512, 7, 7, 1, 1)),
-    Problem("projection", (768, 768, 512, 1, 1, 1)),
-    Problem("first feed-forward product", (3072, 768, 512, 1, 1, 1)),
 )
-PRINTED_SHARES = np.array([0.0158, 0.0262, 0.0170, 0.0148])
-PRINTED_TENTHS = np.array([7.44, 12.06, 9.42, 9.84])
-PRODUCTS = slice(2, None)
-SOURCE = "Kim et al. (2023), section 5"
+PRODUCT = Problem("projection", (768, 768, 512, 1, 1, 1))
+PRODUCTS = (PRODUCT, Problem("first feed-forward product", (3072, 768, 512, 1, 1, 1)))
+SOURCE = f"{PAPER}section 5"
 OURS = f"proposed after {SOURCE}, on this package's cost model"
 
+Found = Mapping[str, np.ndarray]
+"""Energy times delay of mappings by the name of the problem."""
 
-@functools.cache
+
 def relative(of: Problem) -> np.ndarray:
     """Energy times delay of random mappings, relative to the best that sampling or the search found."""
     edp = sample(of, Accelerator(), COUNT, seed=SEED)[1].edp
     return edp / min(edp.min(), best(of, Accelerator(), seed=SEED)[1].edp[0])
+
+
+def derive(runs: Runs, size: Size, progress: Progress | None) -> Found:
+    """Random mappings of every problem."""
+    del runs, size, progress
+    return {of.name: relative(of) for of in (*CONVOLUTIONS, *PRODUCTS)}
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -43,60 +50,73 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.minimum(*shares).sum())
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claim 8."""
-    del runs
-    found = [relative(of) for of in PROBLEMS]
-    spans = np.array([np.log10(values.max()) for values in found])
-    near = np.array([max((values <= 3).mean(), 1 / COUNT) for values in found])
-    tenths = np.array([np.quantile(values, 0.1) for values in found])
-    error = 3 * np.sqrt(near * (1 - near) / COUNT)
-    shared = np.array([[overlap(one, other) for one in found[:2]] for other in found[PRODUCTS]])
-    span = About("span", "Energy times delay of random mappings of a 768 x 768 x 512 product spans 3 decades", OURS)
-    share = About(
-        "near-best",
-        "Between 0.1 and 10 % of random mappings of it are within 3 times of the best",
-        OURS,
-        detail=_listed(near, "{:.2%}"),
+def near(values: np.ndarray) -> tuple[float, float]:
+    """The share of mappings within 3 times of the best, and three of its standard errors relative to it."""
+    share = max((values <= 3).mean(), 1 / COUNT)
+    return share, 3 * np.sqrt(share * (1 - share) / COUNT) / share
+
+
+def _listed(names: Iterable[str], values: Iterable[float], form: str) -> str:
+    return "; ".join(f"{name}: {value:{form}}" for name, value in zip(names, values, strict=True)) + "."
+
+
+@claim("span", "Energy times delay of random mappings of a 768 x 768 x 512 product spans 3 decades", OURS)
+def span(about: About, found: Found) -> Claim:
+    """What choosing at random costs."""
+    return at_least(about, np.log10(found[PRODUCT.name].max()), 3.0)
+
+
+@claim("near-best", "Between 0.1 and 10 % of random mappings of it are within 3 times of the best", OURS)
+def near_best(about: About, found: Found) -> Claim:
+    """How rare good mappings are."""
+    about = about.noting(_listed(found, (near(values)[0] for values in found.values()), ".2%"))
+    share, error = near(found[PRODUCT.name])
+    return close(about, np.log10(share), -2.0, tolerance=1.0, uncertainty=error / np.log(10))
+
+
+@claim("alike", "The distributions of products and of convolutions share at least half of their area", OURS)
+def alike(about: About, found: Found) -> Claim:
+    """Products against convolutions."""
+    shared = [overlap(found[one.name], found[other.name]) for other in PRODUCTS for one in CONVOLUTIONS]
+    return at_least(about, np.array(shared), 0.5)
+
+
+@claim(
+    "near-best-printed",
+    "1.6, 2.6, 1.7 and 1.5 % of mappings are within 3 times of the best, within a factor of 2",
+    SOURCE,
+)
+def near_best_printed(about: About, found: Found) -> Claim:
+    """The survey's shares."""
+    shares, error = np.array([near(values) for values in found.values()]).T
+    about = about.noting(
+        f"{_listed(found, shares, '.2%')} The survey sampled another mapper's space on another cost model."
     )
-    alike = About("alike", "The distributions of products and of convolutions share at least half of their area", OURS)
-    shares = About(
-        "near-best-printed", "1.6, 2.6, 1.7 and 1.5 % of mappings are within 3 times of the best, within a factor of 2",
-        SOURCE, detail=f"{_listed(near, '{:.2%}')} The survey sampled another mapper's space on another cost model.",
-    )  # fmt: skip
-    tenth = About(
-        "tenth-printed", "A tenth of mappings is within 7.4, 12.1, 9.4 and 9.8 times of the best, within a factor of 2",
-        SOURCE, detail=_listed(tenths, "{:.3g}"),
-    )  # fmt: skip
-    ratio = np.abs(np.log(near / PRINTED_SHARES))
-    return [
-        at_least(span, spans[PRODUCTS][0], 3.0),
-        close(
-            share,
-            np.log10(near[PRODUCTS][0]),
-            -2.0,
-            tolerance=1.0,
-            uncertainty=(error / near)[PRODUCTS][0] / np.log(10),
-        ),
-        at_least(alike, shared, 0.5),
-        at_most(shares, ratio, np.log(2), uncertainty=error / near),
-        at_most(tenth, np.abs(np.log(tenths / PRINTED_TENTHS)), np.log(2)),
-    ]
+    printed = PRINTED.of(column="share within 3 times of the best").values
+    return at_most(about, np.abs(np.log(shares / printed)), np.log(2), uncertainty=error)
 
 
-def _listed(values: np.ndarray, form: str) -> str:
-    return "; ".join(f"{of.name}: {form.format(value)}" for of, value in zip(PROBLEMS, values, strict=True)) + "."
+@claim(
+    "tenth-printed",
+    "A tenth of mappings is within 7.4, 12.1, 9.4 and 9.8 times of the best, within a factor of 2",
+    SOURCE,
+)
+def tenth_printed(about: About, found: Found) -> Claim:
+    """The survey's tenths."""
+    tenths = np.array([np.quantile(values, 0.1) for values in found.values()])
+    printed = PRINTED.of(column="factor that a tenth is within").values
+    return at_most(about.noting(_listed(found, tenths, ".3g")), np.abs(np.log(tenths / printed)), np.log(2))
 
 
-def histogram(runs: Runs) -> go.Figure:
+def histogram(found: Found) -> go.Figure:
     """Energy times delay of random mappings.
 
     Each series has 100,000 random ways to cut and order the loops of one operator so that tiles fit the memories,
     relative to the best one found. Choosing at random costs a factor of hundreds, at worst of a hundred thousand.
     """
-    del runs
-    axis = Axis("energy times delay, relative to the best", "log")
-    return distributions("", axis, {of.name: relative(of) for of in PROBLEMS})
+    return distributions("", Axis("energy times delay, relative to the best", "log"), dict(found))
 
 
-section = Section("mappings", untrained, claims, (histogram,))
+STATEMENTS = (span, near_best, alike, near_best_printed, tenth_printed)
+
+section = Section("mappings", untrained, STATEMENTS, (histogram,), derive)

@@ -1,21 +1,12 @@
-"""A small classifier that needs its attention: which symbol follows the mark most often?"""
+"""Made sequences that need attention: which symbol follows the mark most often?"""
 
 import numpy as np
 
 from descentlab._check import positive
-from descentlab._describe import replace_at
-from descentlab.attention import Gaussian, Softmax
-from descentlab.data import Minibatch
-from descentlab.datasets import AbstractDataset
-from descentlab.experiment import Experiment
-from descentlab.models import Classify, Transformer
+from descentlab.datasets.base import AbstractDataset
 from descentlab.objective import Examples, Splits
-from descentlab.optim import Adam
-from descentlab.probes import HeldOut
-from descentlab.schedule import Every
-from descentlab.tasks import Classification
 
-__all__ = ["BASES", "Marked"]
+__all__ = ["Marked"]
 
 
 class Marked(AbstractDataset):
@@ -73,18 +64,3 @@ class Marked(AbstractDataset):
     def vocabulary(self) -> int:
         """Symbols, the mark, and padding."""
         return self.symbols + 2
-
-
-_BASE = Experiment(
-    task=Classification(Marked()),
-    data=Minibatch(64),
-    model=Transformer(width=32, depth=2, heads=4, hidden=64, vocabulary=6, readout=Classify(4, 32)),
-    optimizer=Adam(3e-3),
-    trained=None,
-    probes={"test": HeldOut(Every(250), part="test", examples=1024)},
-    steps=1250,
-    precision="float32",
-)
-
-BASES = tuple(replace_at(_BASE, "model.attention", kernel) for kernel in (Softmax(), Gaussian()))
-"""The classifier with either kernel."""
