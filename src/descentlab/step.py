@@ -142,7 +142,8 @@ def moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, 
     point = point_at(experiment, lane, held, step, (carry.params, carry.step_size))
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
-    return dataclasses.replace(point, change=change, rate=update.step_size), update
+    preconditioner = experiment.optimizer.preconditioner(update.state)
+    return dataclasses.replace(point, change=change, rate=update.step_size, preconditioner=preconditioner), update
 
 
 def _standing(experiment: Experiment, point: Point, accurate: Array) -> Array:
