@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, Statement, at_least, at_most, claim, close, not_applicable
+from descentlab.claims import About, Claim, Statement, at_least, at_most, claim, close
 from descentlab.experiment import Experiment
 from descentlab.models import PreNorm
 from descentlab.probes import Growth
-from descentlab.runs import Run, Runs
+from descentlab.runs import Family, Runs
 from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian import pre_norm
 from descentlab.studies.ormaniec2024_hessian.charts import growth_chart
@@ -24,7 +24,6 @@ from descentlab.studies.ormaniec2024_hessian.recorded import (
     SYMBOLS,
     Power,
     beside,
-    in_family,
     means,
     norms,
     places,
@@ -76,9 +75,9 @@ def grid(size: Size) -> tuple[float, ...]:
     "H_f of the value block is exactly zero: outputs are piecewise linear in it",
     f"{PAPER}, theorem 3.2",
 )
-@in_family(PLAIN)
-def zero(about: About, run: Run) -> Claim:
+def zero(about: About, runs: Family) -> Claim:
     """Whether one part vanishes."""
+    run = runs[0]
     return close(about, norms(run, "functional", "value"), 0.0)
 
 
@@ -92,8 +91,8 @@ def _grows(kernel: str, limit: float, source: str) -> Statement:
         cases=(kernel,),
         over={"power": POWERS[kernel]},
     )
-    @in_family(PLAIN)
-    def grows(about: About, run: Run, power: Power) -> Claim:
+    def grows(about: About, runs: Family, power: Power) -> Claim:
+        run = runs[0]
         measured = slope(run, power.part, power.block, scales(run) < limit)
         about = about.noting(f"Mean over seeds: {measured.value:.4g}.")
         if kernel == "softmax":
@@ -108,35 +107,22 @@ def _grows(kernel: str, limit: float, source: str) -> Statement:
 SLOPES = (_grows("softmax", 0.1, f"{PAPER}, figure 3"), _grows("gaussian", 0.05, PAGE))
 
 
-class Span(NamedTuple):
-    """How many decades the ratio of the two blocks spans in a family of runs."""
+def _spans(family: str, words: str, bound: str) -> Statement:
+    """How many decades the ratio of the two blocks spans."""
 
-    family: str
-    words: str
-    bound: str
+    @claim(
+        f"span-{family}-{{case}}",
+        f"{words} the norm of H of value over that of query spans {bound} between scales 0.01 and 10",
+        f"{PAPER}, figure 3",
+    )
+    def spans(about: About, runs: Family) -> Claim:
+        logs = np.log10(ratio(runs[0]))
+        known = logs[:, ~np.isnan(logs).any(axis=0)]
+        decades = mean_interval(known.max(axis=1) - known.min(axis=1))
+        about = about.noting(f"Ratios by scale: {', '.join(f'{10**one:.3g}' for one in known.mean(axis=0))}.")
+        return at_least(about, decades, 7.0) if family == PLAIN else at_most(about, decades, 2.5)
 
-
-SPANS = (
-    Span(PLAIN, "Without normalisation", "at least 7 decades"),
-    Span(NORMED, "With pre-norm", "at most 2.5 decades"),
-)
-
-
-@claim(
-    "span-{span.family}-{case}",
-    "{span.words} the norm of H of value over that of query spans {span.bound} between scales 0.01 and 10",
-    f"{PAPER}, figure 3",
-    over={"span": SPANS},
-)
-def spans(about: About, runs: Runs, span: Span) -> Claim:
-    """Whether the blocks part with the scale."""
-    if not runs[span.family]:
-        return not_applicable(about, f"there is no run of {about.case} in the family {span.family}")
-    logs = np.log10(ratio(runs[span.family][0]))
-    known = logs[:, ~np.isnan(logs).any(axis=0)]
-    decades = mean_interval(known.max(axis=1) - known.min(axis=1))
-    about = about.noting(f"Ratios by scale: {', '.join(f'{10**one:.3g}' for one in known.mean(axis=0))}.")
-    return at_least(about, decades, 7.0) if span.family == PLAIN else at_most(about, decades, 2.5)
+    return spans.on(family)
 
 
 class Regime(NamedTuple):
@@ -161,9 +147,9 @@ REGIMES = tuple(
     cases=("softmax",),
     over={"block": ("value", "query"), "regime": REGIMES},
 )
-@in_family(PLAIN)
-def values(about: About, run: Run, block: str, regime: Regime) -> Claim:
+def values(about: About, runs: Family, block: str, regime: Regime) -> Claim:
     """The norms at the four scales of the table."""
+    run = runs[0]
     table = PUBLISHED.of(table="norm", block=block)
     measured, published, said = [], [], []
     for part in dict.fromkeys(table.column("part")):
@@ -215,6 +201,11 @@ def gaussian_normed(runs: Runs) -> go.Figure:
     return _chart(NORMED, "gaussian", runs)
 
 
-STATEMENTS = (zero, *SLOPES, spans, values, *pre_norm.STATEMENTS)
+STATEMENTS = (
+    *(one.on(PLAIN) for one in (zero, *SLOPES, values)),
+    _spans(PLAIN, "Without normalisation", "at least 7 decades"),
+    _spans(NORMED, "With pre-norm", "at most 2.5 decades"),
+    *(one.on(NORMED) for one in pre_norm.STATEMENTS),
+)
 
 section = Section("growth", requests, STATEMENTS, (softmax, gaussian, softmax_normed, gaussian_normed))

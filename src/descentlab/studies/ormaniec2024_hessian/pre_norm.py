@@ -3,7 +3,7 @@
 import numpy as np
 
 from descentlab.claims import About, Claim, claim, close, not_applicable
-from descentlab.runs import Run
+from descentlab.runs import Family, Run
 from descentlab.statistics import mean_interval
 from descentlab.studies.ormaniec2024_hessian.recorded import (
     FILES,
@@ -11,7 +11,6 @@ from descentlab.studies.ormaniec2024_hessian.recorded import (
     PUBLISHED,
     SYMBOLS,
     beside,
-    in_family,
     ratio,
     scales,
     slope,
@@ -31,9 +30,9 @@ SMALLEST = 7
     "With pre-norm no slope over the seven scales below 0.1 is steeper than 0.15",
     FILES,
 )
-@in_family(NORMED)
-def flat(about: About, run: Run) -> Claim:
+def flat(about: About, runs: Family) -> Claim:
     """While embeddings are smaller than what attention makes of normalised ones, their scale hardly counts."""
+    run = runs[0]
     found = [slope(run, part, block, small(run)) for block in ("value", "query") for part in SYMBOLS]
     slopes = ", ".join(f"{one.value:.3f}" for one in found)
     about = about.noting(f"Slopes of H_o, H_f and H of value, then of query: {slopes}.")
@@ -60,9 +59,9 @@ def _sloping(about: About, run: Run, table: str, where: np.ndarray) -> Claim:
     "With pre-norm the slopes above a scale of 1 are those published for softmax, within 0.1",
     FILES,
 )
-@in_family(NORMED)
-def falling(about: About, run: Run) -> Claim:
+def falling(about: About, runs: Family) -> Claim:
     """Where embeddings are large."""
+    run = runs[0]
     return _sloping(about, run, "pre-norm large slope", scales(run) > 1)
 
 
@@ -72,9 +71,9 @@ def falling(about: About, run: Run) -> Claim:
     f"{PAPER}, figure 3",
     cases=("softmax",),
 )
-@in_family(NORMED)
-def sloping(about: About, run: Run) -> Claim:
+def sloping(about: About, runs: Family) -> Claim:
     """Over all scales."""
+    run = runs[0]
     return _sloping(about, run, "pre-norm slope", scales(run) > 0)
 
 
@@ -84,9 +83,9 @@ def sloping(about: About, run: Run) -> Claim:
     FILES,
     cases=("softmax",),
 )
-@in_family(NORMED)
-def ends(about: About, run: Run) -> Claim:
+def ends(about: About, runs: Family) -> Claim:
     """The ratio of the blocks at the smallest and the largest scale."""
+    run = runs[0]
     middles = [mean_interval(one) for one in ratio(run)[:, [0, -1]].T]
     published = PUBLISHED.of(table="pre-norm ratio").values
     about = about.noting(f"Measured (published): {beside(middles, published)}. Logarithms of ratios are compared.")

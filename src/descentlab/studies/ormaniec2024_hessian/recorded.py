@@ -5,10 +5,9 @@ on log scale: *small* over the seven smallest scales of twenty (0.01 to 0.09), *
 10). Values are at the places of the first, seventh, fourteenth and last scale, at a width of 16 read off a histogram.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from descentlab._types import ArrayLike
 from descentlab.claims import About, Claim, close, not_applicable
 from descentlab.estimate import Interval
 from descentlab.published import read_published
-from descentlab.runs import Run, Runs
+from descentlab.runs import Run
 from descentlab.statistics import mean_interval, slope_interval
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH
 from descentlab.trajectory import Series
@@ -46,21 +45,6 @@ class Power(NamedTuple):
     def words(self) -> str:
         """The part and the block."""
         return f"{SYMBOLS[self.part]} of {self.block}"
-
-
-def in_family(family: str) -> Callable[[Callable[..., Claim]], Callable[..., Claim]]:
-    """Make a judge of a case's one run in a family into one of all its runs."""
-
-    def of(judge: Callable[..., Claim]) -> Callable[..., Claim]:
-        @functools.wraps(judge)
-        def judged(about: About, runs: Runs, **values: Any) -> Claim:
-            if not runs[family]:
-                return not_applicable(about, f"there is no run of {about.case} in the family {family}")
-            return judge(about, runs[family][0], **values)
-
-        return judged
-
-    return of
 
 
 def scales(run: Run) -> np.ndarray:

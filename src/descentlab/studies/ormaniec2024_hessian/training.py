@@ -12,10 +12,10 @@ from descentlab.experiment import Experiment
 from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
 from descentlab.plots.curves import Axis, add_band, add_level, lines
 from descentlab.probes import CriticalSharpness, Growth, Loss, Sharpness
-from descentlab.runs import Run, Runs, case_of
+from descentlab.runs import Family, Run, Runs, case_of
 from descentlab.schedule import Every
 from descentlab.statistics import mean_interval, paired_interval
-from descentlab.studies.ormaniec2024_hessian.recorded import in_family, recorded
+from descentlab.studies.ormaniec2024_hessian.recorded import recorded
 from descentlab.studies.ormaniec2024_hessian.setting import sized
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
@@ -153,9 +153,9 @@ def _settled(about: About, record: Series, threshold: float, share: float) -> Cl
     "Under GD the sharpness of the last quarter of training lies within 20 % of 2 / step size",
     "Cohen et al. 2021, arXiv:2103.00065, figure 1",
 )
-@in_family("GD")
-def edge(about: About, run: Run) -> Claim:
+def edge(about: About, runs: Family) -> Claim:
     """Whether gradient descent ends at the edge of stability."""
+    run = runs[0]
     return _settled(about, _largest(run), _threshold(run), 0.2)
 
 
@@ -164,9 +164,9 @@ def edge(about: About, run: Run) -> Claim:
     "Under GD the critical sharpness of the last quarter of training lies within 10 % of 2 / step size",
     "Kalra et al. 2026, arXiv:2601.16979",
 )
-@in_family("GD")
-def edge_along(about: About, run: Run) -> Claim:
+def edge_along(about: About, runs: Family) -> Claim:
     """Whether it does so along its own updates."""
+    run = runs[0]
     return _settled(about, _critical(run), _threshold(run), 0.1)
 
 
@@ -175,9 +175,9 @@ def edge_along(about: About, run: Run) -> Claim:
     "Under GD the critical sharpness is at most the sharpness, within its bracket and 10 %",
     "Kalra et al. 2026, arXiv:2601.16979; exact where the loss is quadratic up to the critical step",
 )
-@in_family("GD")
-def directional(about: About, run: Run) -> Claim:
+def directional(about: About, runs: Family) -> Claim:
     """Whether the curvature along the update stays below the largest, where both are known."""
+    run = runs[0]
     sharp, critical = run.trajectory["sharpness"].sel(eigenvalue="top.0"), run.trajectory["critical"]
     places = np.searchsorted(critical.steps, sharp.steps)
     along, error = (critical.sel(quantity=one).values[:, places] for one in ("sharpness", "error"))
@@ -228,6 +228,6 @@ def blocks(runs: Runs) -> go.Figure:
     )
 
 
-STATEMENTS = (alike, less_indefinite, falls, edge, edge_along, directional)
+STATEMENTS = (alike, less_indefinite, falls, *(one.on("GD") for one in (edge, edge_along, directional)))
 
 section = Section("training", requests, STATEMENTS, (sharpness, along_updates, blocks))
