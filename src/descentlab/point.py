@@ -28,7 +28,7 @@ class Point(eqx.Module):
         task: where the examples come from.
         data: how they are put together.
         change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
-        rate: its step size.
+        next_step_size: that of this next update.
     """
 
     step: Int[Array, ""]
@@ -44,7 +44,7 @@ class Point(eqx.Module):
     task: Any = None
     data: Any = None
     change: PyTree | None = None
-    rate: Float[Array, ""] | None = None
+    next_step_size: Float[Array, ""] | None = None
 
 
 def evaluate(

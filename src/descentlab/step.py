@@ -75,7 +75,7 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
     params = lane.start
     point = point_at(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
-    point = dataclasses.replace(point, change=params, rate=nothing)  # only their shapes matter here
+    point = dataclasses.replace(point, change=params, next_step_size=nothing)  # only their shapes matter here
     if experiment.until is not None:
         _check_rule(experiment.until, point)
     records, memory = {}, {}
@@ -142,7 +142,7 @@ def moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, 
     point = point_at(experiment, lane, held, step, (carry.params, carry.step_size))
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
-    return dataclasses.replace(point, change=change, rate=update.step_size), update
+    return dataclasses.replace(point, change=change, next_step_size=update.step_size), update
 
 
 def _standing(experiment: Experiment, point: Point, accurate: Array) -> Array:

@@ -10,7 +10,7 @@ from descentlab.experiment import Experiment
 from descentlab.measures.curvature import PARTS, Blocks, Curvature
 from descentlab.optim import GD
 from descentlab.pages.report import Figure, Report
-from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.spectra import densities
 from descentlab.store import versions
@@ -86,7 +86,7 @@ def _spectra(found: Curvature) -> Figure:
 
 
 def _sharpness(experiment: Experiment, steps: np.ndarray, largest: Estimate) -> Figure:
-    chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
+    chart = lines("Sharpness along training", ChartAxis("step"), ChartAxis("largest eigenvalue", "log"))
     add_band(chart, steps, np.asarray(largest.value)[None], "sharpness")
     if isinstance(experiment.optimizer, GD):
         add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
