@@ -208,6 +208,36 @@ def test_a_statement_may_be_asked_of_chosen_cases_only():
     assert [one.verdict for one in made(narrow, {"softmax": 0.5}, ["softmax"])] == ["not applicable"]
 
 
+def test_a_statement_about_families_gets_each_of_them_in_place_of_all():
+    @claim("close-{case}", "The runs are as far as the walks", source="here")
+    def alike(about, runs, walks):
+        return close(about, np.asarray(runs), np.asarray(walks))
+
+    seen = {"softmax": {"runs": [1.0], "walks": [1.0]}, "gaussian": {"runs": [1.0], "walks": []}}
+    found = made(alike.on("runs", "walks"), seen)
+    assert [(one.id, one.verdict) for one in found] == [
+        ("close-softmax", "holds"),
+        ("close-gaussian", "not applicable"),
+    ]
+    assert found[1].detail == "there is no run of gaussian in the family 'walks'."
+
+
+def test_a_comparison_or_a_statement_about_all_may_be_about_families_too():
+    @claim("faster", "The Gaussian kernel is lower", source="here", between=("gaussian", "softmax"))
+    def faster(about, gaussian, softmax):
+        return below(about, gaussian[0], softmax[0])
+
+    @claim("all", "All stay below 1", source="here")
+    def everything(about, runs):
+        return at_most(about, np.asarray(runs), 1.0)
+
+    seen = {"softmax": {"runs": [0.5]}, "gaussian": {"runs": [2.0]}, "runs": [0.5, 2.0]}
+    (found,), (every,) = made(faster.on("runs"), seen), made(everything.on("runs"), seen)
+    assert (found.measured, found.expected, every.checked) == (2.0, 0.5, 2)
+    (missing,) = made(everything.on("walks"), seen)
+    assert (missing.verdict, missing.detail) == ("not applicable", "there is no run in the family 'walks'.")
+
+
 def test_parameters_are_in_the_id_and_reach_the_function_that_names_them():
     @claim(
         "{task}-{way}-{case}-H{shape[0]}-D{shape[1]}",

@@ -12,6 +12,7 @@ A study states its claims before anything is measured, each as a function under 
 It is asked once of every case, that is of every value that the study's axis takes, since its name has the case in it.
 """
 
+import abc
 import dataclasses
 import enum
 import inspect
@@ -30,6 +31,7 @@ from descentlab.mistake import Mistake
 
 __all__ = [
     "About",
+    "AbstractStatement",
     "Claim",
     "Statement",
     "Verdict",
@@ -266,9 +268,23 @@ Values = Iterable[Any] | Callable[[Any], Iterable[Any]]
 """The values that a parameter of a statement takes, or a function that finds them in what was measured."""
 
 
+class AbstractStatement(abc.ABC):
+    """What is claimed of everything that a section measures, before it is measured."""
+
+    @abc.abstractmethod
+    def claims(self, seen: Any, cases: Sequence[str], of: Callable[[str], Any]) -> list[Claim]:
+        """The claims that come of it.
+
+        Args:
+            seen: all that was measured.
+            cases: those of the study.
+            of: what was measured of a case; nothing, or something empty, where nothing was.
+        """
+
+
 @dataclasses.dataclass(frozen=True)
-class Statement:
-    """What is claimed of everything that a section measures, before it is measured. Made by `claim`.
+class Statement(AbstractStatement):
+    """A statement that comes to one claim for every case and value of its parameters. Made by `claim`.
 
     Attributes:
         id: short name; it has every parameter in braces, and `{case}` where the statement is asked of every case.
@@ -277,6 +293,7 @@ class Statement:
         judge: from an `About`, what was measured and those parameters that it names, the claim.
         cases: the cases that it is asked of; `None` for all that the study has.
         between: the cases that it compares, each given to `judge` in this order.
+        families: those of which alone it speaks, each given to `judge` in this order.
         over: the values of each parameter.
     """
 
@@ -286,20 +303,22 @@ class Statement:
     judge: Callable[..., Claim]
     cases: tuple[str, ...] | None = None
     between: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
     over: Mapping[str, Values] = dataclasses.field(default_factory=dict)
 
     def given(self, **values: Any) -> "Statement":
         """The statement with parameters that have one value each."""
         return dataclasses.replace(self, over={name: (value,) for name, value in values.items()} | dict(self.over))
 
-    def claims(self, seen: Any, cases: Sequence[str], of: Callable[[str], Any]) -> list[Claim]:
-        """The claims that come of it, one for all values of its parameters and every case that it is asked of.
+    def on(self, *families: str) -> "Statement":
+        """The statement about the runs of some families alone: its function gets each of them in place of all.
 
-        Args:
-            seen: all that was measured.
-            cases: those of the study.
-            of: what was measured of a case; nothing, or something empty, where nothing was.
+        Where one of them has no run the claim is *not applicable*.
         """
+        return dataclasses.replace(self, families=families)
+
+    def claims(self, seen: Any, cases: Sequence[str], of: Callable[[str], Any]) -> list[Claim]:
+        """One for all values of its parameters and every case that it is asked of."""
         values = [one(seen) if callable(one) else one for one in self.over.values()]
         return [
             self._claim(case, dict(zip(self.over, chosen, strict=True)), seen, of)
@@ -315,12 +334,23 @@ class Statement:
     def _claim(self, case: str | None, values: dict[str, Any], seen: Any, of: Callable[[str], Any]) -> Claim:
         words = values | {"case": case}
         about = About(_Name().format(self.id, **words), self.text.format(**words), self.source.format(**words), case)
-        wanted = self.between if case is None else (case,)
-        parts = {one: of(one) for one in wanted}
-        if missing := [one for one, part in parts.items() if not part]:
-            return not_applicable(about, f"there is no run of {' and '.join(missing)}")
+        parts = self._parts(case, seen, of)
+        if missing := [words for words, part in parts.items() if not part]:
+            return not_applicable(about, f"there is no run {' and '.join(missing)}")
         named = {name: value for name, value in values.items() if name in inspect.signature(self.judge).parameters}
-        return self.judge(about, *(parts.values() if wanted else (seen,)), **named)
+        return self.judge(about, *(parts.values() or (seen,)), **named)
+
+    def _parts(self, case: str | None, seen: Any, of: Callable[[str], Any]) -> dict[str, Any]:
+        """What was measured of the cases and families that it speaks of, by these in words; of all, nothing."""
+        wanted = self.between if case is None else (case,)
+        found = {f"of {one}": of(one) for one in wanted}
+        if not self.families:
+            return found
+        return {
+            f"{words} in the family {family!r}".strip(): part.get(family) if part else None
+            for words, part in (found or {"": seen}).items()
+            for family in self.families
+        }
 
 
 class _Name(string.Formatter):
@@ -371,6 +401,6 @@ def claim(
 
     def stated(judge: Callable[..., Claim]) -> Statement:
         chosen = None if cases is None else tuple(cases)
-        return Statement(id, text, source, judge, chosen, tuple(between), dict(over or {}))
+        return Statement(id, text, source, judge, chosen, tuple(between), over=dict(over or {}))
 
     return stated

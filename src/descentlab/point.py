@@ -29,6 +29,7 @@ class Point(eqx.Module):
         data: how they are put together.
         change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
         next_step_size: that of this next update.
+        preconditioner: the diagonal of P where that step is along $P^{-1} m$, a tree like `params`; `None` for P = 1.
     """
 
     step: Int[Array, ""]
@@ -45,6 +46,7 @@ class Point(eqx.Module):
     data: Any = None
     change: PyTree | None = None
     next_step_size: Float[Array, ""] | None = None
+    preconditioner: PyTree | None = None
 
 
 def evaluate(

@@ -142,7 +142,9 @@ def moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, 
     point = point_at(experiment, lane, held, step, (carry.params, carry.step_size))
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
-    return dataclasses.replace(point, change=change, next_step_size=update.step_size), update
+    preconditioner = experiment.optimizer.preconditioner(update.state)
+    next_update = {"change": change, "next_step_size": update.step_size, "preconditioner": preconditioner}
+    return dataclasses.replace(point, **next_update), update
 
 
 def _standing(experiment: Experiment, point: Point, accurate: Array) -> Array:

@@ -3,10 +3,10 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from descentlab._describe import paths, replace_at, value_at
-from descentlab.claims import Claim, Statement, Verdict
+from descentlab.claims import AbstractStatement, Claim, Verdict
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.mistake import Mistake
@@ -29,12 +29,23 @@ __all__ = [
 ]
 
 
+_T = TypeVar("_T")
+
+
 class Size(enum.StrEnum):
     """How much is computed: `smoke` in tests, `quick` while a person waits, `paper` for the record."""
 
     SMOKE = "smoke"
     QUICK = "quick"
     PAPER = "paper"
+
+    def pick(self, smoke: _T, quick: _T, paper: _T) -> _T:
+        """That of three values which belongs to the size."""
+        return {Size.SMOKE: smoke, Size.QUICK: quick, Size.PAPER: paper}[self]
+
+    def seeds(self, smoke: int, quick: int, paper: int) -> tuple[int, ...]:
+        """The seeds from 0, as many as belong to the size."""
+        return tuple(range(self.pick(smoke, quick, paper)))
 
 
 def untrained(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -57,7 +68,7 @@ class Section:
 
     name: str
     requests: Callable[[Sequence[Experiment], Size], dict[str, list[Request]]]
-    claims: Sequence[Statement] | Callable[[Any], list[Claim]]
+    claims: Sequence[AbstractStatement] | Callable[[Any], list[Claim]]
     figures: Sequence[Callable[[Any], Any]] = ()
     derive: Callable[[Runs, Size, Progress | None], Any] | None = None
 

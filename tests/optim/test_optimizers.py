@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from descentlab.optim import GD, Armijo, GradientFlow, GramGD, Momentum
+from descentlab.optim import GD, Adam, Armijo, GradientFlow, GramGD, Momentum
 from descentlab.probes import GradientNorm, Loss, StepSize
 from descentlab.schedule import Every
 from support import naive
@@ -87,3 +87,37 @@ def test_a_line_search_that_is_not_allowed_to_halve_enough_stays_where_it_is():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(ValueError, match="must be"):
         make()
+
+
+def factor(rule, curvature):
+    """The largest growth of two numbers, position and velocity, in a step on a quadratic of such a curvature."""
+    if isinstance(rule, Adam):  # with P = 1: the velocity is a mean
+        matrix = [[1 - rule.lr * (1 - rule.b1) * curvature, -rule.lr * rule.b1], [(1 - rule.b1) * curvature, rule.b1]]
+    else:
+        decay = rule.momentum if isinstance(rule, Momentum) else 0.0
+        matrix = [[1 - rule.lr * curvature, -rule.lr * decay], [curvature, decay]]
+    return np.abs(np.linalg.eigvals(matrix)).max()
+
+
+@pytest.mark.parametrize("rule", [GD(0.3), Momentum(0.1, 0.0), Momentum(0.2, 0.9), Adam(0.01), Adam(0.5, 0.3)], ids=str)
+def test_the_threshold_is_where_steps_begin_to_grow(rule):
+    assert factor(rule, 0.999 * rule.threshold) < 1 < factor(rule, 1.001 * rule.threshold)
+
+
+def test_the_preconditioner_of_adam_turns_the_mean_of_gradients_into_its_step():
+    rule, steps = Adam(0.01, 0.8, 0.95, 1e-3), 4
+    with jax.enable_x64(True):
+        point = point_of(SMALL)
+        state, mean = rule.init(point), jax.tree.map(np.zeros_like, point.params)
+        for _ in range(steps):
+            update = rule.step(point, state)
+            mean = jax.tree.map(lambda m, g: 0.8 * m + 0.2 * np.asarray(g), mean, point.gradient)
+            made = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), update.params, point.params)
+            expected = jax.tree.map(lambda m, p: -0.01 * m / np.asarray(p), mean, rule.preconditioner(update.state))
+            rounding = 4 * np.finfo(np.float64).eps * max(np.abs(p).max() for p in jax.tree.leaves(point.params))
+            for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(expected), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-13, atol=rounding)
+            point = dataclasses.replace(
+                point, params=update.params, gradient=jax.grad(point.objective.loss)(update.params)
+            )
+            state = update.state

@@ -109,3 +109,29 @@ def test_what_cannot_be_is_refused():
         Sharpness(top=0)
     with pytest.raises(ValueError, match="needs the next update; record it during a run"):
         CriticalSharpness()(point_of(SMALL))
+
+
+def test_the_preconditioned_sharpness_is_that_of_the_steps_of_adam():
+    probes = {
+        "plain": Sharpness(Every(20)),
+        "sharpness": Sharpness(Every(20), preconditioned=True),
+        "parameters": Parameters(Every(1)),
+    }
+    rule = Adam(0.02, eps=1e-4)
+    experiment = dataclasses.replace(LAYER, optimizer=rule, probes=probes, steps=20)
+    record = run([experiment])[0]
+    objective, params = started(experiment)
+    unravel = ravel_pytree(params)[1]
+    squares = 0.0
+    for flat in record["parameters"].values[0]:
+        slope = ravel_pytree(jax.grad(objective.loss)(unravel(jnp.asarray(flat))))[0]
+        squares = rule.b2 * squares + (1 - rule.b2) * np.asarray(slope) ** 2
+    root = np.sqrt((1 - rule.b1**21) * (np.sqrt(squares / (1 - rule.b2**21)) + rule.eps))
+    last = dense(experiment, record["parameters"].values[0, -1])
+    exact = np.linalg.eigvalsh(last / root / root[:, None])[-1]
+    found = record["sharpness"].sel(eigenvalue="top.0", quantity="value").values[0, -1]
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
+    assert abs(found / record["plain"].sel(eigenvalue="top.0", quantity="value").values[0, -1] - 1) > 0.5
+    plain = dataclasses.replace(experiment, optimizer=GD(0.02))
+    one = run([plain])[0]
+    np.testing.assert_array_equal(one["sharpness"].values, one["plain"].values)

@@ -11,15 +11,16 @@ import pytest
 
 from descentlab import sweep
 from descentlab.attention import NormalizedGaussian, ReLU
-from descentlab.runs import Run, Runs
+from descentlab.claims import Claim
+from descentlab.runs import Run, Runs, case_of
 from descentlab.status import Status
 from descentlab.store import Store
-from descentlab.studies.song2024_convergence import certificates, degenerate, joint, study, text, value_block
-from descentlab.studies.song2024_convergence.kernels import name, of_kernel, shape
-from descentlab.study import Size, conclude, requests, run_study
+from descentlab.studies.song2024_convergence import certificates, degenerate, joint, study, text, value_block, width
+from descentlab.studies.song2024_convergence.experiments import SHAPE, with_shape
+from descentlab.study import Section, Size, conclude, requests, run_study
 from descentlab.sweep import Request
 from descentlab.theory.modes import Modes, modal_loss
-from support.tampering import Edit, Fault, chain, each, edit, times, with_values
+from support.tampering import Edit, Fault, chain, done_in_a_step, each, edit, times, with_values
 
 KERNELS = ("softmax", "gaussian")
 NUMBERED = {
@@ -109,14 +110,26 @@ def test_another_kernel_gets_verdicts_and_no_certificate_where_no_bound_is_known
     claims = {one.id: one for one in run_study(reduced, Size.SMOKE, few, Store(tmp_path)).claims}
     own = type(kernel).__name__.lower()
     if "certificates" in names:
-        assert claims[f"b-{own}"].verdict == "not applicable"
-        assert "no bound" in claims[f"b-{own}"].detail
+        for part in ("b-distance", "b-rank", "b-lipschitz", "b-rate", "c-rank", "c-rate"):
+            assert claims[f"{part}-{own}"].verdict == "not applicable"
+            assert "no bound" in claims[f"{part}-{own}"].detail
+        for part in ("b-careful", "scale-law", "scale-level"):
+            assert claims[f"{part}-{own}"].verdict == "not applicable"
     assert claims[f"degenerate-query-zero-{own}"].verdict == "not applicable"
     assert claims[f"degenerate-duplicate-tokens-{own}"].verdict == "holds"
     assert all(one.case == own for one in claims.values())
 
 
 # Recorded runs, tampered with. An edit turns the runs of a section into others.
+
+
+def judged(section: Section, runs: Runs) -> list[Claim]:
+    return section.judged(runs, KERNELS, "model.attention")
+
+
+def shape(run: Run) -> tuple[int, ...]:
+    """Heads and token width."""
+    return tuple(run.field(path) for path in SHAPE)
 
 
 def ranked(by: int, *families: str) -> Edit:
@@ -156,7 +169,7 @@ def exact(run: Run) -> Run:
 
 
 def reshaped(run: Run, *new: int) -> Run:
-    return dataclasses.replace(run, experiment=value_block.with_shape(run.experiment, *new))
+    return dataclasses.replace(run, experiment=with_shape(run.experiment, *new))
 
 
 def only_shape(new: tuple[int, int], change: Callable[[Run], Run]) -> Edit:
@@ -206,8 +219,8 @@ def peaked(best: Callable[[str], float], height: Callable[[str], float] = lambda
     """sigma_min(B) and mu fall off on both sides of a best scale."""
 
     def of(run: Run) -> Run:
-        quality = height(name(run.experiment)) * np.exp(
-            -np.abs(np.log(run.experiment.model.query.scale / best(name(run.experiment))))
+        quality = height(case_of(run.experiment)) * np.exp(
+            -np.abs(np.log(run.experiment.model.query.scale / best(case_of(run.experiment))))
         )
         values = run.trajectory["features"].values.copy()
         values[..., 0] = quality
@@ -248,17 +261,13 @@ def times_scale(series: np.ndarray, run: Run) -> np.ndarray:
     return series * run.experiment.model.output.scale
 
 
-def of_rate(runs: dict) -> list:
-    return [one for kernel in KERNELS for one in value_block.rate(kernel, of_kernel(runs, kernel, "shapes"))]
-
-
-def one_head(runs: dict) -> list:
-    return [one for kernel in KERNELS for one in joint.one_head(kernel, of_kernel(runs, kernel))]
-
-
 VALUE, JOINT, CERTIFIED, DEGENERATE, TEXT = (
     part.section for part in (value_block, joint, certificates, degenerate, text)
 )
+RATE = dataclasses.replace(VALUE, claims=[one.on("shapes") for one in value_block.RATES])
+ONE_HEAD = dataclasses.replace(JOINT, claims=[joint.one_head.on("heads")])
+"""What is claimed of runs with one head, asked of those with several."""
+
 EXACT = each(exact, "shapes")
 SLOW = only_shape((2, 10), lambda run: with_modes(run, lambda mu: 1e-4 * mu))
 LIFTED = each(lifted)
@@ -278,15 +287,15 @@ FAULTS = {
         VALUE,
         only_shape((2, 9), lambda run: with_values(run, "modes", np.maximum(run.trajectory["modes"].values, 1e-3))),
     ),
-    "uphill": Fault("rate-bound-{}", VALUE, uphill, claims=of_rate),
+    "uphill": Fault("rate-bound-{}", RATE, uphill),
     "lambda_min doubled": Fault("rate-bound-{}", VALUE, each(lambda run: with_modes(run, lambda mu: 2 * mu)), EXACT),
     "other targets": Fault("rate-modes-{}", VALUE, other_targets),
-    "step tripled": Fault("rate-modes-{}", VALUE, tripled, claims=of_rate),
-    "lambda_max doubled": Fault("rate-modes-{}", VALUE, times("modes", 2.0, "shapes"), claims=of_rate),
+    "step tripled": Fault("rate-modes-{}", RATE, tripled),
+    "lambda_max doubled": Fault("rate-modes-{}", RATE, times("modes", 2.0, "shapes")),
     "late, step not taken": Fault("rate-late-{}", VALUE, times("step_size", 0.9), EXACT),
-    "late, uphill": Fault("rate-late-{}", VALUE, uphill, EXACT, of_rate),
+    "late, uphill": Fault("rate-late-{}", RATE, uphill, EXACT),
     "late decrease, step not taken": Fault("rate-late-decrease-{}", VALUE, times("step_size", 0.9), EXACT),
-    "late decrease, uphill": Fault("rate-late-decrease-{}", VALUE, uphill, EXACT, of_rate),
+    "late decrease, uphill": Fault("rate-late-decrease-{}", RATE, uphill, EXACT),
     "PL, lambda_min lifted": Fault("pl-value-{}", VALUE, LIFTED),
     "PL, no gradient": Fault("pl-value-{}", VALUE, times("pl", 0.0)),
     "widths swapped": Fault("width-heads-{}", VALUE, swapped, SLOW),
@@ -313,9 +322,7 @@ FAULTS = {
         peaked(BEST.__getitem__, BEST.__getitem__),
     ),
     "one seed stays": Fault("joint-zero-{}", JOINT, falls_to(1e-12, 1e-9), falls_to(1e-12, 1e-11)),
-    "one seed of one head stays": Fault(
-        "joint-one-head-{}", JOINT, falls_to(1e-12, 1e-9), falls_to(1e-12, 1e-11), one_head
-    ),
+    "one seed of one head stays": Fault("joint-one-head-{}", ONE_HEAD, falls_to(1e-12, 1e-9), falls_to(1e-12, 1e-11)),
     "stepwise, lambda_min lifted": Fault("joint-stepwise-{}", JOINT, LIFTED),
     "stepwise, uphill": Fault("joint-stepwise-{}", JOINT, uphill),
     "joint, lambda_min doubled": Fault("pl-joint-{}", JOINT, times("gram", 2.0, quantity="smallest")),
@@ -323,12 +330,12 @@ FAULTS = {
     "sigma_min lost": Fault("b-rank-{}", CERTIFIED, times("gram", 0.2, quantity="smallest"), twice),
     "beta divided": Fault("b-lipschitz-{}", CERTIFIED, times("search", 1e-3, quantity="bound"), twice),
     "certified uphill": Fault("b-rate-{}", CERTIFIED, uphill, twice),
-    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, times("b", 1e3, quantity="kept"), twice),
+    "sigma_0 too large": Fault("b-rate-{}", CERTIFIED, done_in_a_step("b"), twice),
     "features lost": Fault("c-rank-{}", CERTIFIED, times("features", 0.4, quantity="smallest"), twice),
     "certified uphill, C": Fault("c-rate-{}", CERTIFIED, uphill, twice),
     "mu too large": Fault("c-rate-{}", CERTIFIED, times("c", 1e6, quantity="mu"), twice),
     "none arrives uncertified": Fault("b-uncertified-{}", CERTIFIED, falls_to(1.0), edit("loss", arrived)),
-    "rate too good": Fault("b-careful-{}", CERTIFIED, times("b", 1e3, quantity="kept")),
+    "rate too good": Fault("b-careful-{}", CERTIFIED, done_in_a_step("b")),
     "ratio times s": Fault("scale-law-{}", CERTIFIED, edit("b", times_scale, quantity="ratio")),
     "sampled constant constant": Fault(
         "scale-law-{}", CERTIFIED, edit("search", lambda f, _: 0 * f + 1.0, quantity="found")
@@ -356,7 +363,7 @@ FAULTS = {
 
 
 def verdicts(fault: Fault, runs: Runs) -> dict:
-    return {one.id: one.verdict for one in (fault.claims or fault.section.claims)(runs)}
+    return {one.id: one.verdict for one in judged(fault.section, runs)}
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -391,14 +398,14 @@ def test_one_seed_decides_nothing_about_others(outcome, claim):
     runs = sound(outcome.runs[section.name])
     alone = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(runs)
     for some, verdict in ((runs, "holds"), (alone, "undecided")):
-        found = {one.id: one.verdict for one in section.claims(some)}
+        found = {one.id: one.verdict for one in judged(section, some)}
         assert {found[claim.format(kernel)] for kernel in KERNELS} == {verdict}
 
 
 def test_one_seed_of_one_head_that_succeeds_is_no_share_of_one(outcome):
     runs = falls_to(1e-12, 1e-11)(outcome.runs["joint training"])
     alone = each(lambda run: dataclasses.replace(run, trajectory=run.trajectory.lanes(np.array([0]))))(runs)
-    assert {str(one.verdict) for one in one_head(alone)} == {"undecided"}
+    assert {str(one.verdict) for one in judged(ONE_HEAD, alone)} == {"undecided"}
 
 
 @pytest.mark.parametrize(
@@ -406,15 +413,14 @@ def test_one_seed_of_one_head_that_succeeds_is_no_share_of_one(outcome):
 )
 def test_best_scales_are_known_to_a_step_of_the_grid(outcome, places, verdict):
     best = dict(zip(KERNELS, places, strict=True))
-    found = VALUE.claims(peaked(best.__getitem__)(outcome.runs["value block"]))
+    found = judged(VALUE, peaked(best.__getitem__)(outcome.runs["value block"]))
     assert next(one.verdict for one in found if one.id == "scale-differs") == verdict
 
 
 def test_a_hundredth_of_the_steps_is_not_less_than_a_hundredth(outcome, monkeypatch):
     steps = {(2, 10): 1e6, (4, 20): 1e2, (1, 80): 1e4}
-    monkeypatch.setattr(value_block, "_steps", lambda run: np.full(5, steps.get(shape(run), 1.0)))
-    runs = as_one_wide_head(1.0)(outcome.runs["value block"])["shapes"]
-    found = {one.id: one for one in value_block.width("softmax", of_kernel(Runs({"shapes": runs}), "softmax"))}
+    monkeypatch.setattr(width, "_steps", lambda run: np.full(5, steps.get(shape(run), 1.0)))
+    found = {one.id: one for one in judged(VALUE, as_one_wide_head(1.0)(outcome.runs["value block"]))}
     assert found["width-one-head-softmax"].measured == found["width-one-head-softmax"].expected == 0.01
     assert found["width-one-head-softmax"].verdict == "fails"
     assert found["width-heads-softmax"].verdict == "holds"
@@ -432,14 +438,14 @@ def test_rounding_of_a_run_is_no_departure_from_the_formula(outcome):
     runs = EXACT(outcome.runs["value block"])
     for units, verdict in ((3, "holds"), (1e8, "fails")):
         some = drifted(units)(runs)
-        found = {one.id: one.verdict for one in of_rate(some)}
+        found = {one.id: one.verdict for one in judged(RATE, some)}
         assert {found[f"rate-modes-{kernel}"] for kernel in KERNELS} == {verdict}
     last = runs["shapes"][0].trajectory["loss"].values[:, -1] / runs["shapes"][0].trajectory["loss"].values[:, 0]
     assert np.all(3 * 2.0**-53 / np.sqrt(last) > 1e-8)
 
 
 def test_the_two_largest_scales_are_compared_with_each_other_only(outcome):
-    found = [one for one in CERTIFIED.claims(outcome.runs["certificates"]) if one.id.startswith("scale-level")]
+    found = [one for one in judged(CERTIFIED, outcome.runs["certificates"]) if one.id.startswith("scale-level")]
     lanes = len(outcome.runs["certificates"]["value random"][0].trajectory.seeds)
     assert [one.checked for one in found] == [2 * lanes] * 2
 
@@ -451,12 +457,12 @@ def test_lambda_min_doubled_where_the_inequality_is_nearly_met(outcome):
     alone = edit("pl", lambda values, _: 0 * values + 0.1)(eigenvalue)
     doubled = times("gram", 2.0, quantity="smallest")(alone)
     for some, verdict in ((alone, "holds"), (doubled, "fails")):
-        found = {one.id: one.verdict for one in of_rate(some)}
+        found = {one.id: one.verdict for one in judged(RATE, some)}
         assert [found[f"pl-value-{kernel}"] for kernel in KERNELS] == [verdict, verdict]
 
 
 def test_few_certified_lanes_leave_soundness_undecided(outcome):
-    found = {one.id: one for one in certificates.section.claims(outcome.runs["certificates"])}
+    found = {one.id: one for one in judged(CERTIFIED, outcome.runs["certificates"])}
     for kernel in KERNELS:
         for part in ("b-distance", "b-rank", "b-lipschitz", "b-rate", "c-rank", "c-rate"):
             assert found[f"{part}-{kernel}"].verdict == "undecided"
@@ -464,7 +470,7 @@ def test_few_certified_lanes_leave_soundness_undecided(outcome):
 
 
 def test_a_step_beyond_the_admissible_one_is_not_certified(outcome):
-    found = {one.id: one for one in certificates.section.claims(tripled(outcome.runs["certificates"]))}
+    found = {one.id: one for one in judged(CERTIFIED, tripled(outcome.runs["certificates"]))}
     for kernel in KERNELS:
         assert found[f"b-rate-{kernel}"].verdict == "not applicable"
         assert found[f"b-distance-{kernel}"].checked == 0
@@ -477,9 +483,9 @@ def test_diverged_lanes_are_not_judged(outcome):
         return dataclasses.replace(run, trajectory=trajectory)
 
     runs = each(diverged)(outcome.runs["value block"])
-    assert {one.verdict for one in of_rate(runs)} == {"not applicable"}
+    assert {one.verdict for one in judged(RATE, runs)} == {"not applicable"}
     text_runs = each(diverged)(outcome.runs["text"])
-    found = {one.id: one.verdict for one in text.section.claims(text_runs)}
+    found = {one.id: one.verdict for one in judged(TEXT, text_runs)}
     assert found["text-rate-softmax"] == found["pl-text-softmax"] == "not applicable"
 
 
@@ -488,8 +494,10 @@ def test_every_claim_of_every_size_has_a_fault(outcome, size):
     """Runs of the larger sizes are borrowed from the smoke size: here only the ids count."""
 
     def borrowed(section: str, request: Request) -> Run:
-        kernel = name(request.experiment)
-        known = [run for family in outcome.runs[section].values() for run in family if name(run.experiment) == kernel]
+        kernel = case_of(request.experiment)
+        known = [
+            run for family in outcome.runs[section].values() for run in family if case_of(run.experiment) == kernel
+        ]
         same = [run for run in known if set(run.trajectory.series) >= set(request.experiment.probes)]
         return Run(request.experiment, (same or known)[-1].trajectory)
 
@@ -497,5 +505,5 @@ def test_every_claim_of_every_size_has_a_fault(outcome, size):
     for section in study.sections:
         families = requests(study, size)[section.name]
         runs = Runs({f: [borrowed(section.name, one) for one in family] for f, family in families.items()})
-        found = {re.sub(r"-H\d+-D\d+$", "", one.id) for one in section.claims(runs)}
+        found = {re.sub(r"-H\d+-D\d+$", "", one.id) for one in judged(section, runs)}
         assert found <= known

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from descentlab import Experiment
 from descentlab.probes import Axis, GramSpectrum
+from descentlab.runs import Run, Runs
 from descentlab.status import Status
 from descentlab.theory.certificate import Certified
 from descentlab.theory.lipschitz_search import LipschitzSearch
-from descentlab.theory.soundness import certified
+from descentlab.theory.soundness import Promises, certified
 from descentlab.theory.theorem_b import TheoremB, TheoremBConstants
 from descentlab.trajectory import Series, Trajectory
 
@@ -78,3 +80,12 @@ def test_lanes_that_reached_what_they_ran_for_are_judged_up_to_there():
     claims = TheoremB().promises("k", [ended])
     assert set(verdicts(claims).values()) == {"holds"}
     assert {claim.id: claim.checked for claim in claims}["b-distance-k"] == 3 * LANES
+
+
+def test_promises_are_statements_about_a_family_of_every_case():
+    families = {"some": [Run(Experiment(), trajectory(np.float64))]}
+    seen = {"softmax": Runs({}), "gaussian": Runs(families)}
+    claims = Promises(TheoremB(), "some").claims(seen, list(seen), seen.__getitem__)
+    assert {claim.case for claim in claims} == {"gaussian"}
+    assert verdicts(claims) == verdicts(TheoremB().promises("gaussian", [trajectory(np.float64)]))
+    assert Promises(TheoremB(), "others").claims(seen, list(seen), seen.__getitem__) == []

@@ -28,8 +28,8 @@ __all__ = ["main"]
 
 _ABOUT = (
     "The Hessian at the end of a stored run: sizes of all its blocks and of its two parts, extreme eigenvalues with "
-    "their residuals, spectra of the whole and of each block, and sharpness against 2 / step size along training where "
-    "the run recorded it or its parameters. Without a run: what the store holds."
+    "their residuals, spectra of the whole and of each block, and sharpness along training against what "
+    "the optimizer bears where the run recorded it or its parameters. Without a run: what the store holds."
 )
 
 

@@ -17,6 +17,7 @@ from descentlab.curvature.operators import Functional as Functional
 from descentlab.curvature.operators import GaussNewton as GaussNewton
 from descentlab.curvature.operators import Hessian as Hessian
 from descentlab.curvature.operators import Operator as Operator
+from descentlab.curvature.operators import Preconditioned as Preconditioned
 from descentlab.curvature.operators import dense as dense
 from descentlab.curvature.traces import diagonal as diagonal
 from descentlab.curvature.traces import frobenius_squared as frobenius_squared

@@ -33,6 +33,7 @@ __all__ = [
     "GaussNewton",
     "Hessian",
     "Operator",
+    "Preconditioned",
     "dense",
 ]
 
@@ -271,6 +272,33 @@ class EmpiricalFisher(AbstractCurvature):
         _, push, shares = jax.linearize(each, self.params, has_aux=True)
         pull = jax.linear_transpose(push, self.params)
         return lambda direction: pull(shares * push(direction))[0]
+
+
+class Preconditioned(eqx.Module):
+    r"""$P^{-1/2} A P^{-1/2}$ with a diagonal P.
+
+    Attributes:
+        whole: A, symmetric.
+        diagonal: of P, above 0.
+    """
+
+    whole: AbstractCurvature
+    diagonal: Float[Array, " row"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.whole.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Of the parameters."""
+        return self.whole.dtype
+
+    def linear(self) -> Product:
+        """The map v -> P^(-1/2) A P^(-1/2) v."""
+        product, root = self.whole.linear(), jnp.sqrt(self.diagonal)
+        return lambda vector: product(vector / root) / root
 
 
 class Block(eqx.Module):

@@ -107,6 +107,7 @@ class Curvature:
         pairs: those of its diagonal blocks, by name.
         densities: of the whole, under the name `all`, and of the diagonal blocks.
         sharpness: steps of the run and the largest eigenvalue there, where it is known along training.
+        preconditioned: whether that is the eigenvalue of the preconditioned Hessian.
     """
 
     blocks: Blocks
@@ -114,6 +115,7 @@ class Curvature:
     pairs: Mapping[str, Eigenpairs]
     densities: Mapping[str, SpectralDensity]
     sharpness: Along | None = None
+    preconditioned: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """All numbers but the densities as JSON-compatible data."""
@@ -171,18 +173,19 @@ def curvature_of(
     """
     lane = run.lane(run.trajectory.seeds[0] if seed is None else seed).sampled(samples)
     found = curvature_at(lane, lane.end, plan, key=jax.random.key(0), progress=progress)
-    return dataclasses.replace(found, sharpness=_along(run, lane, plan))
+    along, preconditioned = _along(run, lane, plan)
+    return dataclasses.replace(found, sharpness=along, preconditioned=preconditioned)
 
 
-def _along(run: Run, lane: TrainedLane, plan: CurvaturePlan) -> Along | None:
-    """The sharpness as recorded, or computed at recorded parameters; `None` without either."""
+def _along(run: Run, lane: TrainedLane, plan: CurvaturePlan) -> tuple[Along | None, bool]:
+    """The sharpness as recorded, or computed at recorded parameters, and whether it is preconditioned."""
     at = run.trajectory.seeds.index(lane.seed)
     for name, probe in run.experiment.probes.items():
         if isinstance(probe, Sharpness) and probe.top:
             record = run.trajectory[name].sel(eigenvalue="top.0")
             value, error = (record.sel(quantity=one).values[at] for one in ("value", "error"))
-            return record.steps, Estimate(value, error)
-    return sharpness_along(lane, plan) if lane.steps.size else None
+            return (record.steps, Estimate(value, error)), probe.preconditioned
+    return (sharpness_along(lane, plan) if lane.steps.size else None), False
 
 
 def curvature_at(

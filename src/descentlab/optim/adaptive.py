@@ -1,6 +1,9 @@
 """Adaptive rules: Adam, and Adam with decoupled weight decay."""
 
+from typing import ClassVar
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -29,8 +32,11 @@ class Adam(AbstractOptimizer):
         Mistake: if `lr` or `eps` is not above 0, a decay not in [0, 1), or `weight_decay` below 0.
 
     References:
-        Kingma and Ba (2015), arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101.
+        Kingma and Ba (2015), arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101; for the
+        preconditioner and the threshold Cohen et al. (2022), arXiv:2207.14484.
     """
+
+    adaptive: ClassVar[bool] = True
 
     lr: float = eqx.field(default=1e-3, converter=real)
     b1: float = eqx.field(default=0.9, converter=real)
@@ -60,3 +66,14 @@ class Adam(AbstractOptimizer):
         updates, state = self._rule().update(point.gradient, state, point.params)
         params = optax.apply_updates(point.params, updates)
         return Update(params, state, jnp.asarray(self.lr, point.loss.dtype), jnp.asarray(True))
+
+    def preconditioner(self, state: PyTree) -> PyTree:
+        r"""$(1 - \beta_1^t) (\sqrt{\hat v_t} + \epsilon)$; the mean of gradients is taken as it is, with its bias."""
+        count, _, squares = state[0]
+        first, second = (1 - jnp.asarray(decay) ** count for decay in (self.b1, self.b2))
+        return jax.tree.map(lambda square: first * (jnp.sqrt(square / second) + self.eps), squares)
+
+    @property
+    def threshold(self) -> float:
+        r"""$2 (1 + \beta_1) / ((1 - \beta_1) \eta)$."""
+        return 2 * (1 + self.b1) / ((1 - self.b1) * self.lr)

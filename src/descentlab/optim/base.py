@@ -1,7 +1,7 @@
 """The optimizer interface."""
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from descentlab._definition import Definition
 from descentlab._types import Array, Bool, Float, PyTree
@@ -25,7 +25,13 @@ class Update(NamedTuple):
 
 
 class AbstractOptimizer(Definition):
-    """A rule that moves the trained blocks from a point."""
+    """A rule that moves the trained blocks from a point.
+
+    Attributes:
+        adaptive: whether the rule has a preconditioner.
+    """
+
+    adaptive: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, point: Point) -> PyTree:
@@ -34,3 +40,14 @@ class AbstractOptimizer(Definition):
     @abstractmethod
     def step(self, point: Point, state: PyTree) -> Update:
         """One update."""
+
+    def preconditioner(self, state: PyTree) -> PyTree | None:
+        r"""The diagonal of P where steps are along $P^{-1} m$, from the state after an update; `None` for P = 1."""
+        del state
+
+    @property
+    def threshold(self) -> Float[Array, ""] | float | None:
+        r"""The sharpness above which the rule moves away from the minimum of a quadratic; `None` where it is not known.
+
+        It is that of the Hessian, or of $P^{-1/2} H P^{-1/2}$ where the rule is `adaptive`.
+        """

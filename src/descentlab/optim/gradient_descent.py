@@ -43,6 +43,11 @@ class GD(AbstractOptimizer):
         params, state = _apply(optax.sgd(self.lr), point, state)
         return Update(params, state, jnp.asarray(self.lr, point.loss.dtype), jnp.asarray(True))
 
+    @property
+    def threshold(self) -> float:
+        r"""$2 / \eta$."""
+        return 2 / self.lr
+
 
 class GramGD(AbstractOptimizer):
     r"""Gradient descent with the constant step $\eta = \phi / \lambda_{\max}(K_0)$.
@@ -107,3 +112,8 @@ class Momentum(AbstractOptimizer):
         """One update."""
         params, state = _apply(optax.sgd(self.lr, momentum=self.momentum), point, state)
         return Update(params, state, jnp.asarray(self.lr, point.loss.dtype), jnp.asarray(True))
+
+    @property
+    def threshold(self) -> float:
+        r"""$2 (1 + \mu) / \eta$."""
+        return 2 * (1 + self.momentum) / self.lr

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from descentlab._describe import describe, value_at
-from descentlab.estimate import Estimate
+from descentlab._describe import describe
 from descentlab.experiment import Experiment
 from descentlab.measures.curvature import PARTS, Blocks, Curvature
-from descentlab.optim import GD
 from descentlab.pages.report import Figure, Report
 from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.plots.heatmaps import Categories, heat_map
@@ -46,7 +44,7 @@ def curvature_page(found: Curvature, experiment: Experiment, provenance: Mapping
     figures = [_heat_map(found.blocks, part) for part in PARTS]
     figures.append(_spectra(found))
     if found.sharpness is not None:
-        figures.append(_sharpness(experiment, *found.sharpness))
+        figures.append(_sharpness(experiment, found))
     every = {"all": found.whole} | dict(found.pairs)
     listing = [f"    {block:<16}" + "  ".join(map(_line, pairs.listed())) for block, pairs in every.items()]
     said = _BOUND + (_NO_SHARPNESS if found.sharpness is None else "")
@@ -85,9 +83,13 @@ def _spectra(found: Curvature) -> Figure:
     return Figure("Spectra by block", _SMOOTHED, densities("Spectra by block", curves))
 
 
-def _sharpness(experiment: Experiment, steps: np.ndarray, largest: Estimate) -> Figure:
+def _sharpness(experiment: Experiment, found: Curvature) -> Figure:
+    """The sharpness with what the optimizer bears, where that is known of this Hessian."""
+    assert found.sharpness is not None
+    (steps, largest), optimizer = found.sharpness, experiment.optimizer
+    said = "preconditioned Hessian" if found.preconditioned else "Hessian"
     chart = lines("Sharpness along training", ChartAxis("step"), ChartAxis("largest eigenvalue", "log"))
     add_band(chart, steps, np.asarray(largest.value)[None], "sharpness")
-    if isinstance(experiment.optimizer, GD):
-        add_level(chart, 2 / value_at(experiment, "optimizer.lr"), "2 / step size")
-    return Figure("Sharpness along training", "Largest eigenvalue of the Hessian of all blocks.", chart)
+    if optimizer.threshold is not None and (found.preconditioned or not optimizer.adaptive):
+        add_level(chart, float(optimizer.threshold), f"threshold of {type(optimizer).__name__}")
+    return Figure("Sharpness along training", f"Largest eigenvalue of the {said} of all blocks.", chart)

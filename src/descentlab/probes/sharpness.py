@@ -3,11 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from descentlab._check import not_negative, positive, real
+from descentlab._definition import LATER
 from descentlab._types import Array, Bool, PyTree
 from descentlab.axis import Axis
-from descentlab.curvature import Eigenpairs, Hessian, Krylov, eigenpairs
+from descentlab.curvature import Eigenpairs, Hessian, Krylov, Preconditioned, eigenpairs
 from descentlab.mistake import Mistake
 from descentlab.point import Point
 from descentlab.probes.base import AbstractProbe
@@ -27,18 +29,21 @@ class Sharpness(AbstractProbe):
         bottom: number of smallest ones.
         method: tolerance and limits. Verification costs about half a look; without it, one that starts from the last
             vectors may miss an eigenvalue that has overtaken them, or a copy of a multiple one.
+        preconditioned: whether eigenvalues are those of $P^{-1/2} H P^{-1/2}$ with the preconditioner of the optimizer,
+            which decide on its stability: see `AbstractOptimizer.threshold`. A rule without one has P = 1.
 
     Raises:
         Mistake: if a number is below 0, or no eigenvalue is wanted.
 
     References:
-        Cohen et al. (2021), arXiv:2103.00065.
+        Cohen et al. (2021), arXiv:2103.00065; with a preconditioner Cohen et al. (2022), arXiv:2207.14484.
     """
 
     when: AbstractSchedule = LogSpaced(10)
     top: int = 1
     bottom: int = 0
     method: Krylov = Krylov(tolerance=1e-4, products=300)
+    preconditioned: bool = eqx.field(default=False, metadata=LATER)
 
     def __check_init__(self):
         not_negative(self, "top")
@@ -53,6 +58,8 @@ class Sharpness(AbstractProbe):
 
     def _pairs(self, point: Point, start: Array | None) -> Eigenpairs:
         hessian = Hessian(point.objective, point.params)
+        if self.preconditioned and point.preconditioner is not None:
+            hessian = Preconditioned(hessian, ravel_pytree(point.preconditioner)[0])
         return eigenpairs(hessian, top=self.top, bottom=self.bottom, method=self.method, start=start)
 
     @staticmethod

@@ -6,18 +6,19 @@ then promises is compared with what the run recorded; with fewer than 30 certifi
 applicable* to runs in single precision.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from descentlab.claims import About, Claim, at_most, not_applicable, undecided
+from descentlab.claims import About, AbstractStatement, Claim, at_most, not_applicable, undecided
 from descentlab.objective import ZERO_LOSS
 from descentlab.theory.certificate import AbstractCertificate
 from descentlab.theory.rounding import sum_rounding
 from descentlab.trajectory import Trajectory
 
-__all__ = ["ENOUGH", "certified", "covered", "gathered", "of_double", "rate_claim", "recorded"]
+__all__ = ["ENOUGH", "Promises", "certified", "covered", "gathered", "of_double", "rate_claim", "recorded"]
 
 ENOUGH = 30
 
@@ -74,6 +75,32 @@ def gathered(chosen: Covered, claim: Claim) -> Claim:
     lanes = sum(int(which.sum()) for _, which in chosen)
     enough = claim if lanes >= ENOUGH else undecided(claim, f"only {lanes} certified lanes, {ENOUGH} are wanted")
     return of_double([trajectory for trajectory, _ in chosen], enough)
+
+
+@dataclasses.dataclass(frozen=True)
+class Promises(AbstractStatement):
+    """What a certificate promises of the runs of a family, as statements of a section.
+
+    Attributes:
+        certificate: whose.
+        family: of runs with the probes that its `promises` asks for.
+    """
+
+    certificate: AbstractCertificate
+    family: str
+
+    def claims(self, seen: Any, cases: Sequence[str], of: Callable[[str], Any]) -> list[Claim]:
+        """Those of every case of which there is a run."""
+        del seen
+        runs = {case: (of(case) or {}).get(self.family) for case in cases}
+        return [claim for case, some in runs.items() if some for claim in self._of(case, some.trajectories)]
+
+    def _of(self, case: str, trajectories: Sequence[Trajectory]) -> list[Claim]:
+        found = self.certificate.promises(case, trajectories)
+        if not all(np.isnan(recorded(one, self.certificate).ratio).all() for one in trajectories):
+            return found
+        reason = f"no bound that {self.certificate.name} needs is known here"
+        return [not_applicable(About(one.id, one.text, one.source, one.case), reason) for one in found]
 
 
 def rate_claim(about: About, certificate: AbstractCertificate, trajectories: Sequence[Trajectory]) -> Claim:

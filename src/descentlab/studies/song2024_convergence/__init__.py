@@ -11,10 +11,9 @@ residuals, J the Jacobian of the scaled residual in the trained blocks, K = J J^
 [S_1 X, ..., S_H X] / sqrt(N). "Zero loss" means f <= 1e-20 f_0 in float64.
 """
 
-from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_convergence import certificates, degenerate, joint, text, value_block
+from descentlab.studies.song2024_convergence.experiments import BASE, KERNELS
 from descentlab.studies.song2024_convergence.findings import FINDINGS
-from descentlab.studies.song2024_convergence.kernels import BASE, with_kernel
 from descentlab.study import Study
 
 study = Study(
@@ -23,7 +22,7 @@ study = Study(
     question=__doc__ or "",
     paper="Song, Han, Zhang, Ding, Hong (2024), arXiv:2411.07538",
     base=BASE,
-    axis=("model.attention", (with_kernel(Softmax()), with_kernel(Gaussian()))),
+    axis=("model.attention", KERNELS),
     sections=(value_block.section, joint.section, certificates.section, degenerate.section, text.section),
     findings=FINDINGS,
 )

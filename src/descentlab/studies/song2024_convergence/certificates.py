@@ -1,39 +1,37 @@
 """Theorems B and C: what they certify in advance, whether it comes true, and how careful they are."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at, value_at
-from descentlab.claims import About, Claim, above, at_least, at_most, close, not_applicable
+from descentlab.claims import About, Claim, above, at_least, at_most, claim, close
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
-from descentlab.plots.curves import ChartAxis, add_level, add_line, lines
+from descentlab.plots.curves import ChartAxis, Dash, add_level, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import Distance, FeatureSpectrum, GramSpectrum, Loss, StepSize
-from descentlab.runs import Run, Runs
+from descentlab.runs import Family, Run, Runs
 from descentlab.schedule import LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, trajectories
-from descentlab.studies.song2024_convergence.value_block import with_shape
+from descentlab.studies.song2024_convergence.experiments import REACHED, with_shape
 from descentlab.study import Section, Size
-from descentlab.sweep import Request
+from descentlab.sweep import Request, grid
 from descentlab.theory.certificate import Certified
 from descentlab.theory.lipschitz_search import LipschitzSearch
-from descentlab.theory.soundness import certified, of_double, recorded
+from descentlab.theory.soundness import Promises, certified, of_double, recorded
 from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
 
-REACHED = 1e-10
+SCALE = "model.output.scale"
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """Output scales log-uniform in [1, 1e8], the value block zero at the start; and random, at fixed scales."""
-    smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    seeds = tuple(range(3 if smoke else 8 if paper else 5))
-    count, steps = (12, 60) if smoke else (40, 10_000) if paper else (30, 1_500)
-    drawn = np.sort(10.0 ** np.random.default_rng(0).uniform(0, 8, count))
+    seeds = size.seeds(3, 5, 8)
+    drawn = np.sort(10.0 ** np.random.default_rng(0).uniform(0, 8, size.pick(12, 30, 40)))
+    fixed = [10.0**power for power in range(0, 9, size.pick(2, 2, 1))]
     probes = {
         "loss": Loss(LogSpaced(20)),
         "step_size": StepSize(LogSpaced(20)),
@@ -51,80 +49,45 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
         "trained": TRAINED,
         "optimizer": GramGD(0.4),
         "probes": probes,
-        "steps": steps,
+        "steps": size.pick(60, 1_500, 10_000),
     }
-    families: dict[str, list[Request]] = {"value zero": [], "value random": []}
-    for base in bases:
-        experiment = with_shape(base, 4, 8)
-        for path, value in changes.items():
-            experiment = replace_at(experiment, path, value)
-        scaled = [replace_at(experiment, "model.output.scale", float(s)) for s in drawn]
-        families["value zero"] += [Request(one, seeds) for one in scaled]
-        moved = replace_at(experiment, "model.value.scale", 1.0)
-        fixed = [replace_at(moved, "model.output.scale", 10.0**k) for k in (range(0, 9, 2) if not paper else range(9))]
-        families["value random"] += [Request(one, seeds) for one in fixed]
-    return families
+    zero = [with_shape(base, 4, 8).changed(changes) for base in bases]
+    moved = [one.changed({"model.value.scale": 1.0}) for one in zero]
+    return {
+        "value zero": [Request(one, seeds) for base in zero for one in grid(base, {SCALE: drawn.tolist()})],
+        "value random": [Request(one, seeds) for base in moved for one in grid(base, {SCALE: fixed})],
+    }
 
 
-def _scale(run: Run) -> float:
-    return value_at(run.experiment, "model.output.scale")
+def _certified(runs: Family) -> np.ndarray:
+    """Which lanes Theorem B covers."""
+    return np.concatenate([certified(run.trajectory, TheoremB()) for run in runs])
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claims 6 and 7."""
-    found = []
-    for kernel in kernels(runs):
-        zero, moved = (of_kernel(runs, kernel, family) for family in ("value zero", "value random"))
-        if np.isnan(zero[0].trajectory["b"].sel(quantity="beta").values).all():
-            about = About(f"b-{kernel}", "Theorems B and C certify convergence in advance", "Theorems B, C", kernel)
-            found.append(not_applicable(about, "no bound of the second derivative is known for this kernel"))
-            continue
-        found += TheoremB().promises(kernel, trajectories(zero)) + TheoremC().promises(kernel, trajectories(zero))
-        found += [of_double(trajectories(zero), claim) for claim in careful(kernel, zero)]
-        found += scale_law(kernel, zero, moved)
-    return found
-
-
-def careful(kernel: str, runs: Sequence[Run]) -> list[Claim]:
-    """How many lanes converge without a certificate, and how many times the needed steps a certificate predicts."""
-    converged, covered, factors = [], [], []
-    for run in runs:
-        relative = run.trajectory["loss"].values / run.trajectory["loss"].values[:, :1]
-        converged.append(relative[:, -1] <= REACHED)
-        covered.append(certified(run.trajectory, TheoremB()))
-        factors.append(_factor(run))
-    reached, sure, factor = (np.concatenate(parts) for parts in (converged, covered, factors))
+@claim(
+    "b-uncertified-{case}",
+    "Lanes that Theorem B does not certify converge too: more than none of them",
+    "measured",
+)
+def uncertified(about: About, runs: Family) -> Claim:
+    """How many lanes converge without a certificate."""
+    sure, reached = _certified(runs), runs.relative("loss") <= REACHED
     share = float(reached[~sure].mean()) if (~sure).any() else np.nan
     said = f"{int(sure.sum())} of {sure.size} lanes are certified by B. Of the others, {share:.0%} reach 1e-10 f_0."
-    quartiles = np.quantile(factor, [0.25, 0.5, 0.75])
-    spread = f"Quartiles of the factor: {quartiles[0]:.3g}, {quartiles[1]:.3g}, {quartiles[2]:.3g}."
-    return [
-        above(
-            About(
-                f"b-uncertified-{kernel}",
-                "Lanes that Theorem B does not certify converge too: more than none of them",
-                "measured",
-                kernel,
-                said,
-            ),
-            share,
-            0.0,
-            where=bool((~sure).any()),
-        ),
-        at_least(
-            About(
-                f"b-careful-{kernel}",
-                "The steps that Theorem B predicts for the loss reached are at least those it took",
-                "Theorem B",
-                kernel,
-                spread,
-            ),
-            factor,
-            1.0,
-            slack=1e-9,
-            where=sure,
-        ),
-    ]
+    return of_double(runs.trajectories, above(about.noting(said), share, 0.0, where=bool((~sure).any())))
+
+
+@claim(
+    "b-careful-{case}",
+    "The steps that Theorem B predicts for the loss reached are at least those it took",
+    "Theorem B",
+)
+def careful(about: About, runs: Family) -> Claim:
+    """How many times the needed steps a certificate predicts."""
+    factor = np.concatenate([_factor(run) for run in runs])
+    low, middle, high = np.quantile(factor, [0.25, 0.5, 0.75])
+    about = about.noting(f"Quartiles of the factor: {low:.3g}, {middle:.3g}, {high:.3g}.")
+    return of_double(runs.trajectories, at_least(about, factor, 1.0, slack=1e-9, where=_certified(runs)))
 
 
 def _factor(run: Run) -> np.ndarray:
@@ -138,53 +101,72 @@ def _factor(run: Run) -> np.ndarray:
     return logs / np.maximum(decay, 1e-300) / loss.steps[last]
 
 
-def _ratios(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Output scales, the ratio of Theorem B by run and lane, and the same with the sampled constant."""
-    ordered = sorted(runs, key=_scale)
-    claimed = np.stack([run.trajectory["b"].sel(quantity="ratio").at(0) for run in ordered])
-    searched = [run.trajectory["search"] for run in ordered]
-    shares = [one.sel(quantity="found").at(0) / one.sel(quantity="bound").at(0) for one in searched]
-    return np.asarray([_scale(run) for run in ordered]), claimed, claimed * np.stack(shares)
+class Ratios(NamedTuple):
+    """The ratio of Theorem B over output scales.
+
+    Attributes:
+        scales: in ascending order.
+        claimed: the ratio, axes scale and lane.
+        sampled: the same with the largest Lipschitz constant that was found in the place of the bound.
+    """
+
+    scales: np.ndarray
+    claimed: np.ndarray
+    sampled: np.ndarray
+
+    @classmethod
+    def of(cls, runs: Family) -> "Ratios":
+        """Those of runs that differ in their output scale."""
+        scales = np.asarray([run.field(SCALE) for run in runs])
+        found, bound = (runs.first("search", quantity=one) for one in ("found", "bound"))
+        claimed = runs.first("b", quantity="ratio")
+        order = np.argsort(scales)
+        claimed, sampled = (one.reshape(len(runs), -1)[order] for one in (claimed, claimed * (found / bound)))
+        return cls(scales[order], claimed, sampled)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no bound of the second derivative is known for the kernel."""
+        return bool(np.isnan(self.claimed).all())
 
 
-def _rounding(runs: Sequence[Run]) -> float:
+def _rounding(runs: Family) -> float:
     r"""How far rounding may move the ratio of Theorem B between two runs: a part 1e-6, or more in single precision.
 
     Each run rounds its scaled weights by itself, which moves singular values of J by up to $u\,\sigma_{\max}$ and with
     them each of the two ratios by twice $u\,\sigma_{\max}/\sigma_0$.
     """
-    constants = [run.trajectory["b"] for run in runs]
-    spread = max(
-        float(np.max(one.sel(quantity="sigma_max").values / one.sel(quantity="sigma_min").values)) for one in constants
-    )
-    return max(1e-6, 2 * float(np.finfo(constants[0].values.dtype).eps) * spread)
+    largest, smallest = (runs.first("b", quantity=one) for one in ("sigma_max", "sigma_min"))
+    return max(1e-6, 2 * float(np.finfo(largest.dtype).eps) * float(np.max(largest / smallest)))
 
 
-def scale_law(kernel: str, zero: Sequence[Run], moved: Sequence[Run]) -> list[Claim]:
-    """1/s with the value block at zero; a level with a random one."""
-    scales, ratios, sampled = _ratios(zero)
-    law = ratios * scales[:, None]
-    levels = _ratios(moved)
-    tail, sampled_tail = levels[1][-2] / levels[1][-1], levels[2][-2] / levels[2][-1]
-    about = About(
-        f"scale-law-{kernel}",
-        "With the value block at zero, the ratio of Theorem B falls as 1/s in the output scale s, by bound and sampled",
-        "Theorem B",
-        kernel,
-        f"Median ratio times s: {np.median(law):.3g} by the bound, {np.median(sampled * scales[:, None]):.3g} sampled.",
-    )
-    both = np.concatenate([one[1:] / one[:1] for one in (law, sampled * scales[:, None])])
-    level = About(
-        f"scale-level-{kernel}",
-        "With a random value block the ratio levels off: equal at the two largest scales within 1 %",
-        "Theorem B",
-        kernel,
-        f"Median level {np.median(levels[1][-1]):.3g} by the bound, {np.median(levels[2][-1]):.3g} sampled.",
-    )
-    return [
-        close(about, both, 1.0, tolerance=_rounding(zero)),
-        at_most(level, np.abs(np.concatenate([tail, sampled_tail]) - 1), 0.01),
-    ]
+@claim(
+    "scale-law-{case}",
+    "With the value block at zero, the ratio of Theorem B falls as 1/s in the output scale s, by bound and sampled",
+    "Theorem B",
+)
+def law(about: About, runs: Family) -> Claim:
+    """Whether the ratio times the scale is constant."""
+    ratios = Ratios.of(runs)
+    products = [one * ratios.scales[:, None] for one in (ratios.claimed, ratios.sampled)]
+    claimed, sampled = map(np.median, products)
+    about = about.noting(f"Median ratio times s: {claimed:.3g} by the bound, {sampled:.3g} sampled.")
+    both = np.concatenate([one[1:] / one[:1] for one in products])
+    return close(about, both, 1.0, tolerance=_rounding(runs), where=not ratios.unknown)
+
+
+@claim(
+    "scale-level-{case}",
+    "With a random value block the ratio levels off: equal at the two largest scales within 1 %",
+    "Theorem B",
+)
+def level(about: About, runs: Family) -> Claim:
+    """Whether the ratio stops falling."""
+    ratios = Ratios.of(runs)
+    claimed, sampled = (np.median(one[-1]) for one in (ratios.claimed, ratios.sampled))
+    about = about.noting(f"Median level {claimed:.3g} by the bound, {sampled:.3g} sampled.")
+    tails = np.concatenate([one[-2] / one[-1] for one in (ratios.claimed, ratios.sampled)])
+    return at_most(about, np.abs(tails - 1), 0.01, where=not ratios.unknown)
 
 
 def ratios(runs: Runs) -> go.Figure:
@@ -196,16 +178,16 @@ def ratios(runs: Runs) -> go.Figure:
     figure = lines(
         "ratio", ChartAxis("scale s of the output block", "log"), ChartAxis("2 beta ||r_0|| / sigma_0^2", "log")
     )
-    for kernel in kernels(runs):
+    dashes: dict[str, tuple[str, Dash, Dash]] = {
+        "value zero": ("W_V = 0", "solid", "dot"),
+        "value random": ("W_V random", "dash", "dashdot"),
+    }
+    for kernel in runs.cases:
         color = case_color(kernel)
-        scales, claimed, sampled = _ratios(of_kernel(runs, kernel, "value zero"))
-        add_line(figure, scales, np.median(claimed, axis=1), f"{kernel}, W_V = 0, bound", color=color, dash="solid")
-        add_line(figure, scales, np.median(sampled, axis=1), f"{kernel}, W_V = 0, sampled", color=color, dash="dot")
-        scales, claimed, sampled = _ratios(of_kernel(runs, kernel, "value random"))
-        add_line(figure, scales, np.median(claimed, axis=1), f"{kernel}, W_V random, bound", color=color, dash="dash")
-        add_line(
-            figure, scales, np.median(sampled, axis=1), f"{kernel}, W_V random, sampled", color=color, dash="dashdot"
-        )
+        for family, (words, proved, found) in dashes.items():
+            scales, claimed, sampled = Ratios.of(runs[family].of(kernel))
+            add_line(figure, scales, np.median(claimed, 1), f"{kernel}, {words}, bound", color=color, dash=proved)
+            add_line(figure, scales, np.median(sampled, 1), f"{kernel}, {words}, sampled", color=color, dash=found)
     return add_level(figure, 1.0, "certified below")
 
 
@@ -218,12 +200,16 @@ def carefulness(runs: Runs) -> go.Figure:
     figure = lines(
         "factor", ChartAxis("scale s of the output block", "log"), ChartAxis("predicted / needed steps", "log")
     )
-    for kernel in kernels(runs):
-        ordered = sorted(of_kernel(runs, kernel, "value zero"), key=_scale)
-        scales = np.asarray([_scale(run) for run in ordered])
-        factors = np.asarray([np.median(_factor(run)) for run in ordered])
-        add_line(figure, scales, factors, kernel, color=case_color(kernel), dash="solid")
+    for kernel, some in runs["value zero"].by_case().items():
+        factors = {scale: np.median(_factor(one[0])) for scale, one in sorted(some.by(SCALE).items())}
+        add_line(figure, [*factors], [*factors.values()], kernel, color=case_color(kernel), dash="solid")
     return add_level(figure, 1.0, "exact")
 
 
-section = Section("certificates", requests, claims, (ratios, carefulness))
+PROMISES = [Promises(certificate, "value zero") for certificate in (TheoremB(), TheoremC())]
+section = Section(
+    "certificates",
+    requests,
+    [*PROMISES, *(one.on("value zero") for one in (uncertified, careful, law)), level.on("value random")],
+    (ratios, carefulness),
+)

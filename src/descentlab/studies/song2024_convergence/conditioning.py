@@ -2,26 +2,28 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import value_at
-from descentlab.claims import About, Claim, above, at_least, at_most, below
+from descentlab.claims import About, Claim, above, at_least, at_most, below, claim, not_applicable
 from descentlab.estimate import Interval
 from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import case_color
-from descentlab.runs import Run, Runs
+from descentlab.runs import Family, Run, Runs
 from descentlab.statistics import bootstrap_interval
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape
+from descentlab.studies.song2024_convergence.experiments import SHAPE
 from descentlab.theory.modes import condition_number, recorded_modes
 
-__all__ = ["Scales", "between_kernels", "conditioning", "scales"]
+__all__ = ["STATEMENTS", "scales"]
+
+SOURCE = "Song et al. 2024, initial conditions; measured"
+Shape = tuple[int, int]
 
 
 def _scale(run: Run) -> float:
-    return value_at(run.experiment, "model.query.scale")
+    return run.field("model.query.scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Scales:
     conditions: np.ndarray
 
     @classmethod
-    def of(cls, runs: Sequence[Run], wanted: tuple[int, int]) -> "Scales":
-        """Those of the runs with the wanted heads and width."""
-        chosen = sorted((run for run in runs if shape(run) == wanted), key=_scale)
+    def of(cls, runs: Sequence[Run]) -> "Scales":
+        """Those of the runs of one shape."""
+        chosen = sorted(runs, key=_scale)
         smallest = [run.trajectory["features"].sel(quantity="smallest").at(0) for run in chosen]
         conditions = [[condition_number(one) for one in recorded_modes(run.trajectory)] for run in chosen]
         return cls(np.asarray([_scale(run) for run in chosen]), np.transpose(smallest), np.transpose(conditions))
@@ -50,6 +52,10 @@ class Scales:
     def qualities(self) -> tuple[np.ndarray, np.ndarray]:
         """What is best where it is largest: sigma_min, and mu / L."""
         return self.smallest, 1 / self.conditions
+
+
+def _by_shape(runs: Family) -> dict[Shape, Scales]:
+    return {shape: Scales.of(some) for shape, some in runs.by(*SHAPE).items()}
 
 
 def _ends(quality: np.ndarray) -> np.ndarray:
@@ -91,66 +97,100 @@ def _compared(compare: Callable[..., Claim], about: About, found: Sequence[Inter
     return compare(about.noting(f"Ratios with 95 % intervals: {said}."), found, 1.0)
 
 
-@np.errstate(invalid="ignore", divide="ignore")
-def conditioning(kernel: str, runs: Sequence[Run]) -> list[Claim]:
-    """An interior best scale for sigma_min(B) and for L/mu; what heads and width do to the best sigma_min."""
-    source = "Song et al. 2024, initial conditions; measured"
-    shapes = {one: Scales.of(runs, one) for one in dict.fromkeys(shape(run) for run in runs)}
-    found = [_interior(kernel, one, over) for one, over in shapes.items()]
-    best = {one: over.smallest for one, over in shapes.items()}
-
-    def growth(*pairs: tuple[tuple[int, int], tuple[int, int]]) -> list[Interval]:
-        return [bootstrap_interval(_ratio_of_best, best[top], best[bottom]) for top, bottom in pairs]
-
-    if {(1, 20), (2, 20), (4, 20)} <= best.keys():
-        about = About(f"scale-heads-{kernel}", "The best sigma_min(B) grows with the number of heads", source, kernel)
-        found.append(_compared(above, about, growth(((2, 20), (1, 20)), ((4, 20), (2, 20)))))
-    if {(1, 20), (1, 80), (2, 10), (2, 20)} <= best.keys():
-        text = "With two heads the best sigma_min(B) grows when the token width doubles from HD = Nn"
-        about = About(f"scale-width-two-{kernel}", text, source, kernel)
-        found.append(_compared(above, about, growth(((2, 20), (2, 10)))))
-        text = "With one head the best sigma_min(B) does not grow when the token width quadruples from HD = Nn"
-        about = About(f"scale-width-one-{kernel}", text, source, kernel)
-        found.append(_compared(at_most, about, growth(((1, 80), (1, 20)))))
-    return found
+def _growth(compare: Callable[..., Claim], about: About, runs: Family, *pairs: tuple[Shape, Shape]) -> Claim:
+    """A claim that compares with 1 how many times larger the best sigma_min(B) of one shape is than of another."""
+    over = _by_shape(runs)
+    if not {shape for pair in pairs for shape in pair} <= over.keys():
+        return not_applicable(about, "not all shapes that it compares are part of this size")
+    best = {shape: one.smallest for shape, one in over.items()}
+    return _compared(compare, about, [bootstrap_interval(_ratio_of_best, best[a], best[b]) for a, b in pairs])
 
 
-def _interior(kernel: str, one: tuple[int, int], over: Scales) -> Claim:
+@claim(
+    "scale-interior-{case}-H{shape[0]}-D{shape[1]}",
+    "With H = {shape[0]}, D = {shape[1]}, sigma_min(B) and L/mu are best at an interior initial scale",
+    SOURCE,
+    over={"shape": lambda runs: runs["scales"].by(*SHAPE)},
+)
+def interior(about: About, runs: Family, shape: Shape) -> Claim:
     """Whether both ends of the scales are worse than what lies between."""
+    over = _by_shape(runs)[shape]
     smallest, conditions = (np.median(part, axis=0) for part in (over.smallest, over.conditions))
-    about = About(
-        f"scale-interior-{kernel}-H{one[0]}-D{one[1]}",
-        f"With H = {one[0]}, D = {one[1]}, sigma_min(B) and L/mu are best at an interior initial scale",
-        "Song et al. 2024, initial conditions; measured",
-        kernel,
+    about = about.noting(
         f"Medians: sigma_min {smallest.max():.2g} at {over.scales[smallest.argmax()]:g}, "
-        f"L/mu {conditions.min():.2g} at {over.scales[conditions.argmin()]:g}.",
+        f"L/mu {conditions.min():.2g} at {over.scales[conditions.argmin()]:g}."
     )
     return _compared(below, about, [bootstrap_interval(_ends, quality) for quality in over.qualities])
 
 
-@np.errstate(invalid="ignore", divide="ignore")
-def between_kernels(runs: Runs) -> list[Claim]:
-    """The best scale differs between the kernels, and in this regime the Gaussian kernel is not the faster one."""
-    if not {"softmax", "gaussian"} <= set(kernels(runs)):
-        return []
-    apart, gap, detail = [], [], []
-    softmax, gaussian = (of_kernel(runs, kernel, "scales") for kernel in ("softmax", "gaussian"))
-    for one in dict.fromkeys(shape(run) for run in softmax):
-        first, second = Scales.of(softmax, one), Scales.of(gaussian, one)
-        # The same seed draws the same tokens and directions for both kernels.
-        pairs = [np.stack(pair, axis=1) for pair in zip(first.qualities, second.qualities, strict=True)]
-        apart += [_place_interval(first.scales, pair) for pair in pairs]
-        gap.append(bootstrap_interval(_ratio_of_both, pairs[1]))
-        best = [np.median(over.conditions, axis=0).min() for over in (second, first)]
-        detail.append(f"H={one[0]}, D={one[1]}: {best[0]:.3g} against {best[1]:.3g}.")
-    text = "The best initial scale is larger for softmax than for the Gaussian kernel"
-    slower = "Value-only, the Gaussian kernel at its best scale has no smaller L/mu than softmax at its own"
-    source = "Song et al. 2024, initial conditions; measured"
-    return [
-        _compared(above, About("scale-differs", text, source), apart),
-        _compared(at_least, About("gaussian-not-faster", slower, "measured", None, " ".join(detail)), gap),
+@claim("scale-heads-{case}", "The best sigma_min(B) grows with the number of heads", SOURCE)
+def heads(about: About, runs: Family) -> Claim:
+    """What heads do at one width."""
+    return _growth(above, about, runs, ((2, 20), (1, 20)), ((4, 20), (2, 20)))
+
+
+@claim(
+    "scale-width-two-{case}",
+    "With two heads the best sigma_min(B) grows when the token width doubles from HD = Nn",
+    SOURCE,
+)
+def width_of_two(about: About, runs: Family) -> Claim:
+    """What width does with two heads."""
+    return _growth(above, about, runs, ((2, 20), (2, 10)))
+
+
+@claim(
+    "scale-width-one-{case}",
+    "With one head the best sigma_min(B) does not grow when the token width quadruples from HD = Nn",
+    SOURCE,
+)
+def width_of_one(about: About, runs: Family) -> Claim:
+    """What width does with one head."""
+    return _growth(at_most, about, runs, ((1, 80), (1, 20)))
+
+
+BOTH = ("softmax", "gaussian")
+
+
+def _pairs(softmax: Family, gaussian: Family) -> Iterator[tuple[Shape, Scales, Scales]]:
+    """Every shape with both kernels; the same seed draws the same tokens and directions for both."""
+    one, other = _by_shape(softmax), _by_shape(gaussian)
+    return ((shape, one[shape], other[shape]) for shape in one)
+
+
+@claim(
+    "scale-differs",
+    "The best initial scale is larger for softmax than for the Gaussian kernel",
+    SOURCE,
+    between=BOTH,
+)
+def differs(about: About, softmax: Family, gaussian: Family) -> Claim:
+    """Whether each kernel has a best scale of its own."""
+    apart = [
+        _place_interval(one.scales, np.stack(pair, axis=1))
+        for _, one, other in _pairs(softmax, gaussian)
+        for pair in zip(one.qualities, other.qualities, strict=True)
     ]
+    return _compared(above, about, apart)
+
+
+@claim(
+    "gaussian-not-faster",
+    "Value-only, the Gaussian kernel at its best scale has no smaller L/mu than softmax at its own",
+    "measured",
+    between=BOTH,
+)
+def not_faster(about: About, softmax: Family, gaussian: Family) -> Claim:
+    """Whether the Gaussian kernel is worse conditioned, both at their best."""
+    gap = []
+    for (heads, dim), one, other in _pairs(softmax, gaussian):
+        gap.append(bootstrap_interval(_ratio_of_both, np.stack([one.qualities[1], other.qualities[1]], axis=1)))
+        best = [np.median(over.conditions, axis=0).min() for over in (other, one)]
+        about = about.noting(f"H={heads}, D={dim}: {best[0]:.3g} against {best[1]:.3g}.")
+    return _compared(at_least, about, gap)
+
+
+STATEMENTS = (interior, heads, width_of_two, width_of_one, differs, not_faster)
 
 
 def scales(runs: Runs) -> go.Figure:
@@ -160,10 +200,9 @@ def scales(runs: Runs) -> go.Figure:
     the Gaussian one's is smaller: comparing the kernels at one scale favours one of them.
     """
     figure = lines("sigma_min", ChartAxis("initial scale of query and key", "log"), ChartAxis("sigma_min(B)", "log"))
-    known = [shape(run) for run in runs["scales"]]
-    wanted = (2, 20) if (2, 20) in known else known[0]
-    for kernel in kernels(runs):
-        over = Scales.of(of_kernel(runs, kernel, "scales"), wanted)
+    for kernel, some in runs["scales"].by_case().items():
+        known = _by_shape(some)
+        over = known.get((2, 20)) or next(iter(known.values()))
         smallest = np.median(over.smallest, axis=0)
         keep = smallest > 1e-18
         add_line(figure, over.scales[keep], smallest[keep], kernel, color=case_color(kernel), dash="solid")

@@ -5,23 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at
-from descentlab.claims import About, Claim, at_least, at_most, of_seeds
+from descentlab.claims import About, Claim, at_least, at_most, claim, of_seeds
 from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
 from descentlab.plots.curves import ChartAxis, add_band, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
-from descentlab.runs import Run, Runs
+from descentlab.runs import Family, Runs, case_of
 from descentlab.schedule import AbstractSchedule, Every, LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, name, of_kernel, seed_count, shape, trajectories
-from descentlab.studies.song2024_convergence.value_block import with_shape
+from descentlab.studies.song2024_convergence.experiments import REACHED, lowest, with_shape
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
 from descentlab.theory import pl
 from descentlab.theory.theorem_c import TRAINED
-
-REACHED = 1e-10
 
 
 def jointly(experiment: Experiment, steps: int, gram: AbstractSchedule) -> Experiment:
@@ -35,34 +31,21 @@ def jointly(experiment: Experiment, steps: int, gram: AbstractSchedule) -> Exper
         "distance": Distance(LogSpaced(10)),
         "attention": AttentionShape(LogSpaced(10)),
     }
-    for path, value in {"probes": probes, "trained": TRAINED, "optimizer": Armijo(), "steps": steps}.items():
-        experiment = replace_at(experiment, path, value)
-    return experiment
+    return experiment.changed({"probes": probes, "trained": TRAINED, "optimizer": Armijo(), "steps": steps})
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """Two heads (and four on paper) with HD = 2 Nn, and one head with the same HD."""
-    smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    seeds = tuple(range(2 if smoke else 50 if paper else 10))
-    many = tuple(range(50 if paper else 20))
-    steps = 100 if smoke else 2000
-    shapes = ((2, 20), (4, 10), (4, 20)) if paper else ((2, 20),)
-    families: dict[str, list[Request]] = {"heads": [], "one head": []}
-    for base in bases:
-        every = jointly(base, steps, Every(1))
-        families["heads"] += [Request(with_shape(every, *one), seeds) for one in shapes]
-        if not smoke:
-            families["one head"].append(Request(with_shape(jointly(base, steps, LogSpaced(10)), 1, 40), many))
-    return families
+    steps, few, many = size.pick(100, 2000, 2000), size.seeds(2, 10, 50), size.seeds(0, 20, 50)
+    shapes = size.pick(((2, 20),), ((2, 20),), ((2, 20), (4, 10), (4, 20)))
+    every, spaced = ([jointly(base, steps, gram) for base in bases] for gram in (Every(1), LogSpaced(10)))
+    return {
+        "heads": [Request(with_shape(one, *shape), few) for one in every for shape in shapes],
+        "one head": [Request(with_shape(one, 1, 40), many) for one in spaced if many],
+    }
 
 
-def _lowest(runs: Sequence[Run]) -> np.ndarray:
-    """The lowest relative loss of each lane."""
-    losses = [run.trajectory["loss"].values for run in runs]
-    return np.concatenate([np.nanmin(values / values[:, :1], axis=1) for values in losses])
-
-
-def _arrival(runs: Sequence[Run]) -> str:
+def _arrival(runs: Family) -> str:
     """In words: when the lanes first reached the wanted loss, and how small sigma_min(B) became on the way."""
     first, shrink = [], []
     for run in runs:
@@ -75,50 +58,46 @@ def _arrival(runs: Sequence[Run]) -> str:
     return f"{arrived}; the lowest sigma_min(B_t) / sigma_min(B_0) is {min(shrink):.3g}."
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claims 4 and 5 for joint training."""
-    found = []
-    for kernel in kernels(runs):
-        heads = of_kernel(runs, kernel, "heads")
-        about = About(
-            f"joint-zero-{kernel}",
-            "Query, key and value trained with H >= 2 and HD >= 2 Nn: every seed reaches 1e-10 f_0 within the cap",
-            "Song et al. 2024, Theorem 2; measured",
-            kernel,
-            _arrival(heads),
-        )
-        found.append(of_seeds(at_most(about, _lowest(heads), REACHED), seed_count(heads)))
-        about = About(
-            f"joint-stepwise-{kernel}",
-            "f_t never lags the product of 1 - eta_s lambda_min(K_s)",
-            "docs/theory/pl.md",
-            kernel,
-        )
-        found.append(pl.stepwise_bound(about, trajectories(of_kernel(runs, kernel))))
-        about = About(
-            f"pl-joint-{kernel}",
-            "The gradient obeys PL with lambda_min(K_t), joint training",
-            "docs/theory/pl.md",
-            kernel,
-        )
-        found.append(pl.pl_inequality(about, trajectories(of_kernel(runs, kernel))))
-        found += one_head(kernel, of_kernel(runs, kernel, "one head"))
-    return found
+@claim(
+    "joint-zero-{case}",
+    "Query, key and value trained with H >= 2 and HD >= 2 Nn: every seed reaches 1e-10 f_0 within the cap",
+    source="Song et al. 2024, Theorem 2; measured",
+)
+def zero(about: About, runs: Family) -> Claim:
+    """Whether every seed with several heads succeeds."""
+    return of_seeds(at_most(about.noting(_arrival(runs)), lowest(runs), REACHED), runs.seeds)
 
 
-def one_head(kernel: str, runs: Sequence[Run]) -> list[Claim]:
+@claim(
+    "joint-stepwise-{case}",
+    "f_t never lags the product of 1 - eta_s lambda_min(K_s)",
+    source="docs/theory/pl.md",
+)
+def stepwise(about: About, runs: Runs) -> Claim:
+    """The bound that follows from the spectrum along the run."""
+    return pl.stepwise_bound(about, runs.every.trajectories)
+
+
+@claim(
+    "pl-joint-{case}",
+    "The gradient obeys PL with lambda_min(K_t), joint training",
+    source="docs/theory/pl.md",
+)
+def gradient(about: About, runs: Runs) -> Claim:
+    """The PL inequality along the run."""
+    return pl.pl_inequality(about, runs.every.trajectories)
+
+
+@claim(
+    "joint-one-head-{case}",
+    "One head with HD = 2 Nn trains as reliably: the share of seeds that reach 1e-10 f_0 is 1",
+    source="Song et al. 2024; measured",
+)
+def one_head(about: About, runs: Family) -> Claim:
     """The share of seeds that succeed with a single head."""
-    if not runs:
-        return []
-    reached = _lowest(runs) <= REACHED
-    about = About(
-        f"joint-one-head-{kernel}",
-        "One head with HD = 2 Nn trains as reliably: the share of seeds that reach 1e-10 f_0 is 1",
-        "Song et al. 2024; measured",
-        kernel,
-        f"{int(reached.sum())} of {len(reached)} seeds succeed. {_arrival(runs)}",
-    )
-    return [of_seeds(at_least(about, float(reached.mean()), 1.0), seed_count(runs))]
+    reached = lowest(runs) <= REACHED
+    about = about.noting(f"{int(reached.sum())} of {len(reached)} seeds succeed. {_arrival(runs)}")
+    return of_seeds(at_least(about, float(reached.mean()), 1.0), runs.seeds)
 
 
 def losses(runs: Runs) -> go.Figure:
@@ -127,14 +106,15 @@ def losses(runs: Runs) -> go.Figure:
     Query, key and value are trained by gradient descent with an Armijo step. Median and 80 % band over seeds.
     """
     figure = lines("Loss", ChartAxis("step", "log"), ChartAxis("f / f_0", "log"))
-    for family, one in runs.items():
-        for run in one:
-            loss, kernel = run.trajectory["loss"], name(run.experiment)
+    for family, some in runs.items():
+        for run in some:
+            loss, kernel = run.trajectory["loss"], case_of(run.experiment)
             relative = np.maximum(loss.values / loss.values[:, :1], 1e-32)
             color = case_color(kernel) if family == "heads" else None
-            label = f"{kernel}, {shape(run)[0]} head(s)"
-            add_band(figure, loss.steps, relative, label, color=color)
+            add_band(figure, loss.steps, relative, f"{kernel}, {run.field('model.heads')} head(s)", color=color)
     return figure
 
 
-section = Section("joint training", requests, claims, (losses,))
+section = Section(
+    "joint training", requests, (zero.on("heads"), stepwise, gradient, one_head.on("one head")), (losses,)
+)

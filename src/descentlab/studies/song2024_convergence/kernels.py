@@ -3,37 +3,9 @@
 from collections.abc import Sequence
 
 from descentlab._describe import replace_at, value_at
-from descentlab.attention import AbstractAttention, Gaussian, Softmax
-from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
-from descentlab.models import AttentionLayer, Normal
-from descentlab.optim import GramGD
-from descentlab.probes import FeatureSpectrum, Loss, ModalSpectrum
 from descentlab.runs import Run, Runs
-from descentlab.schedule import At
-from descentlab.tasks import TokenRegression
 from descentlab.trajectory import Trajectory
-
-BASE = Experiment(
-    task=TokenRegression(tokens=5, dim=20),
-    data=FullBatch(4),
-    model=AttentionLayer(attention=Softmax(), heads=2, head_dim=8, value=Normal(0.0)),
-    optimizer=GramGD(1.0),
-    trained=("value",),
-    probes={"loss": Loss(), "features": FeatureSpectrum(At((0,))), "modes": ModalSpectrum()},
-    steps=1000,
-)
-"""Four samples of five unit tokens, hence Nn = 20 targets; value block trained from zero."""
-
-SCALES = {Softmax: 2.0, Gaussian: 0.5}
-"""Standard deviation of query and key entries at which each kernel's features are well conditioned for unit tokens."""
-
-
-def with_kernel(attention: AbstractAttention) -> Experiment:
-    """The base experiment with a kernel at its own scale (1 for a kernel that has none here)."""
-    scale = SCALES.get(type(attention), 1.0)
-    experiment = replace_at(BASE, "model.attention", attention)
-    return with_scale(experiment, scale)
 
 
 def with_scale(experiment: Experiment, scale: float) -> Experiment:
