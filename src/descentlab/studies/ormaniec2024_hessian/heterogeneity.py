@@ -12,7 +12,7 @@ from descentlab.claims import About, Claim, Statement, at_least, below, claim, c
 from descentlab.curvature import Hessian
 from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
-from descentlab.plots.curves import Axis
+from descentlab.plots.curves import ChartAxis
 from descentlab.plots.matrices import block_matrix
 from descentlab.runs import Runs, case_of
 from descentlab.statistics import factor_interval, mean_interval
@@ -235,7 +235,7 @@ def histograms(found: Mapping[str, Entries]) -> go.Figure:
         for block in ("value", "query")
     }
     kept = {label: sizes[sizes > 1e-9] for label, sizes in samples.items()}
-    return distributions("Sizes of entries", Axis("|entry|", "log"), kept, bins=80)
+    return distributions("Sizes of entries", ChartAxis("|entry|", "log"), kept, bins=80)
 
 
 STATEMENTS = (*APART, alike, largest, median, _mode("value"), _mode("query"), linear_query, linear_value)

@@ -10,7 +10,7 @@ from descentlab.claims import About, Claim, Values, above, at_most, below, claim
 from descentlab.curvature import Krylov
 from descentlab.experiment import Experiment
 from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
-from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.probes import CriticalSharpness, Growth, Loss, Sharpness
 from descentlab.runs import Family, Run, Runs, case_of
 from descentlab.schedule import Every
@@ -189,7 +189,7 @@ def directional(about: About, runs: Family) -> Claim:
 
 
 def _drawn(runs: Runs, title: str, label: str, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
-    figure = lines(title, Axis("step"), Axis(label, "log"))
+    figure = lines(title, ChartAxis("step"), ChartAxis(label, "log"))
     for kind, family in runs.items():
         for run in family:
             steps, numbers = values(run)

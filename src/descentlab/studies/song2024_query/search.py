@@ -12,7 +12,7 @@ from descentlab.claims import About, Claim, above, at_least, at_most, close, of_
 from descentlab.estimate import Interval
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
@@ -322,7 +322,7 @@ def room(runs: Runs) -> go.Figure:
     Heads of width 2, so that three of four keys' differences do not fit in one head; D = 16, Nn = 12. Dashed: the
     share that is stuck.
     """
-    figure = lines("Share", Axis("heads", "log"), Axis("share of starts"))
+    figure = lines("Share", ChartAxis("heads", "log"), ChartAxis("share of starts"))
     for kernel in kernels(runs):
         chosen = of_kernel(runs, kernel, "heads")
         heads = np.asarray([value_at(run.experiment, "model.heads") for run in chosen], dtype=float)
