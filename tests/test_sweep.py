@@ -1,5 +1,6 @@
 """Sweeps: what is kept is not computed again, batches respect their bound, a broken run ends in the same bits."""
 
+import dataclasses
 import functools
 import logging
 import tempfile
@@ -14,6 +15,9 @@ from descentlab._describe import structure
 from descentlab.attention import Gaussian, Softmax
 from descentlab.lanes import Lanes
 from descentlab.optim import GD
+from descentlab.probes import Loss
+from descentlab.schedule import AtEnd
+from descentlab.stopping import LossBelow
 from descentlab.store import Store
 from descentlab.sweep import Request, grid, lanes_within, run
 from descentlab.tasks import TokenRegression
@@ -140,6 +144,24 @@ def test_a_broken_run_continues_from_its_checkpoint_to_the_same_bits(store, monk
     assert continued["gradient"].values.tobytes() == whole()["gradient"].values.tobytes()
     assert all(continued.final[name].tobytes() == array.tobytes() for name, array in whole().final.items())
     assert not list((store.root / ".progress").iterdir())
+
+
+def test_a_broken_run_with_a_stopping_rule_ends_where_it_would_have_ended(store, monkeypatch):
+    """One lane has reached its rule before the run breaks, another after; probes of the end look at those points."""
+    ends = np.sort([lane[-1] for lane in whole()["loss"].values])
+    rule = LossBelow(float(ends[1]) * 1.001)
+    ending = dataclasses.replace(LONG, until=rule, probes=LONG.probes | {"end": Loss(AtEnd())})
+    undisturbed = train(ending, (0, 1, 2))
+    assert undisturbed.reached.any()
+    assert not undisturbed.reached.all()
+    monkeypatch.setattr(sweep, "SEGMENT_SECONDS", 0.0)
+    request = Request(ending, (0, 1, 2))
+    break_off(request, store)
+    (continued,) = run([request], store=store)
+    assert continued.ended == undisturbed.ended
+    assert continued.status == undisturbed.status
+    for name in ("loss", "end"):
+        assert continued[name].values.tobytes() == undisturbed[name].values.tobytes()
 
 
 @pytest.mark.parametrize("name", ["plan.json", "batch-0.safetensors"])
