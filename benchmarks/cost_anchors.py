@@ -63,10 +63,10 @@ def theirs(length):
 
 def ours(length):
     """Our operations, and those of them that PyTorch's counter leaves out or adds, with the reason."""
-    from descentlab.cost import Matmul, Transformer, encoder
+    from descentlab.cost import Matmul, TransformerSizes, encoder
 
     rows = {}
-    for one in encoder(Transformer(LAYERS, WIDTH, HEADS, FFN), length):
+    for one in encoder(TransformerSizes(LAYERS, WIDTH, HEADS, FFN), length):
         flops = int(one.flops.sum())
         if not isinstance(one, Matmul):
             rows[one.name] = (flops, -flops, "nonlinear operators are not counted")

@@ -28,19 +28,19 @@ def candidates(count):
 
 
 def together(sizes, quantity):
-    from descentlab.cost import Transformer, encoder
+    from descentlab.cost import TransformerSizes, encoder
 
-    return quantity(encoder(Transformer(**sizes, head_dim=64), LENGTH))
+    return quantity(encoder(TransformerSizes(**sizes, head_dim=64), LENGTH))
 
 
 def one_by_one(sizes, quantity):
-    from descentlab.cost import Transformer, encoder
+    from descentlab.cost import TransformerSizes, encoder
 
     found = []
     for layers, width, heads, ffn in zip(*sizes.values(), strict=True):
         found.append(
             sum(
-                float(quantity(encoder(Transformer(1, int(width[0]), int(h), int(f), head_dim=64), LENGTH)))
+                float(quantity(encoder(TransformerSizes(1, int(width[0]), int(h), int(f), head_dim=64), LENGTH)))
                 for present, h, f in zip(layers, heads, ffn, strict=True)
                 if present
             )

@@ -218,7 +218,14 @@ def known_flags():
     places = set(paths(Experiment())) | {f"accelerator.{f.name}" for f in dataclasses.fields(Accelerator)}
     options = [
         field.name
-        for kind in (commands.Options, certify.Options, cost.Options, Setting, curvature.Options, landscape.Options)
+        for kind in (
+            commands.StudyOptions,
+            certify.CertifyOptions,
+            cost.CostOptions,
+            Setting,
+            curvature.CurvatureOptions,
+            landscape.LandscapeOptions,
+        )
         for field in dataclasses.fields(kind)
     ]
     classes = [kind for kind in members._classes() if not inspect.isabstract(kind)]

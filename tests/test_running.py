@@ -95,7 +95,7 @@ def test_what_is_damaged_is_left_out(stopped, tmp_path, name):
 
 def test_a_plan_without_definitions_is_of_an_earlier_version(tmp_path):
     store = Store(tmp_path)
-    plan = checkpoint.Plan(store, "0" * 32, "1" * 32)
+    plan = checkpoint.SweepPlan(store, "0" * 32, "1" * 32)
     text = json.dumps({"sha256": checkpoint.files.BLANK, "plan": plan.folder.name, "batches": [["2/0"]]})
     plan.folder.mkdir(parents=True)
     (plan.folder / "plan.json").write_bytes(checkpoint.files.seal(text.encode()))

@@ -228,6 +228,26 @@ def test_what_is_refused_is_a_mistake_and_no_plain_value_error():
     assert found == TURNED_INTO_SENTENCES
 
 
+def class_names(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Where classes of one name stand, if that is more than one place; a private one goes without its underscore."""
+    found: dict[str, list[str]] = {}
+    for module, source in sources.items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name.lstrip("_"), []).append(module)
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
+def test_no_two_classes_have_one_name():
+    """A definition that is stored names its classes without their places, and a reader knows a word by one meaning."""
+    assert class_names({str(one.relative_to(PACKAGE)): one.read_text() for one in modules()}) == {}
+
+
+def test_two_classes_of_one_name_are_found():
+    sources = {"a.py": "class Row: ...\nclass Column: ...", "b.py": "class _Row: ..."}
+    assert class_names(sources) == {"Row": ["a.py", "b.py"]}
+
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

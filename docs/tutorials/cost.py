@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from descentlab.cli import main
-from descentlab.cost import KERNELS, MACHINES, Accelerator, Setting, Transformer, breakdown, cost, encoder, generation
+from descentlab.cost import (
+    KERNELS,
+    MACHINES,
+    Accelerator,
+    Setting,
+    TransformerSizes,
+    breakdown,
+    cost,
+    encoder,
+    generation,
+)
 from descentlab.cost.accelerator import latency
 from descentlab.cost.fusion import pair
 from descentlab.cost.operators import total
@@ -24,7 +34,7 @@ print(f"{found.anchors.parameters / 1e6:.0f} M parameters; to train holds {found
 assert round(found.anchors.parameters / 1e6) == 124
 
 # Or a shape written down, without embeddings and head: here the layers of BERT-base.
-model = Transformer(layers=12, width=768, heads=12, ffn=3072)
+model = TransformerSizes(layers=12, width=768, heads=12, ffn=3072)
 
 # One pass over 512 tokens as a list of operators: 97 billion operations, 420 million bytes at one byte an entry.
 operators = encoder(model, 512)

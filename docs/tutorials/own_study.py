@@ -14,7 +14,7 @@ from descentlab.attention import Gaussian, Softmax
 from descentlab.claims import About, Claim, at_least, claim
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GramGD
-from descentlab.plots.curves import Axis, add_band, lines
+from descentlab.plots.curves import ChartAxis, add_band, lines
 from descentlab.probes import Loss, ModalSpectrum, StepSize
 from descentlab.runs import Run, Runs
 from descentlab.study import Section, Size, Study
@@ -64,7 +64,7 @@ def losses(runs: Runs) -> go.Figure:
 
     Median over seeds at the step 1 / lambda_max(K), and a band from the 10 % to the 90 % quantile.
     """
-    figure = lines("Value block alone", Axis("step", "log"), Axis("loss f", "log"))
+    figure = lines("Value block alone", ChartAxis("step", "log"), ChartAxis("loss f", "log"))
     for run in runs["full"]:
         loss = run.trajectory["loss"]
         add_band(figure, loss.steps, loss.values, type(run.experiment.model.attention).__name__)

@@ -32,7 +32,7 @@ from descentlab.parts import Part, State
 from descentlab.step import Carry
 from descentlab.store import Store, StoreError
 
-__all__ = ["Checkpoint", "Plan", "clean", "folders", "of_batch", "read_about", "read_plan", "unfinished"]
+__all__ = ["Checkpoint", "SweepPlan", "clean", "folders", "of_batch", "read_about", "read_plan", "unfinished"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ Batches = Sequence[Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The batches of a sweep that has not ended, in a folder of the store.
 
     Attributes:
@@ -245,7 +245,7 @@ def clean(store: Store) -> None:
             lanes = {lane for batch in read_plan(path)["batches"] for lane in batch}
             wanted = {digest: store.seeds(digest) for digest in {lane.partition("/")[0] for lane in lanes}}
             if all(int(lane.partition("/")[2]) in wanted[lane.partition("/")[0]] for lane in lanes):
-                Plan(store, structure, name).forget()
+                SweepPlan(store, structure, name).forget()
 
 
 def unfinished(store: Store) -> list[Part]:

@@ -28,7 +28,7 @@ class Point(eqx.Module):
         task: where the examples come from.
         data: how they are put together.
         change: what the optimizer adds to `params` next, a tree like them; `None` where no step follows.
-        rate: its step size.
+        next_step_size: that of this next update.
         preconditioner: the diagonal of P where that step is along $P^{-1} m$, a tree like `params`; `None` for P = 1.
     """
 
@@ -45,7 +45,7 @@ class Point(eqx.Module):
     task: Any = None
     data: Any = None
     change: PyTree | None = None
-    rate: Float[Array, ""] | None = None
+    next_step_size: Float[Array, ""] | None = None
     preconditioner: PyTree | None = None
 
 

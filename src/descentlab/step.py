@@ -75,7 +75,7 @@ def initial_carry(experiment: Experiment, lane: Lane, held: Splits | None) -> Ca
     nothing = jnp.full((), jnp.nan, dtype=jnp.result_type(float))
     params = lane.start
     point = point_at(experiment, lane, held, jnp.asarray(0, jnp.int32), (params, nothing))
-    point = dataclasses.replace(point, change=params, rate=nothing)  # only their shapes matter here
+    point = dataclasses.replace(point, change=params, next_step_size=nothing)  # only their shapes matter here
     if experiment.until is not None:
         _check_rule(experiment.until, point)
     records, memory = {}, {}
@@ -143,7 +143,8 @@ def moved(experiment: Experiment, lane: Lane, held: Splits | None, step: Array, 
     update = experiment.optimizer.step(point, carry.state)
     change = jax.tree.map(jnp.subtract, update.params, carry.params)
     preconditioner = experiment.optimizer.preconditioner(update.state)
-    return dataclasses.replace(point, change=change, rate=update.step_size, preconditioner=preconditioner), update
+    next_update = {"change": change, "next_step_size": update.step_size, "preconditioner": preconditioner}
+    return dataclasses.replace(point, **next_update), update
 
 
 def _standing(experiment: Experiment, point: Point, accurate: Array) -> Array:

@@ -25,7 +25,7 @@ from jax.extend.core import Jaxpr
 from descentlab import checkpoint
 from descentlab._describe import replace_at, structure
 from descentlab._memory import inner_programs
-from descentlab.checkpoint import Checkpoint, Plan
+from descentlab.checkpoint import Checkpoint, SweepPlan
 from descentlab.experiment import Experiment, check
 from descentlab.lanes import Lanes
 from descentlab.parts import State, versions
@@ -101,11 +101,11 @@ def lanes_within(experiment: Experiment, memory: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lane:
+class _SweepLane:
     experiment: Experiment
     seed: int
     digest: str
-    origin: "_Lane | None" = None
+    origin: "_SweepLane | None" = None
     """The lane from whose end this one starts."""
 
     @property
@@ -118,11 +118,11 @@ class _Lane:
         return 0 if self.origin is None else 1 + self.origin.stage
 
 
-def _lanes(experiment: Experiment, seeds: Sequence[int]) -> list[_Lane]:
+def _lanes(experiment: Experiment, seeds: Sequence[int]) -> list[_SweepLane]:
     """The lanes of an experiment, and through them those of its origins."""
     digest, before = experiment.digest, experiment.origin
     origins = [None] * len(seeds) if before is None else _lanes(before, seeds)
-    return [_Lane(experiment, seed, digest, origin) for seed, origin in zip(seeds, origins, strict=True)]
+    return [_SweepLane(experiment, seed, digest, origin) for seed, origin in zip(seeds, origins, strict=True)]
 
 
 Ends = tuple[Mapping[str, np.ndarray], ...]
@@ -130,7 +130,7 @@ Ends = tuple[Mapping[str, np.ndarray], ...]
 
 
 @dataclasses.dataclass
-class _Work:
+class _Shared:
     """What the workers share."""
 
     store: Store | None
@@ -164,13 +164,13 @@ def _latest(experiment: Experiment, carry: Carry) -> str:
     return ", ".join(said)
 
 
-def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
+def _grouped(requests: Iterable[Request]) -> list[list[_SweepLane]]:
     """The distinct lanes of the requests and of all their origins, one list a structure, origins first.
 
     An origin that is asked for as well is one lane, in the batch of its structure: where results are kept does not
     change which lanes are batched together, and so no bits.
     """
-    groups: dict[str, dict[str, _Lane]] = {}
+    groups: dict[str, dict[str, _SweepLane]] = {}
     for request in requests:
         lanes = _lanes(request.experiment, request.seeds)
         while lanes:
@@ -181,14 +181,14 @@ def _grouped(requests: Iterable[Request]) -> list[list[_Lane]]:
     return sorted((list(group.values()) for group in groups.values()), key=lambda group: group[0].stage)
 
 
-def _absent(lanes: list[_Lane], store: Store | None) -> list[_Lane]:
+def _absent(lanes: list[_SweepLane], store: Store | None) -> list[_SweepLane]:
     if store is None:
         return lanes
     seeds = {digest: store.seeds(digest) for digest in dict.fromkeys(lane.digest for lane in lanes)}
     return [lane for lane in lanes if lane.seed not in seeds[lane.digest]]
 
 
-def _batches(lanes: list[_Lane], memory: int) -> list[list[_Lane]]:
+def _batches(lanes: list[_SweepLane], memory: int) -> list[list[_SweepLane]]:
     """Lanes in batches of one size; the last repeats its first lane to fill it."""
     size = min(len(lanes), lanes_within(lanes[0].experiment, memory))
     batches = [lanes[i : i + size] for i in range(0, len(lanes), size)]
@@ -196,7 +196,7 @@ def _batches(lanes: list[_Lane], memory: int) -> list[list[_Lane]]:
     return batches
 
 
-def _compute(batch: list[_Lane], ends: Ends, checkpoint: Checkpoint | None, work: _Work) -> list[Trajectory]:
+def _compute(batch: list[_SweepLane], ends: Ends, checkpoint: Checkpoint | None, work: _Shared) -> list[Trajectory]:
     """All steps of a batch, in segments; a stopped one leaves its checkpoint."""
     lanes = Lanes(tuple(lane.experiment for lane in batch), tuple(lane.seed for lane in batch), ends)
     stop = lanes.first.steps + 1
@@ -239,7 +239,7 @@ def _alone(name: str, store: Store, stop: threading.Event) -> Iterator[None]:
         lock.release()
 
 
-def _run_group(group: list[_Lane], work: _Work) -> None:
+def _run_group(group: list[_SweepLane], work: _Shared) -> None:
     """All lanes of one structure; they end in the store, or without one among the results."""
     if work.store is not None:
         _fill(group, work, work.store)
@@ -249,10 +249,10 @@ def _run_group(group: list[_Lane], work: _Work) -> None:
         work.results |= dict(zip([lane.name for lane in batch], found, strict=True))
 
 
-def _ends(batch: list[_Lane], work: _Work) -> Ends:
+def _ends(batch: list[_SweepLane], work: _Shared) -> Ends:
     """Where the lanes of a batch start, which an earlier group of this call or a stored run has found."""
     origins = [lane.origin for lane in batch if lane.origin is not None]
-    together: dict[str, dict[str, _Lane]] = {}
+    together: dict[str, dict[str, _SweepLane]] = {}
     for lane in origins:
         together.setdefault(lane.digest, {})[lane.name] = lane
     found: dict[str, Mapping[str, np.ndarray]] = {}
@@ -261,11 +261,11 @@ def _ends(batch: list[_Lane], work: _Work) -> Ends:
     return tuple(found[lane.name] for lane in origins)
 
 
-def _fill(group: list[_Lane], work: _Work, store: Store) -> None:
+def _fill(group: list[_SweepLane], work: _Shared, store: Store) -> None:
     """Compute the lanes of a structure that the store lacks, as an earlier run of the same request has planned it."""
     name = structure(group[0].experiment)
     identity = json.dumps([versions(), work.memory, sorted(lane.name for lane in group)]).encode()
-    plan = Plan(store, name, hashlib.sha256(identity).hexdigest()[:32])
+    plan = SweepPlan(store, name, hashlib.sha256(identity).hexdigest()[:32])
     by_name = {lane.name: lane for lane in group}
     with _alone(name, store, work.stop):
         for _ in range(2):  # a plan lacks the lanes that were kept when it was made and have been damaged since
@@ -283,7 +283,7 @@ def _fill(group: list[_Lane], work: _Work, store: Store) -> None:
             plan.forget()
 
 
-def _compute_and_keep(batch: list[_Lane], left: set[str], checkpoint: Checkpoint, work: _Work) -> None:
+def _compute_and_keep(batch: list[_SweepLane], left: set[str], checkpoint: Checkpoint, work: _Shared) -> None:
     """Compute a batch and put those of its lanes in the store that are left, and no longer are then."""
     begun = time.monotonic()
     results = zip(batch, _compute(batch, _ends(batch, work), checkpoint, work), strict=True)
@@ -327,7 +327,7 @@ def run(
     lacking = [(group, lanes) for group in groups if (lanes := _absent(group, store))]
     if store is not None and lacking:
         store.check_writable()
-    work = _Work(store, memory, progress, sum(lane.experiment.steps + 1 for _, lanes in lacking for lane in lanes))
+    work = _Shared(store, memory, progress, sum(lane.experiment.steps + 1 for _, lanes in lacking for lane in lanes))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         futures = [pool.submit(_run_group, group, work) for group, _ in lacking]
         try:
@@ -366,7 +366,7 @@ def _finished(futures: list[concurrent.futures.Future[None]]) -> Iterator[concur
         yield from done
 
 
-def _result(lanes: list[_Lane], work: _Work) -> Trajectory:
+def _result(lanes: list[_SweepLane], work: _Shared) -> Trajectory:
     """The trajectory of lanes of one experiment."""
     if work.store is not None:
         return work.store.get(lanes[0].experiment, [lane.seed for lane in lanes])

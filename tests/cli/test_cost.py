@@ -11,7 +11,7 @@ import pytest
 from descentlab.cli import main
 from descentlab.cost import measure
 from descentlab.cost.operators import total
-from descentlab.cost.transformer import KERNELS, Transformer, encoder
+from descentlab.cost.transformer import KERNELS, TransformerSizes, encoder
 from descentlab.pages import cost as cost_module
 
 MODEL = {
@@ -35,7 +35,7 @@ def test_what_is_written_is_what_the_functions_count(config, capsys):
     assert main(["cost", config, "--seq", "8,32", "--kernel", "gaussian", "--json", "out.json"]) == 0
     with open("out.json") as file:
         written = json.load(file)
-    model = Transformer(2, 24, 3, 40, kernel=KERNELS["gaussian"])
+    model = TransformerSizes(2, 24, 3, 40, kernel=KERNELS["gaussian"])
     for length, found in zip((8, 32), written["lengths"], strict=True):
         assert found["length"] == length
         groups = {row["group"]: row for row in found["groups"]}

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from descentlab import cli
 from descentlab._tree import with_named
-from descentlab.measures.curvature import Plan, curvature_of
+from descentlab.measures.curvature import CurvaturePlan, curvature_of
 from descentlab.optim import GD
 from descentlab.pages.curvature import curvature_page
 from descentlab.probes import Loss, Parameters, Sharpness
@@ -118,7 +118,7 @@ def test_what_cannot_be_is_said_and_nothing_written(arguments, message, capsys):
 def test_five_lines_of_python_give_the_numbers_and_the_page_of_the_command(kept):
     assert call(PATH.digest, *FEW, "--json", "out/same.json") == 0
     stored = find(Store("kept"), PATH.digest[:8])
-    found = curvature_of(stored, plan=Plan(top=2, probes=30, steps=20))
+    found = curvature_of(stored, plan=CurvaturePlan(top=2, probes=30, steps=20))
     page = curvature_page(found, stored.experiment).write("out/curvature.html")
 
     said = json.loads(Path("out/same.json").read_text())

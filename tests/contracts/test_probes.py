@@ -49,7 +49,7 @@ def test_a_value_has_one_shape_at_every_point_and_a_name_for_every_axis(probe):
         params = jax.tree.map(lambda leaf: scale * leaf, start)
         point = evaluate(objective, params, jnp.asarray(3, jnp.int32), start, jnp.asarray(0.1))
         change = jax.tree.map(lambda leaf: -0.1 * leaf, point.gradient)
-        return probe(dataclasses.replace(point, change=change, rate=jnp.asarray(0.1), **known))
+        return probe(dataclasses.replace(point, change=change, next_step_size=jnp.asarray(0.1), **known))
 
     scales = jnp.asarray([1.0, 0.5, -2.0])
     mapped = eqx.filter_jit(jax.vmap(value), compiler_options={"xla_backend_optimization_level": 0})

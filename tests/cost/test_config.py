@@ -11,7 +11,7 @@ from descentlab.attention import Gaussian, NormalizedGaussian
 from descentlab.cost.attention import KERNELS, kernel
 from descentlab.cost.config import from_config, read
 from descentlab.cost.presets import TRANSFORMERS
-from descentlab.cost.transformer import Transformer
+from descentlab.cost.transformer import TransformerSizes
 from descentlab.datasets import DataError, Pathfinder
 from descentlab.experiment import Experiment
 from descentlab.given import Given
@@ -53,7 +53,7 @@ def test_an_experiment_of_the_store_is_read(tmp_path):
         TokenRegression(tokens=5, dim=8), model=AttentionLayer(NormalizedGaussian(), heads=2, head_dim=3, output_dim=4)
     )
     (tmp_path / "experiment.json").write_text(json.dumps({"definition": describe(experiment)}))
-    wanted = Transformer(
+    wanted = TransformerSizes(
         1, 8, 2, 0, head_dim=3, out=4, bias=False, norm="none", residual=False, kernel=KERNELS["normalized-gaussian"]
     )
     assert read(str(tmp_path / "experiment.json")) == wanted.model
@@ -65,7 +65,7 @@ def test_an_experiment_on_given_arrays_is_read_without_them(tmp_path):
     experiment = Experiment(given, model=AttentionLayer(heads=2))
     (tmp_path / "experiment.json").write_text(json.dumps({"definition": describe(experiment)}))
     assert read(str(tmp_path / "experiment.json")) == experiment.cost_model()
-    wanted = Transformer(1, 6, 2, 0, out=1, bias=False, norm="none", residual=False)
+    wanted = TransformerSizes(1, 6, 2, 0, out=1, bias=False, norm="none", residual=False)
     assert experiment.cost_model() == wanted.model
 
 
@@ -73,12 +73,12 @@ def test_a_transformer_of_the_package_says_what_it_computes():
     """Its products are those that JAX traces, as tests/cost/test_transformer.py counts them."""
     sizes = models.Transformer(Gaussian(), width=12, depth=3, heads=2, head_dim=5, hidden=20, causal=True)
     found = Experiment(task=Classification(Pathfinder()), model=sizes).cost_model()
-    wanted = Transformer(3, 12, 2, 20, head_dim=5, kernel=KERNELS["gaussian"], causal=True)
+    wanted = TransformerSizes(3, 12, 2, 20, head_dim=5, kernel=KERNELS["gaussian"], causal=True)
     assert found.stacks == wanted.model.stacks
     assert found.causal
     assert found.uncounted == ("embedding, places and read-out",)
     bare = models.Transformer(hidden=None, norm=models.NoNorm()).cost_model(None)
-    assert bare.stacks == Transformer(2, 64, 2, 0, norm="none").model.stacks
+    assert bare.stacks == TransformerSizes(2, 64, 2, 0, norm="none").model.stacks
 
 
 @pytest.mark.parametrize(

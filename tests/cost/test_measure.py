@@ -4,7 +4,7 @@ import pytest
 
 from descentlab.cost import measure
 from descentlab.cost.presets import resnet50
-from descentlab.cost.transformer import KERNELS, Transformer, encoder, generation
+from descentlab.cost.transformer import KERNELS, TransformerSizes, encoder, generation
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_this_machine_has_a_rate_and_a_bandwidth():
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=lambda kernel: kernel.name)
 def test_every_operator_of_a_pass_is_measured(kernel):
-    model = Transformer(2, 12, 3, 20, kernel=kernel, gated=kernel.name == "relu")
+    model = TransformerSizes(2, 12, 3, 20, kernel=kernel, gated=kernel.name == "relu")
     operators = encoder(model, 8)
     found = measure.operator_seconds(operators, "float32", repeats=1)
     assert set(found) == {one.name for one in operators}
@@ -35,6 +35,6 @@ def test_every_operator_of_a_pass_is_measured(kernel):
 
 def test_what_cannot_be_measured_is_said():
     with pytest.raises(ValueError, match="only a pass can be measured"):
-        measure.operator_seconds(generation(Transformer(2, 12, 3, 20), 8), "float32")
+        measure.operator_seconds(generation(TransformerSizes(2, 12, 3, 20), 8), "float32")
     with pytest.raises(ValueError, match="batch norm cannot be measured"):
         measure.operator_seconds([one for one in resnet50() if one.name == "batch norm"], "float32")

@@ -10,10 +10,10 @@ import pytest
 from descentlab.attention import Gaussian, Linear, NoScaling, Softmax
 from descentlab.cost.operators import Matmul, total
 from descentlab.cost.presets import resnet50
-from descentlab.cost.transformer import KERNELS, Transformer, encoder, generation
+from descentlab.cost.transformer import KERNELS, TransformerSizes, encoder, generation
 from descentlab.models import AttentionLayer, kernel_cost
 
-SMALL = Transformer(2, 12, 3, 20)
+SMALL = TransformerSizes(2, 12, 3, 20)
 
 
 def products(function, *arguments):
@@ -61,7 +61,11 @@ def counted(operators):
 
 @pytest.mark.parametrize(
     "model",
-    [SMALL, Transformer(1, 12, 6, 20, kv_heads=2), Transformer(3, 16, 4, 8, head_dim=3, gated=True, norm="rms")],
+    [
+        SMALL,
+        TransformerSizes(1, 12, 6, 20, kv_heads=2),
+        TransformerSizes(3, 16, 4, 8, head_dim=3, gated=True, norm="rms"),
+    ],
 )
 def test_products_of_a_pass_are_those_that_jax_traces(model):
     tokens = 7
@@ -76,7 +80,9 @@ def test_products_of_descentlabs_layer_are_those_that_jax_traces(attention, valu
     tokens, dim = 5, 8
     layer = AttentionLayer(attention, heads=2, head_dim=3, value_dim=value_dim, output_dim=4)
     model = layer.init(jnp.ones((tokens, dim)), key=jax.random.key(0))
-    sizes = Transformer(1, dim, 2, 0, head_dim=3, value_dim=value_dim, out=4, bias=False, norm="none", residual=False)
+    sizes = TransformerSizes(
+        1, dim, 2, 0, head_dim=3, value_dim=value_dim, out=4, bias=False, norm="none", residual=False
+    )
     assert counted(encoder(sizes, tokens)) == products(model, jnp.ones((tokens, dim)))
     assert sizes.parameters == sum(block.size for block in (model.query, model.key, model.value, model.output))
     assert encoder(layer.cost_model(dim), tokens)[0].flops == encoder(sizes, tokens)[0].flops
@@ -96,7 +102,7 @@ def test_operations_of_a_compiled_product_are_those_of_xla():
 
 def test_a_causal_generation_is_the_sum_of_its_steps():
     """With keys and values cached a step sees t + 1/2 keys on average, so its products are those of a loop."""
-    tokens, prompt, model = 6, 3, Transformer(2, 12, 3, 20, causal=True)
+    tokens, prompt, model = 6, 3, TransformerSizes(2, 12, 3, 20, causal=True)
     loop = 0.0
     for t in range(tokens):
         seen = prompt + t + 0.5
@@ -121,13 +127,13 @@ def test_a_batch_reads_weights_once_and_all_else_as_often():
 
 
 def test_one_key_head_for_several_queries_moves_less_and_computes_the_same():
-    whole, shared = (generation(Transformer(2, 12, 6, 20, kv_heads=n), 9) for n in (6, 2))
+    whole, shared = (generation(TransformerSizes(2, 12, 6, 20, kv_heads=n), 9) for n in (6, 2))
     assert total(shared, "flops", "attention") == total(whole, "flops", "attention")
     assert total(shared, "moved", "attention") < total(whole, "moved", "attention")
 
 
 def test_linear_attention_grows_with_the_length_and_not_with_its_square():
-    model = Transformer(2, 12, 3, 20, kernel=KERNELS["linear"])
+    model = TransformerSizes(2, 12, 3, 20, kernel=KERNELS["linear"])
     short, long = (total(encoder(model, tokens), "flops", "attention") for tokens in (50, 5000))
     assert long / short == pytest.approx(100, rel=0.02)
     steps = generation(model, 4)
@@ -136,7 +142,7 @@ def test_linear_attention_grows_with_the_length_and_not_with_its_square():
 
 @pytest.mark.parametrize(("kernel", "operations"), [("softmax", 4), ("gaussian", 4), ("normalized-gaussian", 5)])
 def test_the_kernel_costs_its_operations_a_score_and_its_lengths(kernel, operations):
-    model = Transformer(2, 12, 3, 20, kernel=KERNELS[kernel])
+    model = TransformerSizes(2, 12, 3, 20, kernel=KERNELS[kernel])
     tokens = 7
     nonlinear = total(encoder(model, tokens), "flops", "other") - 2 * tokens * (10 * 20 + 18 * 12)
     lengths = KERNELS[kernel].lengths * 2 * 12 * tokens
@@ -148,11 +154,11 @@ def test_a_thousand_candidates_cost_what_they_cost_one_by_one():
     heads = rng.integers(1, 5, size=(50, 3))
     ffn = rng.integers(8, 64, size=(50, 3))
     present = np.arange(3) < rng.integers(1, 4, size=(50, 1))
-    together = total(encoder(Transformer(present, 12, heads, ffn, head_dim=4), 9), "flops")
+    together = total(encoder(TransformerSizes(present, 12, heads, ffn, head_dim=4), 9), "flops")
     assert together.shape == (50,)
     for at in (0, 17, 49):
         alone = sum(
-            total(encoder(Transformer(1, 12, int(heads[at, i]), int(ffn[at, i]), head_dim=4), 9), "flops")
+            total(encoder(TransformerSizes(1, 12, int(heads[at, i]), int(ffn[at, i]), head_dim=4), 9), "flops")
             for i in range(3)
             if present[at, i]
         )
@@ -180,7 +186,7 @@ def test_resnet50_has_the_operations_and_weights_that_are_known():
 )
 def test_impossible_sizes_are_refused(sizes, said):
     with pytest.raises(ValueError, match=said):
-        Transformer(**({"layers": 1, "width": 12, "heads": 3, "ffn": 20} | sizes))
+        TransformerSizes(**({"layers": 1, "width": 12, "heads": 3, "ffn": 20} | sizes))
 
 
 @pytest.mark.parametrize("call", [lambda: encoder(SMALL, 0), lambda: encoder(SMALL, 4, batch=0)])

@@ -17,7 +17,7 @@ def geometry(request):
 
 def chunks(count, first=0):
     found = [dashes.geometries((11, 0, first + i), 14, 2) for i in range(count)]
-    return dashes.Geometry(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return dashes.Scene(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 @pytest.fixture(scope="module")

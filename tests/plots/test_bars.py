@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from descentlab.plots import Axis, Reached, distributions, roofline, stacked_bars
+from descentlab.plots import ChartAxis, Reached, distributions, roofline, stacked_bars
 
 
 def test_bars_hold_the_parts_that_were_given():
@@ -18,7 +18,7 @@ def test_bars_hold_the_parts_that_were_given():
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_a_distribution_adds_up_to_one_and_lies_where_its_samples_do(scale):
     samples = np.random.default_rng(0).uniform(10, 100, 500)
-    figure = distributions("t", Axis("x", scale), {"one": samples, "other": samples[:100]}, bins=9)
+    figure = distributions("t", ChartAxis("x", scale), {"one": samples, "other": samples[:100]}, bins=9)
     assert figure.layout.xaxis.type == scale
     for trace, drawn in zip(figure.data, (samples, samples[:100]), strict=True):
         assert sum(trace.y) == pytest.approx(1)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from descentlab.plots.curves import MOST_POINTS, Axis, add_band, add_level, add_line, lines, thinned
+from descentlab.plots.curves import MOST_POINTS, ChartAxis, add_band, add_level, add_line, lines, thinned
 from descentlab.plots.style import case_color
 
 
 @pytest.fixture
 def figure():
-    return lines("title", Axis("step"), Axis("loss", "log"))
+    return lines("title", ChartAxis("step"), ChartAxis("loss", "log"))
 
 
 class TestThinning:
@@ -81,7 +81,7 @@ class TestBand:
     def test_a_band_on_a_log_axis_never_reaches_zero(self, figure):
         add_band(figure, np.arange(2), np.array([[1.0, 0.0], [2.0, 4.0]]), "softmax", quantiles=(0.0, 1.0))
         assert np.nanmin(figure.data[0].y) == 1.0
-        linear = lines("title", Axis("step"), Axis("loss"))
+        linear = lines("title", ChartAxis("step"), ChartAxis("loss"))
         add_band(linear, np.arange(2), np.array([[1.0, 0.0], [2.0, 4.0]]), "softmax", quantiles=(0.0, 1.0))
         assert np.nanmin(linear.data[0].y) == 0.0
 

@@ -66,7 +66,7 @@ def test_along_a_gradient_step_of_a_quadratic_loss_it_is_the_rayleigh_quotient()
     curvature = gradient @ dense(experiment, ravel_pytree(point.params)[0]) @ gradient / (gradient @ gradient)
     for rate in (1e-4, 0.3 / curvature, 30 / curvature):
         change = jax.tree.map(lambda leaf, rate=rate: -rate * leaf, point.gradient)
-        seen = dataclasses.replace(point, change=change, rate=jnp.asarray(rate))
+        seen = dataclasses.replace(point, change=change, next_step_size=jnp.asarray(rate))
         value, error, losses = CriticalSharpness(tolerance=1e-4)(seen)
         assert abs(value - curvature) <= error
         assert error <= 1.1e-4 * value
@@ -75,7 +75,9 @@ def test_along_a_gradient_step_of_a_quadratic_loss_it_is_the_rayleigh_quotient()
 
 def test_no_value_where_the_loss_never_rises():
     point = point_of(VALUE_ONLY)
-    still = dataclasses.replace(point, change=jax.tree.map(jnp.zeros_like, point.gradient), rate=jnp.asarray(0.1))
+    still = dataclasses.replace(
+        point, change=jax.tree.map(jnp.zeros_like, point.gradient), next_step_size=jnp.asarray(0.1)
+    )
     assert np.isnan(CriticalSharpness()(still)[0])
 
 

@@ -169,7 +169,7 @@ def lane(**rights):
     cut = {"magnitude": np.tile(right["single"], (rows, 1)), "first order": np.tile(right["single"], (rows, 1))}
     cut["second order"] = np.concatenate([right["plain"][None], np.tile(right["second"], (rows - 1, 1))])
     headless = np.concatenate([right["plain"][None], np.tile(right["heads"], (heads - 1, 1))])
-    return classifiers.Measured(
+    return classifiers.MeasuredClassifier(
         right["plain"], right["rounded"], right["integer"], cut, headless, np.linspace(1, 0.5, heads)
     )
 

@@ -46,7 +46,7 @@ class Instance(Definition):
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class CertifyOptions:
     """Flags of `certify`.
 
     Attributes:
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     """
     use_compilation_cache()
     instance, samples = _start(arguments)
-    options, _ = flags.parse(Options(instance), arguments, prog="descentlab certify", description=_ABOUT)
+    options, _ = flags.parse(CertifyOptions(instance), arguments, prog="descentlab certify", description=_ABOUT)
     check_target(options.json)
     if not 0 < options.tolerance < 1:
         raise UsageError(f"--tolerance must lie between 0 and 1, got {options.tolerance}")

@@ -30,7 +30,7 @@ Wanted = Mapping[str, dict[str, list[Request]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class StudyOptions:
     """Flags of a study's commands.
 
     Attributes:
@@ -71,7 +71,7 @@ def main(command: str, place: str | Path, arguments: list[str]) -> int:
     use_compilation_cache()
     study = discovery.load(place)
     options, overrides = flags.parse(
-        Options(study.base), arguments, prog=f"descentlab {command} {place}", description=study.title
+        StudyOptions(study.base), arguments, prog=f"descentlab {command} {place}", description=study.title
     )
     study = dataclasses.replace(study, overrides=overrides)
     if options.seeds is not None and options.seeds < 1:

@@ -17,7 +17,7 @@ from descentlab.cli.arguments import parsed
 from descentlab.cli.output import check_target, console, write_json, write_page
 from descentlab.cost import config, presets
 from descentlab.cost.amounts import amount, anchors
-from descentlab.cost.costed import At, Cost, cost
+from descentlab.cost.costed import Cost, LengthCost, cost
 from descentlab.cost.setting import Setting
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ _ABOUT = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class CostOptions:
     """Flags of `cost`.
 
     Attributes:
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         UsageError: if flags or files ask for what cannot be.
     """
-    options = parsed(Options, arguments, prog="descentlab cost", description=_ABOUT)
+    options = parsed(CostOptions, arguments, prog="descentlab cost", description=_ABOUT)
     check_target(options.json, "--json")
     check_target(options.page, "--page")
     found = _cost(options)
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _cost(options: Options) -> Cost:
+def _cost(options: CostOptions) -> Cost:
     """The counts that the flags ask for.
 
     Raises:
@@ -115,7 +115,7 @@ def _shown(found: Cost) -> Group:
     return Group(*lines, *shown)
 
 
-def _notes(at: At) -> list[Text]:
+def _notes(at: LengthCost) -> list[Text]:
     """What stands under a table: the counts of other tools, the cache, what a step of training holds."""
     words = f"matrix products {amount(at.products)}FLOPs"
     words += f" and {amount(at.head_products)}FLOPs of the head" if at.head_products else ""
@@ -134,7 +134,7 @@ def _notes(at: At) -> list[Text]:
     return [Text(line, style="dim") for line in lines]
 
 
-def _table(found: Cost, at: At) -> Table:
+def _table(found: Cost, at: LengthCost) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"{found.axis} {at.length}", title_justify="left")
     table.add_column("operators", max_width=36)
     names = ["FLOPs", "%", "bytes", "%", "a byte", "bound", "roofline"]
@@ -155,7 +155,7 @@ def _table(found: Cost, at: At) -> Table:
     return table
 
 
-def _measured(at: At, group: str) -> float:
+def _measured(at: LengthCost, group: str) -> float:
     names = [one.name for one in at.operators if group in ("total", one.group)]
     return sum((at.measured or {})[name] for name in dict.fromkeys(names))
 

@@ -20,7 +20,7 @@ from descentlab.cli.arguments import parsed
 from descentlab.cli.discovery import UsageError
 from descentlab.cli.output import check_target, console, write_answer
 from descentlab.curvature import Eigenpairs, Krylov
-from descentlab.measures.curvature import PARTS, Curvature, Plan, curvature_of
+from descentlab.measures.curvature import PARTS, Curvature, CurvaturePlan, curvature_of
 from descentlab.runs import SAMPLES, find
 from descentlab.store import versions
 
@@ -34,7 +34,7 @@ _ABOUT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class CurvatureOptions:
     """Flags of `curvature`.
 
     Attributes:
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = parsed(Options, arguments, prog="descentlab curvature", description=_ABOUT)
+    options = parsed(CurvatureOptions, arguments, prog="descentlab curvature", description=_ABOUT)
     for name in ("top", "steps", "samples", "batch", "tolerance"):
         positive(options, name)
     if options.bottom < 0 or options.probes < 2:
@@ -112,10 +112,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _plan(options: Options) -> Plan:
+def _plan(options: CurvatureOptions) -> CurvaturePlan:
     names = tuple(name.strip() for name in options.blocks.split(",") if name.strip())
     method = Krylov(options.tolerance)
-    return Plan(names, options.top, options.bottom, options.probes, options.steps, options.batch, method)
+    return CurvaturePlan(names, options.top, options.bottom, options.probes, options.steps, options.batch, method)
 
 
 def _shown(number: tuple[float, float, bool]) -> str:

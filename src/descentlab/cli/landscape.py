@@ -32,7 +32,7 @@ _ABOUT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class LandscapeOptions:
     """Flags of `landscape`.
 
     Attributes:
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         StoreError: if the store cannot be used or lacks something.
     """
     use_compilation_cache()
-    options = parsed(Options, arguments, prog="descentlab landscape", description=_ABOUT)
+    options = parsed(LandscapeOptions, arguments, prog="descentlab landscape", description=_ABOUT)
     for name in ("seeds", "planes", "samples"):
         positive(options, name)
     if options.points < 5:
@@ -111,7 +111,7 @@ def _named(chosen: Sequence[Run]) -> dict[str, Run]:
     return dict(zip(names, chosen, strict=True))
 
 
-def _measured(named: Mapping[str, Run], options: Options) -> Landscapes:
+def _measured(named: Mapping[str, Run], options: LandscapeOptions) -> Landscapes:
     lanes = {}
     for name, run in named.items():
         seeds = range(min(options.seeds, len(run.trajectory.seeds)))

@@ -20,8 +20,8 @@ from descentlab.cost.precision import Precision as Precision
 from descentlab.cost.roofline import MACHINES as MACHINES
 from descentlab.cost.roofline import Machine as Machine
 from descentlab.cost.setting import Setting as Setting
-from descentlab.cost.summary import Row as Row
+from descentlab.cost.summary import CostRow as CostRow
 from descentlab.cost.summary import breakdown as breakdown
-from descentlab.cost.transformer import Transformer as Transformer
+from descentlab.cost.transformer import TransformerSizes as TransformerSizes
 from descentlab.cost.transformer import encoder as encoder
 from descentlab.cost.transformer import generation as generation

@@ -6,7 +6,7 @@ import numpy as np
 
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, Sizes
-from descentlab.cost.part import NORMS, Part, Work
+from descentlab.cost.part import NORMS, AbstractPart, Work
 from descentlab.mistake import Mistake
 
 __all__ = ["KERNELS", "Attention", "Kernel", "kernel", "products"]
@@ -57,7 +57,7 @@ def kernel(name: str) -> Kernel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Attention(Part):
+class Attention(AbstractPart):
     """Multi-head attention, its projections included.
 
     Attributes:
@@ -141,7 +141,7 @@ class Attention(Part):
             return found + self._separable(work, 1 if work.generates else context)
         appended = 0 if self.cross or not work.generates else self.head + self.mixed
         unseen = 0 if work.generates else whole - context
-        shape = Products(
+        shape = AttentionProducts(
             self.groups, self.heads // self.groups, self.head, self.mixed, appended=appended, unseen=unseen
         )
         return found + products(shape, self.kernel, context, work)
@@ -196,7 +196,7 @@ class Attention(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class Products:
+class AttentionProducts:
     """The two products of attention, for one key and value head of several.
 
     Attributes:
@@ -218,7 +218,7 @@ class Products:
     unseen: Sizes = 0
 
 
-def products(shape: Products, kernel: Kernel, context: Sizes, work: Work) -> list[Operator]:
+def products(shape: AttentionProducts, kernel: Kernel, context: Sizes, work: Work) -> list[Operator]:
     """Scores, the kernel and the weighted sums of values.
 
     Args:

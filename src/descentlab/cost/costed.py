@@ -16,11 +16,11 @@ from descentlab.cost.precision import Precision, format_of, weight_bytes
 from descentlab.cost.quantization import dtype, quantized
 from descentlab.cost.roofline import Machine
 from descentlab.cost.setting import Setting
-from descentlab.cost.summary import Row, breakdown
-from descentlab.cost.transformer import Transformer
+from descentlab.cost.summary import CostRow, breakdown
+from descentlab.cost.transformer import TransformerSizes
 from descentlab.mistake import Mistake
 
-__all__ = ["Anchors", "At", "Cost", "cost"]
+__all__ = ["Anchors", "LengthCost", "Cost", "cost"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Anchors:
 
 
 @dataclasses.dataclass(frozen=True)
-class At:
+class LengthCost:
     """What a model costs at one length.
 
     Attributes:
@@ -59,7 +59,7 @@ class At:
 
     length: int
     operators: list[Operator]
-    rows: list[Row]
+    rows: list[CostRow]
     products: float
     head_products: float
     cache_bytes: float = 0.0
@@ -100,7 +100,7 @@ class Cost:
     machine: Machine
     precision: Precision
     accelerator: Accelerator | None
-    at: tuple[At, ...]
+    at: tuple[LengthCost, ...]
     anchors: Anchors | None = None
     uncounted: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ class Cost:
         }
 
 
-def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting | None = None) -> Cost:
+def cost(model: str | Mapping[str, Any] | Model | TransformerSizes, setting: Setting | None = None) -> Cost:
     """What a model costs.
 
     Args:
@@ -158,7 +158,7 @@ def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting 
     phase = _phase(found, setting)
     if len(found.stacks) > 1 and any(stack.images for stack in found.stacks) and not setting.images:
         left += ("the vision tower, since there are no images; give --images, with --phase pass or train",)
-    run = _Run(found, setting, phase, machine, precision, accelerator)
+    run = _Counted(found, setting, phase, machine, precision, accelerator)
     at = tuple(run.at(length) for length in _own_lengths(found, setting))
     anchors = Anchors(
         float(found.total),
@@ -173,10 +173,10 @@ def cost(model: str | Mapping[str, Any] | Model | Transformer, setting: Setting 
 _PHASES = {"generate": "generating token by token", "pass": "one pass", "train": "a step of training"}
 
 
-def _model(model: str | Mapping[str, Any] | Model | Transformer) -> Model:
+def _model(model: str | Mapping[str, Any] | Model | TransformerSizes) -> Model:
     if isinstance(model, str):
         return config.read(model)
-    if isinstance(model, Transformer):
+    if isinstance(model, TransformerSizes):
         return model.model
     return model if isinstance(model, Model) else config.from_config(model, "the configuration")
 
@@ -213,7 +213,7 @@ def _own_lengths(model: Model, setting: Setting) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
+class _Counted:
     """A model under a setting."""
 
     model: Model
@@ -223,7 +223,7 @@ class _Run:
     precision: Precision
     accelerator: Accelerator | None
 
-    def at(self, length: int) -> At:
+    def at(self, length: int) -> LengthCost:
         """One length."""
         model, setting = self.model, self.setting
         if self.phase == "generate":
@@ -237,10 +237,10 @@ class _Run:
         chosen = rows if setting.by == "layer" else operators
         table = breakdown(chosen, self.machine, self.precision, self.accelerator)
         head = training.products([one for one in operators if one.group == "head"])
-        found = At(length, operators, table, training.products(operators) - head, head)
+        found = LengthCost(length, operators, table, training.products(operators) - head, head)
         return self._trained(found, forward) if self.phase == "train" else self._inferred(found)
 
-    def _inferred(self, at: At) -> At:
+    def _inferred(self, at: LengthCost) -> LengthCost:
         """The same with its cache, and measured where that is asked for."""
         context, source = self.setting.prompt + at.length, self.model.source(self.setting.prompt or at.length)
         cached = self.model.cache(context, batch=self.setting.batch, source=source)
@@ -251,7 +251,7 @@ class _Run:
 
         return dataclasses.replace(at, measured=operator_seconds(at.operators, self.precision.computing))
 
-    def _trained(self, at: At, forward: list[Operator]) -> At:
+    def _trained(self, at: LengthCost, forward: list[Operator]) -> LengthCost:
         """The same with what a step of training holds, the rule of thumb and the utilisation."""
         setting, used = self.setting, None
         works = self.model.works(at.length, batch=setting.batch, images=setting.images)
@@ -316,5 +316,5 @@ def _convolutional(name: str, setting: Setting) -> Cost:
     accelerator = setting.accelerator if setting.hardware in (None, "gemmini") else None
     rows = breakdown(operators, machine, precision, accelerator)
     head = training.products([one for one in operators if one.group == "head"])
-    at = At(presets.IMAGE, operators, rows, training.products(operators) - head, head)
+    at = LengthCost(presets.IMAGE, operators, rows, training.products(operators) - head, head)
     return Cost(f"{name}, batch {setting.batch}", "image side", machine, precision, accelerator, (at,))

@@ -3,16 +3,16 @@
 import dataclasses
 
 from descentlab.cost.operators import Elementwise, Matmul, Operator, Sizes
-from descentlab.cost.part import Part, Work
+from descentlab.cost.part import AbstractPart, Work
 
-__all__ = ["GELU", "Experts", "FeedForward"]
+__all__ = ["GELU", "Experts", "FeedForwardPart"]
 
 GELU = 10
 """Operations an entry of GELU, fitted to the survey's tables; SiLU is counted alike."""
 
 
 @dataclasses.dataclass(frozen=True)
-class FeedForward(Part):
+class FeedForwardPart(AbstractPart):
     """Two products with a function between them; gated, a third one whose result multiplies the function's.
 
     Attributes:
@@ -48,7 +48,7 @@ class FeedForward(Part):
         return _operators(self, work.columns, work.ones)
 
 
-def _operators(part: FeedForward, columns: Sizes, count: Sizes) -> list[Operator]:
+def _operators(part: FeedForwardPart, columns: Sizes, count: Sizes) -> list[Operator]:
     into = Matmul(
         f"{part.name} in", "ffn", part.hidden, part.width, columns, count=count, bias=part.bias, wide=True,
         kept=part.width * columns,
@@ -69,7 +69,7 @@ def _operators(part: FeedForward, columns: Sizes, count: Sizes) -> list[Operator
 
 
 @dataclasses.dataclass(frozen=True)
-class Experts(Part):
+class Experts(AbstractPart):
     """Feed-forward parts of which a router chooses some for every token.
 
     A pass over n tokens reads the weights of the experts that are chosen at least once. Where the choice is uniform
@@ -83,7 +83,7 @@ class Experts(Part):
         extra: parameters besides, such as the factor of shared experts.
     """
 
-    each: FeedForward
+    each: FeedForwardPart
     count: int
     chosen: int
     router_bias: bool = False

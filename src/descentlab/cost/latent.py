@@ -2,15 +2,15 @@
 
 import dataclasses
 
-from descentlab.cost.attention import KERNELS, Kernel, Products, products
+from descentlab.cost.attention import KERNELS, AttentionProducts, Kernel, products
 from descentlab.cost.operators import Matmul, Operator, Sizes
-from descentlab.cost.part import Norm, Part, Work
+from descentlab.cost.part import AbstractPart, Norm, Work
 
 __all__ = ["LatentAttention"]
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentAttention(Part):
+class LatentAttention(AbstractPart):
     """Attention of DeepSeek-V2: DeepSeek-AI (2024), arXiv:2405.04434, section 2.1.
 
     A pass makes keys and values of every token. A generation takes them from the cache unmade: queries are brought into
@@ -74,7 +74,7 @@ class LatentAttention(Part):
     def _made(self, work: Work) -> list[Operator]:
         """Keys and values of every token."""
         pairs = self._projection("keys and values", self.heads * (self.plain + self.value), self.rank, work)
-        shape = Products(self.heads, 1, self.key, self.value)
+        shape = AttentionProducts(self.heads, 1, self.key, self.value)
         return [pairs, *products(shape, self.kernel, work.context, work)]
 
     def _absorbed(self, work: Work) -> list[Operator]:
@@ -86,7 +86,7 @@ class LatentAttention(Part):
             )
         )  # fmt: skip
         entries = self.rank + self.rotary
-        shape = Products(1, self.heads, entries, self.rank, appended=entries, common=self.rank)
+        shape = AttentionProducts(1, self.heads, entries, self.rank, appended=entries, common=self.rank)
         return [into, *products(shape, self.kernel, work.context, work), back]
 
     def _projection(self, name: str, rows: int, inner: int, work: Work, *, bias: bool = False) -> Matmul:

@@ -14,7 +14,7 @@ from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.operators import Matmul
 from descentlab.mistake import Mistake
 
-__all__ = ["DIMENSIONS", "Mappings", "Outcome", "Problem", "best", "evaluate", "problem", "sample"]
+__all__ = ["DIMENSIONS", "Mappings", "MappingCost", "Problem", "best", "evaluate", "problem", "sample"]
 
 DIMENSIONS = ("out", "in", "high", "wide", "filter high", "filter wide")
 """Loops: output channels, input channels, sides of the output, sides of a filter. A product uses out, in and high."""
@@ -86,7 +86,7 @@ class Mappings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class MappingCost:
     """What mappings come to, one entry each.
 
     Attributes:
@@ -146,7 +146,7 @@ def _loads(factors: np.ndarray, order: np.ndarray) -> np.ndarray:
     return np.where(outside, factors[:, None], 1).prod(axis=2)
 
 
-def evaluate(of: Problem, mappings: Mappings, machine: Accelerator) -> Outcome:
+def evaluate(of: Problem, mappings: Mappings, machine: Accelerator) -> MappingCost:
     """Cycles, energy and validity of mappings.
 
     Filters and input are read at the width of an operand. Partial sums that leave a memory before they are whole are
@@ -174,7 +174,7 @@ def evaluate(of: Problem, mappings: Mappings, machine: Accelerator) -> Outcome:
     valid &= near[:, 2] * machine.output_bytes <= machine.accumulator
     valid &= (middle * width).sum(axis=1) <= machine.second_level
     cycles = np.maximum(compute, np.maximum(main / machine.dram_rate, close / machine.local_rate))
-    return Outcome(cycles, _picojoule(of, machine, (main, close), spatial), valid)
+    return MappingCost(cycles, _picojoule(of, machine, (main, close), spatial), valid)
 
 
 def _traffic(moved: np.ndarray, results: float) -> np.ndarray:
@@ -195,7 +195,7 @@ def _picojoule(
     return main * (cost.dram + level) + close * (level + pad) + products * (near + cost.multiply_add)
 
 
-def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> tuple[Mappings, Outcome]:
+def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> tuple[Mappings, MappingCost]:
     """Random valid mappings: every loop's splitting and every order equally likely, until `count` of them fit.
 
     Args:
@@ -228,7 +228,7 @@ def sample(of: Problem, machine: Accelerator, count: int, *, seed: int = 0) -> t
     return mappings, evaluate(of, mappings, machine)
 
 
-def best(of: Problem, machine: Accelerator, *, seed: int = 0) -> tuple[Mappings, Outcome]:
+def best(of: Problem, machine: Accelerator, *, seed: int = 0) -> tuple[Mappings, MappingCost]:
     """The mapping with the least energy times delay that differential evolution finds.
 
     There is no proof that it is the best of all.

@@ -9,7 +9,7 @@ import numpy as np
 from descentlab.cost.attention import Attention, Kernel
 from descentlab.cost.latent import LatentAttention
 from descentlab.cost.operators import Elementwise, Operator, Sizes, repeated
-from descentlab.cost.part import Embedding, Linear, Part, Work
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Work
 from descentlab.mistake import Mistake
 
 __all__ = ["EXACT", "GENERATED", "Layer", "Model", "Repeated", "Stack", "check_lengths", "stacked"]
@@ -31,7 +31,7 @@ class Layer:
     """
 
     kind: str
-    parts: tuple[Part, ...]
+    parts: tuple[AbstractPart, ...]
 
     def operators(self, work: Work) -> list[Operator]:
         """Those of all parts."""
@@ -105,8 +105,8 @@ class Stack:
 
     name: str
     layers: tuple[Repeated, ...]
-    before: tuple[Part, ...] = ()
-    after: tuple[Part, ...] = ()
+    before: tuple[AbstractPart, ...] = ()
+    after: tuple[AbstractPart, ...] = ()
     length: int | None = None
     images: bool = False
 
@@ -120,7 +120,7 @@ class Stack:
         return {name: found for name, found in rows.items() if found}
 
     @property
-    def ends(self) -> tuple[Part, ...]:
+    def ends(self) -> tuple[AbstractPart, ...]:
         """Parts that are not in layers."""
         return self.before + self.after
 
@@ -173,7 +173,7 @@ class Model:
             Mistake: if keys and values of a latent vector would have to be contracted first.
         """
 
-        def changed(part: Part) -> Part:
+        def changed(part: AbstractPart) -> AbstractPart:
             if isinstance(part, LatentAttention) and kernel.separable:
                 raise Mistake(f"{kernel.name} attention does not take keys and values of a latent vector")
             return dataclasses.replace(part, kernel=kernel) if isinstance(part, Attention | LatentAttention) else part
@@ -214,7 +214,7 @@ class Model:
         """Trainable entries that one token is multiplied with: active ones, look-ups left out, a tied head included."""
         ends = [part for stack in self.stacks for part in stack.ends]
         looked = sum(sum(part.parameters.values()) for part in ends if isinstance(part, Embedding))
-        tied = sum(part.width * part.out for part in ends if isinstance(part, Linear) and part.tied)
+        tied = sum(part.width * part.out for part in ends if isinstance(part, LinearPart) and part.tied)
         return self.active - looked + tied
 
     def cache(self, context: Sizes, *, batch: int = 1, source: int = 0) -> Sizes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from descentlab.cost.operators import Elementwise, Matmul, Operator, Sizes
 
-__all__ = ["NORMS", "Embedding", "Linear", "Norm", "Part", "Residual", "Work"]
+__all__ = ["NORMS", "AbstractPart", "Embedding", "LinearPart", "Norm", "Residual", "Work"]
 
 NORMS = {"layer": (8, 3), "rms": (4, 2), "affine": (2, 1)}
 """Operations an entry and passes of a normalisation by kind. Those of LayerNorm are fitted to the survey's tables;
@@ -50,7 +50,7 @@ class Work:
         return self.batch * self.queries
 
 
-class Part(ABC):
+class AbstractPart(ABC):
     """An immutable piece of a layer."""
 
     @abstractmethod
@@ -79,7 +79,7 @@ class Part(ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Norm(Part):
+class Norm(AbstractPart):
     """A normalisation of every token.
 
     Attributes:
@@ -126,7 +126,7 @@ class Norm(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class Residual(Part):
+class Residual(AbstractPart):
     """The input of a branch added to its result."""
 
     part: str
@@ -138,7 +138,7 @@ class Residual(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedding(Part):
+class Embedding(AbstractPart):
     """Vectors that are looked up; a look-up is not counted.
 
     Attributes:
@@ -161,7 +161,7 @@ class Embedding(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear(Part):
+class LinearPart(AbstractPart):
     """A product with a matrix outside of attention and feed-forward parts.
 
     Attributes:

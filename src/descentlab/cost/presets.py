@@ -8,22 +8,22 @@ from typing import Any
 
 from descentlab._check import nearest
 from descentlab.cost.operators import Elementwise, Matmul, Operator, convolution
-from descentlab.cost.transformer import Transformer
+from descentlab.cost.transformer import TransformerSizes
 from descentlab.mistake import Mistake
 
 __all__ = ["CONVOLUTIONAL", "IMAGE", "TRANSFORMERS", "resnet50", "transformer"]
 
 TRANSFORMERS = {
-    "bert-base": Transformer(12, 768, 12, 3072),
-    "bert-large": Transformer(24, 1024, 16, 4096),
-    "gpt2": Transformer(12, 768, 12, 3072, causal=True),
-    "gpt2-medium": Transformer(24, 1024, 16, 4096, causal=True),
+    "bert-base": TransformerSizes(12, 768, 12, 3072),
+    "bert-large": TransformerSizes(24, 1024, 16, 4096),
+    "gpt2": TransformerSizes(12, 768, 12, 3072, causal=True),
+    "gpt2-medium": TransformerSizes(24, 1024, 16, 4096, causal=True),
 }
 """Transformers without embeddings and head, as the survey counts them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedModel:
     """A public model.
 
     Attributes:
@@ -39,9 +39,9 @@ class Published:
     active: str | None = None
 
 
-def _published() -> dict[str, Published]:
+def _published() -> dict[str, PublishedModel]:
     text = importlib.resources.files("descentlab.cost").joinpath("published.json").read_text(encoding="utf-8")
-    return {name: Published(**fields) for name, fields in json.loads(text).items()}
+    return {name: PublishedModel(**fields) for name, fields in json.loads(text).items()}
 
 
 PUBLISHED = _published()
@@ -52,7 +52,7 @@ IMAGE = 224
 """Side of the images of the convolutional networks."""
 
 
-def transformer(name: str) -> Transformer:
+def transformer(name: str) -> TransformerSizes:
     """The Transformer of a name.
 
     Raises:

@@ -17,7 +17,7 @@ from descentlab._types import Array, Int
 from descentlab.cost import integer
 from descentlab.mistake import Mistake
 
-__all__ = ["Plan", "calibrate", "classify", "rounded"]
+__all__ = ["QuantizationPlan", "calibrate", "classify", "rounded"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -26,7 +26,7 @@ TOKEN_BITS = 13
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class QuantizationPlan:
     """A trained encoder with pre-norm and what an integer machine needs of it.
 
     Attributes:
@@ -105,7 +105,7 @@ def _fold(found: dict[str, np.ndarray], arrays: Arrays, matrix: str, bias: str, 
     found[matrix] = gamma[:, None] * found[matrix]
 
 
-def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: float | None = None) -> Plan:
+def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: float | None = None) -> QuantizationPlan:
     """Find the scales of an encoder from the entries that examples give in real arithmetic.
 
     Args:
@@ -126,7 +126,7 @@ def calibrate(arrays: Arrays, examples: np.ndarray, *, depth: int, bandwidth: fl
         raise Mistake(f"an encoder needs blocks that are not there: {', '.join(sorted(wanted))}")
     if np.any(np.asarray(examples) <= 0):
         raise Mistake("integer arithmetic wants sequences of equal length, got padding (token number 0)")
-    plan = Plan(_folded(arrays, depth), depth, bandwidth, {})
+    plan = QuantizationPlan(_folded(arrays, depth), depth, bandwidth, {})
     largest: dict[str, float] = {}
     _real(plan, examples, largest)
     return dataclasses.replace(plan, largest=largest)
@@ -136,7 +136,7 @@ def _normal(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
 
 
-def _real(plan: Plan, examples: np.ndarray, largest: dict[str, float]) -> np.ndarray:
+def _real(plan: QuantizationPlan, examples: np.ndarray, largest: dict[str, float]) -> np.ndarray:
     """The encoder in real arithmetic; writes down the largest entry at every place where integers will stand."""
     arrays = plan.arrays
 
@@ -168,7 +168,7 @@ def _real(plan: Plan, examples: np.ndarray, largest: dict[str, float]) -> np.nda
     return hidden @ arrays["classes"] + arrays["classes_bias"]
 
 
-def _weights(plan: Plan, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+def _weights(plan: QuantizationPlan, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     products = np.einsum("bhte,bhse->bhts", query, key)
     if plan.bandwidth is None:
         return np.asarray(jax.nn.softmax(products / math.sqrt(query.shape[-1])))
@@ -176,7 +176,7 @@ def _weights(plan: Plan, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     return np.exp(-plan.bandwidth * (lengths - 2 * products))
 
 
-def classify(plan: Plan, examples: Int[Array, "batch time"]) -> Int[Array, "batch classes"]:
+def classify(plan: QuantizationPlan, examples: Int[Array, "batch time"]) -> Int[Array, "batch classes"]:
     """Outputs of the encoder in integers, one a class; the largest is its answer.
 
     Args:
@@ -186,7 +186,7 @@ def classify(plan: Plan, examples: Int[Array, "batch time"]) -> Int[Array, "batc
     return jax.jit(jax.vmap(lambda example: _one(plan, example)))(examples)
 
 
-def _affine(plan: Plan, x: Array, scale: float, matrix: str, bias: str) -> tuple[Array, float]:
+def _affine(plan: QuantizationPlan, x: Array, scale: float, matrix: str, bias: str) -> tuple[Array, float]:
     """A product with 8-bit weights plus a bias in its own scale: sums of 32 bits and their scale."""
     weights = plan.arrays[matrix]
     step = float(np.abs(weights).max()) / 127
@@ -195,7 +195,7 @@ def _affine(plan: Plan, x: Array, scale: float, matrix: str, bias: str) -> tuple
     return integer.matmul(x, whole.reshape(-1, whole.shape[-1])) + added, step * scale
 
 
-def _one(plan: Plan, example: Int[Array, " time"]) -> Int[Array, " classes"]:
+def _one(plan: QuantizationPlan, example: Int[Array, " time"]) -> Int[Array, " classes"]:
     unit = plan.scale("tokens", TOKEN_BITS)
     embed, position = (jnp.asarray(np.round(plan.arrays[name] / unit), jnp.int32) for name in ("embed", "position"))
     x = embed[example] + position[: example.shape[0]]
@@ -212,13 +212,13 @@ def _one(plan: Plan, example: Int[Array, " time"]) -> Int[Array, " classes"]:
     return _affine(plan, hidden, plan.scale("hidden"), "classes", "classes_bias")[0][0]
 
 
-def _centred(plan: Plan, x: Array, place: str) -> Int[Array, "time width"]:
+def _centred(plan: QuantizationPlan, x: Array, place: str) -> Int[Array, "time width"]:
     width = x.shape[-1]
     normal, scale = integer.layer_norm(x, np.ones(width), np.zeros(width))
     return integer.requantize(normal, float(scale[0]) / plan.scale(place))
 
 
-def _attended(plan: Plan, x: Array, at: int, unit: float) -> Int[Array, "time width"]:
+def _attended(plan: QuantizationPlan, x: Array, at: int, unit: float) -> Int[Array, "time width"]:
     """The attention branch in units of the tokens."""
     heads = [_head(plan, x, at, head) for head in range(plan.arrays[f"query.{at}"].shape[0])]
     mixed = jnp.concatenate(heads, axis=-1)
@@ -226,7 +226,7 @@ def _attended(plan: Plan, x: Array, at: int, unit: float) -> Int[Array, "time wi
     return integer.requantize(sums, scale / unit, bits=TOKEN_BITS + 1)
 
 
-def _head(plan: Plan, x: Array, at: int, head: int) -> Int[Array, "time head"]:
+def _head(plan: QuantizationPlan, x: Array, at: int, head: int) -> Int[Array, "time head"]:
     """What one head mixes, in 8 bits."""
     parts = {}
     for name in ("query", "key", "value"):
@@ -246,7 +246,7 @@ def _head(plan: Plan, x: Array, at: int, head: int) -> Int[Array, "time head"]:
     return integer.requantize(mixed, fine * plan.scale(f"value.{at}") / plan.scale(f"mixed.{at}"))
 
 
-def _passed(plan: Plan, x: Array, at: int, unit: float) -> Int[Array, "time width"]:
+def _passed(plan: QuantizationPlan, x: Array, at: int, unit: float) -> Int[Array, "time width"]:
     """The feed-forward branch in units of the tokens."""
     sums, scale = _affine(plan, x, plan.scale(f"second.{at}"), f"up.{at}", f"up_bias.{at}")
     fine = plan.scale(f"up.{at}", TOKEN_BITS)

@@ -3,13 +3,13 @@
 import dataclasses
 
 from descentlab.cost.operators import Matmul, Operator, Sizes
-from descentlab.cost.part import Part, Work
+from descentlab.cost.part import AbstractPart, Work
 
 __all__ = ["RelativePositions"]
 
 
 @dataclasses.dataclass(frozen=True)
-class RelativePositions(Part):
+class RelativePositions(AbstractPart):
     """What disentangled attention adds: He et al. (2021), arXiv:2006.03654, section 3.1.
 
     Attributes:

@@ -11,11 +11,11 @@ from descentlab.cost.operators import GROUPS, Operator, total
 from descentlab.cost.precision import Precision, moved_bytes, precision
 from descentlab.cost.roofline import Machine, least_seconds
 
-__all__ = ["Row", "breakdown"]
+__all__ = ["CostRow", "breakdown"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class CostRow:
     """One class of operators, or all of them.
 
     Attributes:
@@ -51,7 +51,7 @@ def breakdown(
     machine: Machine,
     of: str | Precision,
     accelerator: Accelerator | None = None,
-) -> list[Row]:
+) -> list[CostRow]:
     """One row a class of operators, in the order of `GROUPS`, then their total.
 
     Args:
@@ -74,10 +74,10 @@ def breakdown(
 
 def _row(
     group: str, operators: Sequence[Operator], machine: Machine, of: Precision, accelerator: Accelerator | None
-) -> Row:
+) -> CostRow:
     flops = float(total(operators, "flops"))
     moved = sum(float(np.sum(moved_bytes(one, of), dtype=float)) for one in operators)
-    return Row(
+    return CostRow(
         group,
         flops,
         moved,

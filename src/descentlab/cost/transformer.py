@@ -9,17 +9,17 @@ import dataclasses
 import numpy as np
 
 from descentlab.cost.attention import KERNELS, Attention, Kernel
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.model import Layer, Model, Repeated, Stack
 from descentlab.cost.operators import Operator, Sizes
-from descentlab.cost.part import Linear, Norm, Part, Residual
+from descentlab.cost.part import AbstractPart, LinearPart, Norm, Residual
 from descentlab.mistake import Mistake
 
-__all__ = ["KERNELS", "Kernel", "Transformer", "encoder", "generation"]
+__all__ = ["KERNELS", "Kernel", "TransformerSizes", "encoder", "generation"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer:
+class TransformerSizes:
     """Sizes of a Transformer. Each may be an array: see `descentlab.cost.operators`.
 
     Attributes:
@@ -96,21 +96,21 @@ class Transformer:
     @property
     def model(self) -> Model:
         """The same as one stack of layers."""
-        head = [Linear("head", "head", self.width, self.vocabulary, kind="plain")] * bool(self.vocabulary)
+        head = [LinearPart("head", "head", self.width, self.vocabulary, kind="plain")] * bool(self.vocabulary)
         run = Repeated(Layer(f"{self.kernel.name} attention", self._parts()), self.layers)
         return Model("transformer", (Stack("layers", (run,), after=tuple(head)),), causal=self.causal)
 
-    def _parts(self) -> tuple[Part, ...]:
+    def _parts(self) -> tuple[AbstractPart, ...]:
         attention = Attention(
             self.width, self.heads, self.head, self.groups, self._out, self.width, value_head=self.value_dim,
             bias=self.bias, out_bias=self.bias, kernel=self.kernel,
         )  # fmt: skip
-        found: list[Part] = [attention, *self._closing("attention", self._out)]
+        found: list[AbstractPart] = [attention, *self._closing("attention", self._out)]
         if np.any(self.ffn):
-            found += [FeedForward(self.width, self.ffn, self.gated, self.bias), *self._closing("ffn", self.width)]
+            found += [FeedForwardPart(self.width, self.ffn, self.gated, self.bias), *self._closing("ffn", self.width)]
         return tuple(found)
 
-    def _closing(self, part: str, width: Sizes) -> list[Part]:
+    def _closing(self, part: str, width: Sizes) -> list[AbstractPart]:
         """The norm and the residual addition after a part."""
         return [Norm(part, width, self.norm), *[Residual(part, width)] * self.residual]
 
@@ -130,7 +130,7 @@ def _above(owner: object, name: str, least: int) -> None:
         raise Mistake(f"{type(owner).__name__}.{name} must be at least {least}, got {value}")
 
 
-def encoder(model: Transformer | Model, tokens: int, *, batch: int = 1) -> list[Operator]:
+def encoder(model: TransformerSizes | Model, tokens: int, *, batch: int = 1) -> list[Operator]:
     """The operators of one pass over whole sequences, an encoder's or a decoder's over its prompt.
 
     See `descentlab.cost.model.Model.one_pass`.
@@ -149,7 +149,7 @@ def encoder(model: Transformer | Model, tokens: int, *, batch: int = 1) -> list[
     return _flat(_whole(model).one_pass(tokens, batch=batch))
 
 
-def generation(model: Transformer | Model, tokens: int, *, prompt: int = 0, batch: int = 1) -> list[Operator]:
+def generation(model: TransformerSizes | Model, tokens: int, *, prompt: int = 0, batch: int = 1) -> list[Operator]:
     """The operators of generating tokens one by one with keys and values cached.
 
     See `descentlab.cost.model.Model.steps`.
@@ -169,8 +169,8 @@ def generation(model: Transformer | Model, tokens: int, *, prompt: int = 0, batc
     return _flat(_whole(model).steps(tokens, prompt=prompt, batch=batch))
 
 
-def _whole(model: Transformer | Model) -> Model:
-    return model.model if isinstance(model, Transformer) else model
+def _whole(model: TransformerSizes | Model) -> Model:
+    return model.model if isinstance(model, TransformerSizes) else model
 
 
 def _flat(rows: dict[str, list[Operator]]) -> list[Operator]:

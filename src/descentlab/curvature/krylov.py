@@ -43,7 +43,7 @@ __all__ = [
     "Ends",
     "Limits",
     "Ritz",
-    "State",
+    "KrylovState",
     "allowed",
     "begun",
     "power_of_two",
@@ -106,7 +106,7 @@ class Limits(NamedTuple):
     risk: Float[Array, ""] | None
 
 
-class State(NamedTuple):
+class KrylovState(NamedTuple):
     """The basis and what is known from it, all of the matrix divided by `scale`.
 
     Attributes:
@@ -158,7 +158,7 @@ class Ritz(NamedTuple):
     residuals: Array
 
 
-def begun(first: Array, ends: Ends, start: Array | None) -> State:
+def begun(first: Array, ends: Ends, start: Array | None) -> KrylovState:
     """The empty basis, and its first vector: a random one, or what the start vectors have in equal shares.
 
     Args:
@@ -173,7 +173,7 @@ def begun(first: Array, ends: Ends, start: Array | None) -> State:
         first = first / jnp.linalg.norm(first)
     none, one = jnp.asarray(0, jnp.int32), jnp.ones((), first.dtype)
     nothing, pair = jnp.zeros((ends.basis, first.size), first.dtype), jnp.zeros(2, first.dtype)
-    return State(
+    return KrylovState(
         vectors=nothing,
         images=nothing,
         projected=jnp.zeros((ends.basis, ends.basis), first.dtype),
@@ -195,7 +195,7 @@ def begun(first: Array, ends: Ends, start: Array | None) -> State:
     )
 
 
-def searched(product: Product, state: State, ends: Ends, limits: Limits, key: PRNGKeyArray) -> State:
+def searched(product: Product, state: KrylovState, ends: Ends, limits: Limits, key: PRNGKeyArray) -> KrylovState:
     """The state when the search is over.
 
     Args:
@@ -206,11 +206,11 @@ def searched(product: Product, state: State, ends: Ends, limits: Limits, key: PR
         key: of random vectors.
     """
 
-    def goes_on(state: State) -> Array:
+    def goes_on(state: KrylovState) -> Array:
         known = jnp.isfinite(state.projected).all()  # false where the matrix has entries that are no numbers
         return ~state.done & known & (state.products < limits.products)
 
-    def advance(state: State) -> State:
+    def advance(state: KrylovState) -> KrylovState:
         state = _when(state.filled + STRIDE > ends.basis, lambda old: _restarted(old, ends), state)
         count = jnp.where(state.products == 0, ends.wanted + STRIDE, STRIDE)
         count = jnp.minimum(count, limits.products - state.products)
@@ -220,7 +220,7 @@ def searched(product: Product, state: State, ends: Ends, limits: Limits, key: PR
     return jax.lax.while_loop(goes_on, advance, state)
 
 
-def _when(chosen: Array, change, state: State) -> State:
+def _when(chosen: Array, change, state: KrylovState) -> KrylovState:
     """The changed state where it is chosen.
 
     A loop of at most one turn: mapped over lanes it is left out where no lane chooses it, while both sides of a
@@ -231,12 +231,12 @@ def _when(chosen: Array, change, state: State) -> State:
     )[1]
 
 
-def _size(state: State) -> Array:
+def _size(state: KrylovState) -> Array:
     """A bound of the largest Ritz value in size, above zero."""
     return jnp.maximum(jnp.abs(state.projected).sum(axis=1).max(), jnp.finfo(state.projected.dtype).tiny ** 0.5)
 
 
-def _expanded(product: Product, state: State, key: PRNGKeyArray) -> State:
+def _expanded(product: Product, state: KrylovState, key: PRNGKeyArray) -> KrylovState:
     """One vector more, and the direction of the one after it."""
     place, image = state.filled, product(state.coming)
     first = state.products == 0
@@ -281,14 +281,14 @@ def _cleaned(vectors: Array, vector: Array) -> Array:
     return vector - (vectors @ vector) @ vectors
 
 
-def _drawn(state: State, key: PRNGKeyArray) -> tuple[State, Array]:
+def _drawn(state: KrylovState, key: PRNGKeyArray) -> tuple[KrylovState, Array]:
     """The next row from a Gaussian vector, and the norm of what that has outside the basis."""
     new = _cleaned(state.vectors, jax.random.normal(key, state.coming.shape, state.coming.dtype))
     norm = jnp.linalg.norm(new)
     return state._replace(coming=new / norm), norm
 
 
-def _spectrum(state: State, first: Array | int, last: Array) -> tuple[Array, Array]:
+def _spectrum(state: KrylovState, first: Array | int, last: Array) -> tuple[Array, Array]:
     """Ritz values and coefficients of some rows of the basis; those of other rows come last."""
     places = jnp.arange(state.projected.shape[0])
     inside = (places >= first) & (places < last)
@@ -297,7 +297,7 @@ def _spectrum(state: State, first: Array | int, last: Array) -> tuple[Array, Arr
     return values, coefficients.T
 
 
-def wanted_pairs(state: State, ends: Ends) -> Ritz:
+def wanted_pairs(state: KrylovState, ends: Ends) -> Ritz:
     """The wanted Ritz pairs.
 
     Args:
@@ -307,14 +307,14 @@ def wanted_pairs(state: State, ends: Ends) -> Ritz:
     return _outermost(state, ends, *_spectrum(state, 0, state.filled))
 
 
-def _outermost(state: State, ends: Ends, values: Array, coefficients: Array) -> Ritz:
+def _outermost(state: KrylovState, ends: Ends, values: Array, coefficients: Array) -> Ritz:
     places = jnp.concatenate([state.filled - 1 - jnp.arange(ends.top), jnp.arange(ends.bottom)])
     values, coefficients = values[places], coefficients[places]
     residuals = coefficients @ state.images - values[:, None] * (coefficients @ state.vectors)
     return Ritz(values, coefficients, jnp.linalg.norm(residuals, axis=1))
 
 
-def _rotated(state: State, coefficients: Array, filled: Array) -> State:
+def _rotated(state: KrylovState, coefficients: Array, filled: Array) -> KrylovState:
     """The basis of some combinations of its rows, one a row of the coefficients, zero from `filled` on."""
     return state._replace(
         vectors=coefficients @ state.vectors,
@@ -324,7 +324,7 @@ def _rotated(state: State, coefficients: Array, filled: Array) -> State:
     )
 
 
-def _restarted(state: State, ends: Ends) -> State:
+def _restarted(state: KrylovState, ends: Ends) -> KrylovState:
     """The basis cut down to the rows that the round leaves alone and the outermost Ritz vectors of the others."""
     values, coefficients = _spectrum(state, state.deflated, state.filled)
     above, below = ends.kept()
@@ -342,7 +342,7 @@ def _restarted(state: State, ends: Ends) -> State:
     )
 
 
-def allowed(state: State, values: Array, tolerance: Array) -> Array:
+def allowed(state: KrylovState, values: Array, tolerance: Array) -> Array:
     """The residuals at which pairs have converged.
 
     Args:
@@ -353,7 +353,7 @@ def allowed(state: State, values: Array, tolerance: Array) -> Array:
     return jnp.maximum(tolerance * jnp.abs(values), FLOOR * jnp.finfo(values.dtype).eps * _size(state))
 
 
-def resolution(state: State, values: Array, tolerance: Array) -> Array:
+def resolution(state: KrylovState, values: Array, tolerance: Array) -> Array:
     """By how much verification may miss the places of pairs; see `allowed`.
 
     Args:
@@ -380,7 +380,7 @@ def _bounds(ritz: Ritz, width: Array, ends: Ends) -> tuple[Array, Array]:
     return jnp.stack(found), jnp.stack(room).all()
 
 
-def _doubts(state: State, values: Array) -> tuple[Array, Array, Array]:
+def _doubts(state: KrylovState, values: Array) -> tuple[Array, Array, Array]:
     """By end the logarithm of the probability of a miss, whether rounding is most of it, and whether a miss is seen."""
     within = jnp.arange(values.size) < state.chain - state.deflated
     signs = jnp.asarray([[1.0], [-1.0]], values.dtype)
@@ -393,7 +393,7 @@ def _doubts(state: State, values: Array) -> tuple[Array, Array, Array]:
     return jnp.where(beyond, probability, 0.0), beyond & (rounding >= unseen), ~beyond
 
 
-def _judged(state: State, ends: Ends, limits: Limits, key: PRNGKeyArray) -> State:
+def _judged(state: KrylovState, ends: Ends, limits: Limits, key: PRNGKeyArray) -> KrylovState:
     """Whether the search is over, and a new round where it has converged but is yet to be verified."""
     # Both in one call: two that run at the same time wait for one another for ever where XLA has two threads.
     firsts, lasts = jnp.stack([0 * state.deflated, state.deflated]), jnp.stack([state.filled, state.chain])
@@ -426,7 +426,7 @@ def _judged(state: State, ends: Ends, limits: Limits, key: PRNGKeyArray) -> Stat
     return _when(again, lambda old: _deflated(old, ritz, bounds, fresh), state)
 
 
-def _deflated(state: State, ritz: Ritz, bounds: Array, key: PRNGKeyArray) -> State:
+def _deflated(state: KrylovState, ritz: Ritz, bounds: Array, key: PRNGKeyArray) -> KrylovState:
     """A new round: the wanted vectors alone in the basis, and a Gaussian start in their complement."""
     wanted = jnp.asarray(ritz.values.size, jnp.int32)
     coefficients = jnp.zeros_like(state.projected).at[: ritz.values.size].set(ritz.coefficients)

@@ -16,7 +16,7 @@ import numpy as np
 
 from descentlab.mistake import Mistake
 
-__all__ = ["CHUNK", "METHOD", "Geometry", "geometries", "images", "render"]
+__all__ = ["CHUNK", "METHOD", "Scene", "geometries", "images", "render"]
 
 METHOD = 1
 """Raised when a change here changes images; cached ones of another number are not used."""
@@ -45,7 +45,7 @@ _ATTEMPTS = 16
 _ROUNDS = 200
 
 
-class Geometry(NamedTuple):
+class Scene(NamedTuple):
     """What lies in images, by image.
 
     Attributes:
@@ -60,9 +60,9 @@ class Geometry(NamedTuple):
     dots: np.ndarray
     joined: np.ndarray
 
-    def of(self, which: np.ndarray) -> "Geometry":
+    def of(self, which: np.ndarray) -> "Scene":
         """Those of some images."""
-        return Geometry(*(value[which] for value in self))
+        return Scene(*(value[which] for value in self))
 
 
 def _samples(nodes: np.ndarray) -> np.ndarray:
@@ -149,7 +149,7 @@ def _paths(random: np.random.Generator, count: int, links: int, distractors: int
     return np.stack(laid[:2], axis=1), short
 
 
-def _paired(random: np.random.Generator, long: np.ndarray, short: np.ndarray) -> Geometry:
+def _paired(random: np.random.Generator, long: np.ndarray, short: np.ndarray) -> Scene:
     """Labels and dots: pairs of a joined and a not joined image with their dots at the same places, within `TOLERANCE`.
 
     Ends of one path lie otherwise than ends of two, on average: closer, further out. Without pairs the label could be
@@ -171,7 +171,7 @@ def _paired(random: np.random.Generator, long: np.ndarray, short: np.ndarray) ->
     def in_turn(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.stack([one, other], axis=1).reshape(2 * len(one), *one.shape[1:])
 
-    return Geometry(
+    return Scene(
         in_turn(long[yes], _turned(long[no], symmetry[:, None])),
         in_turn(short[yes], _turned(short[no], symmetry[:, None])),
         in_turn(joined[yes], placed),
@@ -204,7 +204,7 @@ def _closest(wanted: np.ndarray, options: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.stack([found, partner[found]], axis=1), squares[found, partner[found]].argmin(axis=1)
 
 
-def geometries(stream: tuple[int, ...], links: int, distractors: int) -> Geometry:
+def geometries(stream: tuple[int, ...], links: int, distractors: int) -> Scene:
     """The geometry of one chunk of images, joined and not joined in turn.
 
     Args:
@@ -226,7 +226,7 @@ def geometries(stream: tuple[int, ...], links: int, distractors: int) -> Geometr
         pool = drawn if pool is None else tuple(np.concatenate(both) for both in zip(pool, drawn, strict=True))
         found = _paired(random, *pool)
         if len(found.joined) >= CHUNK:
-            return Geometry(*(value[:CHUNK] for value in found))
+            return Scene(*(value[:CHUNK] for value in found))
     raise Mistake(
         f"two paths of {links} dashes and {distractors} distractors find too rarely a place in one image; "
         "make paths shorter or distractors fewer"
@@ -257,7 +257,7 @@ def _draw(image: np.ndarray, ends: np.ndarray, width: float) -> None:
     image[which, rows, columns] = np.maximum(image[which, rows, columns], np.clip(width / 2 + 0.5 - away, 0, 1))
 
 
-def render(geometry: Geometry, side: int) -> np.ndarray:
+def render(geometry: Scene, side: int) -> np.ndarray:
     """Images as grey levels from 0 to 255 (uint8): image, row, column."""
     scale = side / UNITS
     image = np.zeros((len(geometry.dots), side, side), np.float32)

@@ -15,14 +15,14 @@ from descentlab.probes.spectra import RANK_TOLERANCE
 from descentlab.runs import Run
 from descentlab.schedule import At
 from descentlab.theory.advice import advise
-from descentlab.theory.certificate import AbstractCertificate, Row, rounded_down, rounded_up
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow, rounded_down, rounded_up
 from descentlab.theory.certificates import CERTIFICATES, best, rows_of
 from descentlab.theory.endings import EndState, in_words
 from descentlab.theory.facts import Facts, measure
 from descentlab.theory.full_batch import full_batch
 from descentlab.training import train
 
-__all__ = ["Certification", "Row", "certify"]
+__all__ = ["Certification", "CertificateRow", "certify"]
 
 NEVER = 1e15
 """More steps than this take thirty years at a million a second."""
@@ -40,7 +40,7 @@ class Certification:
     """
 
     sentence: str
-    rows: list[Row]
+    rows: list[CertificateRow]
     advice: list[str]
     ending: str = ""
 
@@ -52,7 +52,7 @@ class Certification:
         return data
 
 
-def _sentence(facts: Facts, rows: list[Row], tolerance: float) -> str:
+def _sentence(facts: Facts, rows: list[CertificateRow], tolerance: float) -> str:
     """The conclusion."""
     if facts.loss == 0:
         return "The loss is zero at the start: there is nothing to train."

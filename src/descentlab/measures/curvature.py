@@ -29,7 +29,16 @@ from descentlab.objective import Objective
 from descentlab.probes import Sharpness
 from descentlab.runs import SAMPLES, Run, TrainedLane
 
-__all__ = ["PARTS", "Blocks", "Curvature", "Plan", "check_plan", "curvature_at", "curvature_of", "sharpness_along"]
+__all__ = [
+    "PARTS",
+    "Blocks",
+    "Curvature",
+    "CurvaturePlan",
+    "check_plan",
+    "curvature_at",
+    "curvature_of",
+    "sharpness_along",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +53,7 @@ LOOKS = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CurvaturePlan:
     """How much is computed.
 
     Attributes:
@@ -124,7 +133,7 @@ def _as_data(estimate: Estimate) -> dict[str, Any]:
     return {"value": np.asarray(estimate.value).tolist(), "error": np.asarray(estimate.error).tolist()}
 
 
-def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
+def check_plan(params: PyTree, plan: CurvaturePlan) -> tuple[str, ...]:
     """The names of the blocks whose spectra are wanted, after all that could be wrong with the plan was looked for.
 
     Raises:
@@ -144,7 +153,7 @@ def check_plan(params: PyTree, plan: Plan) -> tuple[str, ...]:
 def curvature_of(
     run: Run,
     seed: int | None = None,
-    plan: Plan = Plan(),  # noqa: B008 frozen
+    plan: CurvaturePlan = CurvaturePlan(),  # noqa: B008 frozen
     *,
     samples: int = SAMPLES,
     progress: Progress | None = None,
@@ -168,7 +177,7 @@ def curvature_of(
     return dataclasses.replace(found, sharpness=along, preconditioned=preconditioned)
 
 
-def _along(run: Run, lane: TrainedLane, plan: Plan) -> tuple[Along | None, bool]:
+def _along(run: Run, lane: TrainedLane, plan: CurvaturePlan) -> tuple[Along | None, bool]:
     """The sharpness as recorded, or computed at recorded parameters, and whether it is preconditioned."""
     at = run.trajectory.seeds.index(lane.seed)
     for name, probe in run.experiment.probes.items():
@@ -180,7 +189,7 @@ def _along(run: Run, lane: TrainedLane, plan: Plan) -> tuple[Along | None, bool]
 
 
 def curvature_at(
-    lane: TrainedLane, params: PyTree, plan: Plan, *, key: PRNGKeyArray, progress: Progress | None = None
+    lane: TrainedLane, params: PyTree, plan: CurvaturePlan, *, key: PRNGKeyArray, progress: Progress | None = None
 ) -> Curvature:
     """The curvature of a lane's loss at some parameters.
 
@@ -223,7 +232,7 @@ def curvature_at(
     return Curvature(sizes, *jax.tree.map(np.asarray, (found, pairs, densities)))
 
 
-def _blocks(objective: Objective, params: PyTree, plan: Plan, key: PRNGKeyArray) -> Blocks:
+def _blocks(objective: Objective, params: PyTree, plan: CurvaturePlan, key: PRNGKeyArray) -> Blocks:
     """Norms and traces of all blocks by Hutchinson's estimator; a product serves a whole column of blocks."""
     names = array_names(params)
     sizes = [leaf.size for leaf in jax.tree.leaves(params)]
@@ -261,7 +270,7 @@ def _draws(outer: GaussNewton, functional: Functional, key: PRNGKeyArray, probes
     return squares, traces.reshape(len(sizes), probes, len(PARTS)).transpose(1, 2, 0)
 
 
-def sharpness_along(lane: TrainedLane, plan: Plan) -> Along:
+def sharpness_along(lane: TrainedLane, plan: CurvaturePlan) -> Along:
     """The largest eigenvalue at some of the recorded parameters of a lane, with their steps.
 
     Args:

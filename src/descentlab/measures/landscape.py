@@ -42,7 +42,7 @@ from descentlab.runs import TrainedLane
 
 __all__ = [
     "PROTOCOLS",
-    "Row",
+    "LandscapeRow",
     "Landscapes",
     "View",
     "common_views",
@@ -232,7 +232,7 @@ def _plain(estimate: Estimate) -> Estimate:
     return Estimate(float(estimate.value), float(estimate.error))
 
 
-class Row(NamedTuple):
+class LandscapeRow(NamedTuple):
     """One number of one run.
 
     Attributes:
@@ -286,14 +286,16 @@ class Landscapes:
             found.setdefault(view.seed, []).append(view.numbers[number])
         return {seed: Estimate(*np.mean(np.asarray(each, dtype=np.float64), axis=0)) for seed, each in found.items()}
 
-    def listed(self) -> list[Row]:
+    def listed(self) -> list[LandscapeRow]:
         """All numbers, run by run."""
         rows = []
         for name in self.names:
-            rows += [Row("end", number, name, self.by_seed(name, number)) for number in _END_NUMBERS]
+            rows += [LandscapeRow("end", number, name, self.by_seed(name, number)) for number in _END_NUMBERS]
             for protocol in PROTOCOLS:
                 if self.of(name, protocol):
-                    rows += [Row(protocol, one, name, self.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS]
+                    rows += [
+                        LandscapeRow(protocol, one, name, self.by_seed(name, one, protocol)) for one in _PLANE_NUMBERS
+                    ]
         return rows
 
     def as_data(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from descentlab._check import positive
 from descentlab._definition import LATER, Definition
 from descentlab._types import Array, Bool, Float, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Heads, Softmax, over_heads
-from descentlab.cost import Transformer
+from descentlab.cost import TransformerSizes
 from descentlab.cost.model import Model
 from descentlab.mistake import Mistake
 from descentlab.models.base import AbstractArchitecture
@@ -162,7 +162,7 @@ class AttentionLayer(AbstractArchitecture):
         """
         if width is None:
             raise Mistake("the task does not say the width of a token; give an experiment whose task has a `width`")
-        return Transformer(
+        return TransformerSizes(
             1, width, self.heads, 0,
             head_dim=self.head_dim, value_dim=self.value_dim, out=self.output_dim, bias=False, norm="none",
             residual=self.residual, kernel=kernel_cost(self.attention),

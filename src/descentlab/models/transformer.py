@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from descentlab._check import UNROLLED, at_most, not_negative, positive, real
 from descentlab._types import Array, PRNGKeyArray
 from descentlab.attention import AbstractAttention, Softmax
-from descentlab.cost import Transformer as Sizes
+from descentlab.cost import TransformerSizes
 from descentlab.cost.model import Model
 from descentlab.mistake import Mistake
 from descentlab.models.activations import GELU, AbstractActivation
@@ -115,7 +115,7 @@ class Transformer(AbstractArchitecture):
     def cost_model(self, width: int | None) -> Model:
         """Its layers, of which a feed-forward branch counts as one with GELU; see the base class."""
         del width
-        sizes = Sizes(
+        sizes = TransformerSizes(
             self.depth, self.width, self.heads, self.hidden or 0,
             head_dim=self.head_dim,
             norm=self.norm.cost,

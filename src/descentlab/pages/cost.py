@@ -11,7 +11,7 @@ from descentlab.cost.costed import Cost
 from descentlab.cost.operators import GROUPS, Matmul, Operator
 from descentlab.cost.precision import moved_bytes
 from descentlab.cost.roofline import seconds
-from descentlab.plots import Axis, Reached, add_line, distributions, lines, roofline, stacked_bars
+from descentlab.plots import ChartAxis, Reached, add_line, distributions, lines, roofline, stacked_bars
 from descentlab.plots.style import PALETTE
 
 __all__ = ["cost_page"]
@@ -115,7 +115,7 @@ def _shares(found: Cost) -> Figure:
 
 
 def _intensity(found: Cost) -> Figure:
-    chart = lines("", Axis(found.axis, "log"), Axis("operations a byte", "log"))
+    chart = lines("", ChartAxis(found.axis, "log"), ChartAxis("operations a byte", "log"))
     order = np.argsort(found.lengths)
     for at, row in enumerate(found.at[0].rows):
         heights = np.array([found.at[i].rows[at].intensity for i in order])
@@ -133,7 +133,7 @@ def _intensity(found: Cost) -> Figure:
 
 def _mappings(found: Cost) -> Figure:
     samples = {name: _relative(product, found) for name, product in _largest(_products(found)).items()}
-    chart = distributions("", Axis("energy times delay, relative to the best", "log"), samples)
+    chart = distributions("", ChartAxis("energy times delay, relative to the best", "log"), samples)
     return Figure(
         "Mappings",
         f"{MAPPINGS} random ways to cut and order the loops of the largest products, on the modelled accelerator, "

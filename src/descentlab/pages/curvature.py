@@ -8,7 +8,7 @@ from descentlab._describe import describe
 from descentlab.experiment import Experiment
 from descentlab.measures.curvature import PARTS, Blocks, Curvature
 from descentlab.pages.report import Figure, Report
-from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.spectra import densities
 from descentlab.store import versions
@@ -88,7 +88,7 @@ def _sharpness(experiment: Experiment, found: Curvature) -> Figure:
     assert found.sharpness is not None
     (steps, largest), optimizer = found.sharpness, experiment.optimizer
     said = "preconditioned Hessian" if found.preconditioned else "Hessian"
-    chart = lines("Sharpness along training", Axis("step"), Axis("largest eigenvalue", "log"))
+    chart = lines("Sharpness along training", ChartAxis("step"), ChartAxis("largest eigenvalue", "log"))
     add_band(chart, steps, np.asarray(largest.value)[None], "sharpness")
     if optimizer.threshold is not None and (found.preconditioned or not optimizer.adaptive):
         add_level(chart, float(optimizer.threshold), f"threshold of {type(optimizer).__name__}")

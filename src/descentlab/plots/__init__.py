@@ -2,7 +2,7 @@
 
 from descentlab.plots.bars import distributions as distributions
 from descentlab.plots.bars import stacked_bars as stacked_bars
-from descentlab.plots.curves import Axis as Axis
+from descentlab.plots.curves import ChartAxis as ChartAxis
 from descentlab.plots.curves import add_band as add_band
 from descentlab.plots.curves import add_level as add_level
 from descentlab.plots.curves import add_line as add_line

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from descentlab.mistake import Mistake
-from descentlab.plots.curves import Axis
+from descentlab.plots.curves import ChartAxis
 from descentlab.plots.style import PALETTE, TEMPLATE
 
 __all__ = ["distributions", "stacked_bars"]
@@ -47,7 +47,7 @@ def stacked_bars(title: str, label: str, names: Sequence[str], parts: Mapping[st
     return figure
 
 
-def distributions(title: str, x: Axis, samples: Mapping[str, ArrayLike], *, bins: int = 60) -> go.Figure:
+def distributions(title: str, x: ChartAxis, samples: Mapping[str, ArrayLike], *, bins: int = 60) -> go.Figure:
     """The share of samples in equally wide bins, one outline a series; on a logarithmic axis of their logarithms.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from descentlab.mistake import Mistake
 from descentlab.plots.style import REFERENCE, TEMPLATE, free_color, translucent
 
-__all__ = ["Axis", "add_band", "add_level", "add_line", "lines", "thinned"]
+__all__ = ["ChartAxis", "add_band", "add_level", "add_line", "lines", "thinned"]
 
 Dash = Literal["solid", "dash", "dot", "dashdot", "longdash"]
 
@@ -21,7 +21,7 @@ MOST_POINTS = 400
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """One axis of a figure.
 
     Attributes:
@@ -33,7 +33,7 @@ class Axis:
     scale: Literal["linear", "log"] = "linear"
 
 
-def lines(title: str, x: Axis, y: Axis) -> go.Figure:
+def lines(title: str, x: ChartAxis, y: ChartAxis) -> go.Figure:
     """An empty figure with two labelled axes, to which `add_band`, `add_line` and `add_level` add.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE
 
 __all__ = ["Reached", "roofline"]
@@ -43,7 +43,7 @@ def roofline(title: str, peak: float, bandwidth: float, points: Sequence[Reached
     Returns:
         The figure.
     """
-    figure = lines(title, Axis("operations a byte", "log"), Axis("operations a second", "log"))
+    figure = lines(title, ChartAxis("operations a byte", "log"), ChartAxis("operations a second", "log"))
     every = np.array([one for kind in points for one in kind.intensity] + [peak / bandwidth])
     span = np.unique(np.append(np.geomspace(every.min() / 2, every.max() * 2, 200), peak / bandwidth))
     add_line(figure, span, np.minimum(peak, bandwidth * span), "roofline", dash="solid")

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from descentlab.plots.curves import Axis, lines
+from descentlab.plots.curves import ChartAxis, lines
 from descentlab.plots.style import PALETTE
 
 __all__ = ["Curve", "densities"]
@@ -28,7 +28,7 @@ def densities(title: str, curves: Mapping[str, Curve]) -> go.Figure:
     Returns:
         The figure.
     """
-    figure = lines(title, Axis("eigenvalue"), Axis("density", "log"))
+    figure = lines(title, ChartAxis("eigenvalue"), ChartAxis("density", "log"))
     for at, (label, curve) in enumerate(curves.items()):
         grid, density, error = (np.asarray(one, dtype=np.float64) for one in curve)
         color = PALETTE[at % len(PALETTE)]

@@ -116,9 +116,9 @@ class CriticalSharpness(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The critical sharpness, the half-width of its bracket, the number of losses evaluated."""
-        if point.change is None or point.rate is None:
+        if point.change is None or point.next_step_size is None:
             raise Mistake("the critical sharpness needs the next update; record it during a run")
-        change, rate = point.change, point.rate
+        change, rate = point.change, point.next_step_size
 
         def rises(factor: Array) -> Bool[Array, ""]:
             moved = jax.tree.map(lambda a, b: a + factor * b, point.params, change)

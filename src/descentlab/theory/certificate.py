@@ -32,7 +32,7 @@ __all__ = [
     "AbstractCertificate",
     "Certified",
     "Obstacle",
-    "Row",
+    "CertificateRow",
     "exceeded",
     "jacobian_obstacle",
     "rounded_down",
@@ -72,7 +72,7 @@ class Obstacle(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class CertificateRow:
     """One certificate's answer.
 
     Attributes:
@@ -141,7 +141,7 @@ class AbstractCertificate(Definition):
         """The assumption that fails at a start; `None` where the theorem applies."""
 
     @abstractmethod
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """What else is worth saying beside the row."""
 
     @abstractmethod
@@ -158,14 +158,14 @@ class AbstractCertificate(Definition):
         """The `Constants` that were measured at a start, as numbers."""
         return self.Constants(**facts.constants[self.id])
 
-    def row(self, facts: Facts, tolerance: float) -> Row:
+    def row(self, facts: Facts, tolerance: float) -> CertificateRow:
         """The answer at a start.
 
         Args:
             facts: what was measured there.
             tolerance: the loss, relative to the start, to which steps are predicted.
         """
-        row, constants = Row(self.name, self.page, applies=False), self.numbers(facts)
+        row, constants = CertificateRow(self.name, self.page, applies=False), self.numbers(facts)
         obstacle = self.obstacle(facts)
         if obstacle is not None:
             row = dataclasses.replace(row, obstacle=obstacle.words, factor=obstacle.factor)

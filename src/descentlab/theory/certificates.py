@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from descentlab.theory.certificate import AbstractCertificate, Row
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow
 from descentlab.theory.facts import Facts
 from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.theorem_a import TheoremA
@@ -17,7 +17,7 @@ CERTIFICATES: tuple[AbstractCertificate, ...] = (TheoremA(), TheoremAPrime(), Qu
 """Every certificate of the package."""
 
 
-def rows_of(facts: Facts, tolerance: float) -> list[Row]:
+def rows_of(facts: Facts, tolerance: float) -> list[CertificateRow]:
     """One row a certificate that was measured: that speaks of the model and its trained blocks.
 
     Args:
@@ -27,6 +27,6 @@ def rows_of(facts: Facts, tolerance: float) -> list[Row]:
     return [one.row(facts, tolerance) for one in facts.certificates]
 
 
-def best(rows: Sequence[Row]) -> Row | None:
+def best(rows: Sequence[CertificateRow]) -> CertificateRow | None:
     """The certificate that applies and predicts the fewest steps; `None` where none applies."""
     return min((row for row in rows if row.applies), key=lambda row: row.steps or math.inf, default=None)

@@ -18,7 +18,7 @@ from descentlab.claims import About, Claim, at_least
 from descentlab.models import MultiHeadAttention, PerToken
 from descentlab.objective import Objective
 from descentlab.probes.spectra import extreme_singular
-from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow, Obstacle, exceeded, jacobian_obstacle
 from descentlab.theory.facts import Facts
 from descentlab.theory.full_batch import all_alike
 from descentlab.theory.query_gram import query_gram, query_lipschitz, token_bound
@@ -122,7 +122,7 @@ class QueryBlock(AbstractCertificate):
         missing = jacobian_obstacle(facts, found.beta)
         return missing or exceeded("2 beta ||r_0|| exceeds sigma_0^2", found.ratio)
 
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """The PL bound beside the eigenvalue, and the constants."""
         del row, tolerance
         found = self.numbers(facts)

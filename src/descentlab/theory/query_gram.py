@@ -22,10 +22,10 @@ from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.probes.spectra import certain_smallest
 
-__all__ = ["Head", "curvature_bound", "query_gradients", "query_gram", "query_lipschitz", "token_bound"]
+__all__ = ["QueryHead", "curvature_bound", "query_gradients", "query_gram", "query_lipschitz", "token_bound"]
 
 
-class Head(NamedTuple):
+class QueryHead(NamedTuple):
     """One head on one sample: what the query block's derivatives are made of.
 
     Attributes:
@@ -40,14 +40,14 @@ class Head(NamedTuple):
 
 
 @functools.singledispatch
-def query_gradients(attention: AbstractAttention, head: Head) -> Float[Array, "time out head"] | None:
+def query_gradients(attention: AbstractAttention, head: QueryHead) -> Float[Array, "time out head"] | None:
     """The vectors g of one head and sample, or `None` for a kernel of which no formula is known."""
     del attention, head
     return None
 
 
 @query_gradients.register
-def _(attention: Softmax, head: Head) -> Float[Array, "time out head"]:
+def _(attention: Softmax, head: QueryHead) -> Float[Array, "time out head"]:
     r"""$g_{ko} = \frac{1}{\tau\,r(d)} \sum_j s_{kj} (u_{jo} - \bar u_{ko}) k_j$, the mean taken with the weights."""
     weights = attention.weights(head.query, head.key)
     apart = head.value[None] - (weights @ head.value)[:, None]
@@ -56,7 +56,7 @@ def _(attention: Softmax, head: Head) -> Float[Array, "time out head"]:
 
 
 @query_gradients.register
-def _(attention: Gaussian, head: Head) -> Float[Array, "time out head"]:
+def _(attention: Gaussian, head: QueryHead) -> Float[Array, "time out head"]:
     r"""$g_{ko} = -2c \sum_j S_{kj} u_{jo} (q_k - k_j)$."""
     weights = attention.weights(head.query, head.key)
     apart = head.query[:, None] - head.key[None]
@@ -64,14 +64,14 @@ def _(attention: Gaussian, head: Head) -> Float[Array, "time out head"]:
 
 
 @functools.singledispatch
-def curvature_bound(attention: AbstractAttention, head: Head) -> Float[Array, " out"] | None:
+def curvature_bound(attention: AbstractAttention, head: QueryHead) -> Float[Array, " out"] | None:
     """How fast each g of one head and sample changes with its query at most, wherever that is; `None` if unknown."""
     del attention, head
     return None
 
 
 @curvature_bound.register
-def _(attention: Softmax, head: Head) -> Float[Array, " out"]:
+def _(attention: Softmax, head: QueryHead) -> Float[Array, " out"]:
     r"""$\frac{1}{4\tau^2 r(d)^2} (\max_j u_{jo} - \min_j u_{jo}) \max_{jl} \|k_j - k_l\|^2$."""
     widest = jnp.sum((head.key[:, None] - head.key[None]) ** 2, axis=-1).max()
     spread = head.value.max(axis=0) - head.value.min(axis=0)
@@ -79,15 +79,15 @@ def _(attention: Softmax, head: Head) -> Float[Array, " out"]:
 
 
 @curvature_bound.register
-def _(attention: Gaussian, head: Head) -> Float[Array, " out"]:
+def _(attention: Gaussian, head: QueryHead) -> Float[Array, " out"]:
     r"""$2c \sum_j |u_{jo}|$."""
     return 2 * bandwidth(attention, head.key.shape[-1]) * jnp.abs(head.value).sum(axis=0)
 
 
-def _heads(model: MultiHeadAttention, inputs: Array) -> Head:
+def _heads(model: MultiHeadAttention, inputs: Array) -> QueryHead:
     """Every head on every sample, axes sample, head, then those of a head."""
     query, key = (jnp.einsum("nid,hde->nhie", inputs, block) for block in (model.query, model.key))
-    return Head(query, key, jax.vmap(model.contributions)(inputs))
+    return QueryHead(query, key, jax.vmap(model.contributions)(inputs))
 
 
 def _gradients(model: MultiHeadAttention, inputs: Array) -> Float[Array, "token out heads_head"] | None:

@@ -22,7 +22,7 @@ from descentlab.claims import About, Claim, at_most, close
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import ZERO_LOSS, Objective
 from descentlab.probes.spectra import extreme_singular
-from descentlab.theory.certificate import DIGITS, AbstractCertificate, Obstacle, Row
+from descentlab.theory.certificate import DIGITS, AbstractCertificate, CertificateRow, Obstacle
 from descentlab.theory.facts import Facts
 from descentlab.theory.modes import Modes, contraction, modal_loss, recorded_modes, steps_to
 from descentlab.theory.rounding import Arithmetic, bound_rounding, loss_rounding
@@ -43,7 +43,7 @@ LEGIBLE = 0.1
 """Losses that rounding may move by more than this share of themselves say nothing."""
 
 
-class _Lane(NamedTuple):
+class _FinishedLane(NamedTuple):
     """One finished lane: recorded steps and losses, spectrum, step size, and in what it was computed."""
 
     steps: np.ndarray
@@ -63,7 +63,7 @@ class _Lane(NamedTuple):
         return loss_rounding(self.modes, self.step_size, self.steps, self.predicted, self.run)
 
 
-def _lanes(trajectories: Sequence[Trajectory]) -> list[_Lane]:
+def _lanes(trajectories: Sequence[Trajectory]) -> list[_FinishedLane]:
     """Every finished lane."""
     found = []
     for trajectory in trajectories:
@@ -78,7 +78,7 @@ def _lanes(trajectories: Sequence[Trajectory]) -> list[_Lane]:
                 float(np.finfo(weights.dtype).eps) / 2,
             )
             step_size = float(trajectory.last("step_size")[lane])
-            found.append(_Lane(loss.steps[made], loss.values[lane, made], own, step_size, run))
+            found.append(_FinishedLane(loss.steps[made], loss.values[lane, made], own, step_size, run))
     return found
 
 
@@ -192,7 +192,7 @@ def rank_obstacle(facts: Facts) -> Obstacle | None:
     return Obstacle(missing if facts.rank == facts.possible else facts.below, facts.rows / max(facts.rank, 1))
 
 
-def linear_detail(facts: Facts, row: Row, tolerance: float) -> str:
+def linear_detail(facts: Facts, row: CertificateRow, tolerance: float) -> str:
     """The floor below which the loss cannot fall, or the condition number and the steps by the modal formula."""
     if facts.rank < facts.rows:
         known = "" if facts.rank == facts.possible else ", if they are 0"
@@ -239,7 +239,7 @@ class TheoremA(AbstractCertificate):
         """That K has not full rank."""
         return rank_obstacle(facts)
 
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """The least-squares floor, or the condition number and the steps by the modal formula."""
         return linear_detail(facts, row, tolerance)
 

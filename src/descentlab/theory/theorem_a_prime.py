@@ -10,7 +10,7 @@ from descentlab._types import Array, Float, PyTree
 from descentlab.claims import About, Claim
 from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
-from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow, Obstacle
 from descentlab.theory.facts import Facts
 from descentlab.theory.soundness import rate_claim
 from descentlab.theory.theorem_a import LinearConstants, linear_detail, rank_obstacle
@@ -48,7 +48,7 @@ class TheoremAPrime(AbstractCertificate):
         """That K has not full rank."""
         return rank_obstacle(facts)
 
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """The least-squares floor, or the condition number and the steps by the modal formula."""
         return linear_detail(facts, row, tolerance)
 

@@ -22,7 +22,7 @@ from descentlab._types import Array, Float, PyTree
 from descentlab.claims import About, Claim, at_least, at_most
 from descentlab.objective import Objective
 from descentlab.probes.spectra import extreme_singular
-from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded, jacobian_obstacle
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow, Obstacle, exceeded, jacobian_obstacle
 from descentlab.theory.facts import Facts
 from descentlab.theory.lipschitz import is_known, jacobian_lipschitz, largest_radius
 from descentlab.theory.rounding import sum_rounding, unit_roundoff
@@ -128,7 +128,7 @@ class TheoremB(AbstractCertificate):
         missing = jacobian_obstacle(facts, found.beta)
         return missing or exceeded("2 beta ||r_0|| exceeds sigma_0^2", found.ratio)
 
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """The constants, and whether a line search is certified too."""
         del tolerance
         found = self.numbers(facts)

@@ -23,7 +23,7 @@ from descentlab.models import MultiHeadAttention
 from descentlab.objective import Objective
 from descentlab.probes import feature_matrix
 from descentlab.probes.spectra import RANK_TOLERANCE, certain_smallest, singular_error
-from descentlab.theory.certificate import AbstractCertificate, Obstacle, Row, exceeded
+from descentlab.theory.certificate import AbstractCertificate, CertificateRow, Obstacle, exceeded
 from descentlab.theory.facts import Facts
 from descentlab.theory.lipschitz import Geometry, KernelBounds, assembled, geometry, kernel_bounds, largest_radius
 from descentlab.theory.rounding import sum_rounding
@@ -104,7 +104,7 @@ class TheoremC(AbstractCertificate):
             words = f"no bound of the first derivative is known for {facts.kernel}"
         return Obstacle(words) if words else exceeded(_TOO_FAR, found.ratio)
 
-    def detail(self, facts: Facts, row: Row, tolerance: float) -> str:
+    def detail(self, facts: Facts, row: CertificateRow, tolerance: float) -> str:
         """The constants."""
         del row, tolerance
         found = self.numbers(facts)

@@ -14,11 +14,11 @@ from descentlab._check import nearest
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 
-__all__ = ["Family", "families", "listed", "read"]
+__all__ = ["ArchitectureFamily", "families", "listed", "read"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
+class ArchitectureFamily:
     """Architectures that one reader reads.
 
     Attributes:
@@ -35,9 +35,9 @@ class Family:
 
 
 @functools.cache
-def families() -> Mapping[str, Family]:
+def families() -> Mapping[str, ArchitectureFamily]:
     """Every family, by the model types that it reads."""
-    found: dict[str, Family] = {}
+    found: dict[str, ArchitectureFamily] = {}
     for module in sorted(one.name for one in pkgutil.iter_modules(__path__)):
         if not module.startswith("_"):
             family = importlib.import_module(f"{__name__}.{module}").FAMILY

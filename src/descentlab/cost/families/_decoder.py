@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from descentlab.cost.attention import Attention
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Layer, Model, Stack, stacked
-from descentlab.cost.part import Embedding, Linear, Norm, Part, Residual
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Norm, Residual
 
-__all__ = ["Block", "Windows", "attention", "decoder", "groups", "head_width", "seen", "windows"]
+__all__ = ["DecoderTraits", "Windows", "attention", "decoder", "groups", "head_width", "seen", "windows"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class DecoderTraits:
     """What tells the blocks of one architecture from those of another.
 
     Attributes:
@@ -31,7 +31,7 @@ class Block:
     norms: int = 2
     final: int = 1
 
-    def layer(self, kind: str, attention: Part, fed: Sequence[Part], width: int) -> Layer:
+    def layer(self, kind: str, attention: AbstractPart, fed: Sequence[AbstractPart], width: int) -> Layer:
         """Attention and a feed-forward part, each with its normalisations and its residual addition."""
         first = (self.norms + 1) // 2
         return Layer(
@@ -42,7 +42,7 @@ class Block:
             ),
         )  # fmt: skip
 
-    def normalized(self, part: str, width: int, times: int) -> list[Part]:
+    def normalized(self, part: str, width: int, times: int) -> list[AbstractPart]:
         """So many normalisations of tokens."""
         return [Norm(part, width, self.norm, self.scale, self.shift, times=times)] if times else []
 
@@ -146,7 +146,7 @@ def decoder(
     fields: Fields,
     family: str,
     layers: Sequence[Layer],
-    block: Block,
+    block: DecoderTraits,
     width: int,
     **ends: bool | int | None,
 ) -> Model:
@@ -163,17 +163,17 @@ def decoder(
     """
     rows, tied = fields.whole("vocab_size"), fields.flag("tie_word_embeddings", bool(ends.get("tied", False)))
     short = int(ends.get("embedded") or width)
-    before: list[Part] = [Embedding(rows, short)]
+    before: list[AbstractPart] = [Embedding(rows, short)]
     if ends.get("positions"):
         before.append(Embedding(int(ends["positions"] or 0), width))
     if short != width:
-        before.append(Linear("embedding in", "projections", short, width))
+        before.append(LinearPart("embedding in", "projections", short, width))
     if ends.get("embedding_norm"):
         before += block.normalized("embedding", width, 1)
     after = block.normalized("last", width, block.final)
     if short != width:
-        after.append(Linear("embedding out", "projections", width, short))
-    after.append(Linear("head", "head", short, rows, bool(ends.get("head_bias")), "plain", tied))
+        after.append(LinearPart("embedding out", "projections", width, short))
+    after.append(LinearPart("head", "head", short, rows, bool(ends.get("head_bias")), "plain", tied))
     stack = Stack("decoder", stacked(layers), tuple(before), tuple(after))
     return Model(family, (stack,), causal=True)
 

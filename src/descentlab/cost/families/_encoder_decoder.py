@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from descentlab.cost.attention import Attention
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.model import Layer, Model, Repeated, Stack
-from descentlab.cost.part import Norm, Part, Residual
+from descentlab.cost.part import AbstractPart, Norm, Residual
 
 __all__ = ["Side", "pair"]
 
@@ -25,8 +25,8 @@ class Side:
 
     name: str
     layers: int
-    before: tuple[Part, ...]
-    after: tuple[Part, ...]
+    before: tuple[AbstractPart, ...]
+    after: tuple[AbstractPart, ...]
     length: int | None = None
 
 
@@ -34,7 +34,7 @@ def pair(
     family: str,
     sides: Sequence[Side],
     attention: tuple[Attention, Attention, Attention],
-    fed: tuple[FeedForward, FeedForward],
+    fed: tuple[FeedForwardPart, FeedForwardPart],
     norm: str,
 ) -> Model:
     """An encoder and a decoder.
@@ -46,13 +46,13 @@ def pair(
         fed: the feed-forward part of the encoder and of the decoder.
         norm: kind of the normalisations.
     """
-    branches: list[list[tuple[str, Part]]] = [
+    branches: list[list[tuple[str, AbstractPart]]] = [
         [("attention", attention[0]), ("ffn", fed[0])],
         [("attention", attention[1]), ("cross attention", attention[2]), ("ffn", fed[1])],
     ]
     stacks = []
     for side, parts in zip(sides, branches, strict=True):
-        found: list[Part] = []
+        found: list[AbstractPart] = []
         for name, part in parts:
             found += [part, Norm(name, attention[0].out, norm), Residual(name, attention[0].out)]
         kind = "full attention" if side.name == "encoder" else "full and cross attention"

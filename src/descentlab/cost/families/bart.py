@@ -3,18 +3,18 @@
 import dataclasses
 
 from descentlab.cost.attention import Attention
-from descentlab.cost.families import Family
+from descentlab.cost.families import ArchitectureFamily
 from descentlab.cost.families._encoder_decoder import Side, pair
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
-from descentlab.cost.part import Embedding, Linear, Norm, Part
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Norm
 
-__all__ = ["FAMILY", "Kind"]
+__all__ = ["FAMILY", "BartType"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class BartType:
     """What tells one model type from another.
 
     Attributes:
@@ -31,14 +31,14 @@ class Kind:
 
 
 TYPES = {
-    "bart": Kind(offset=2, embedding_norm=True),
-    "mbart": Kind(offset=2, embedding_norm=True, last=True),
-    "blenderbot": Kind(last=True),
-    "blenderbot-small": Kind(embedding_norm=True),
-    "pegasus": Kind(learned=False, last=True),
-    "marian": Kind(learned=False),
-    "m2m_100": Kind(learned=False, last=True),
-    "whisper": Kind(last=True),
+    "bart": BartType(offset=2, embedding_norm=True),
+    "mbart": BartType(offset=2, embedding_norm=True, last=True),
+    "blenderbot": BartType(last=True),
+    "blenderbot-small": BartType(embedding_norm=True),
+    "pegasus": BartType(learned=False, last=True),
+    "marian": BartType(learned=False),
+    "m2m_100": BartType(learned=False, last=True),
+    "whisper": BartType(last=True),
 }
 """Model types and what they mean. Places that are not learned are no parameters."""
 
@@ -49,11 +49,11 @@ def read(fields: Fields) -> Model:
     fields.passed("is_encoder_decoder", "num_hidden_layers")
     sound = fields.model_type == "whisper"
     attention = tuple(_attention(fields, width, side, sound) for side in ("encoder", "decoder"))
-    fed = tuple(FeedForward(width, fields.whole(f"{side}_ffn_dim")) for side in ("encoder", "decoder"))
+    fed = tuple(FeedForwardPart(width, fields.whole(f"{side}_ffn_dim")) for side in ("encoder", "decoder"))
     rows = fields.whole("vocab_size")
-    words: list[Part] = [Embedding(rows, width)]
-    head = Linear("head", "head", width, rows, False, "plain", fields.flag("tie_word_embeddings", True))
-    last: list[Part] = [Norm("last", width)] * kind.last
+    words: list[AbstractPart] = [Embedding(rows, width)]
+    head = LinearPart("head", "head", width, rows, False, "plain", fields.flag("tie_word_embeddings", True))
+    last: list[AbstractPart] = [Norm("last", width)] * kind.last
     length = None
     if sound:
         length = fields.whole("max_source_positions", default=1500)
@@ -78,24 +78,24 @@ def _attention(fields: Fields, width: int, side: str, sound: bool) -> Attention:
     return Attention(width, heads, width // heads, heads, width, width, key_bias=not sound)
 
 
-def _places(fields: Fields, kind: Kind, width: int) -> list[Part]:
+def _places(fields: Fields, kind: BartType, width: int) -> list[AbstractPart]:
     """Places of one side, and the normalisation of embeddings."""
-    found: list[Part] = []
+    found: list[AbstractPart] = []
     if kind.learned:
         found.append(Embedding(fields.whole("max_position_embeddings", default=1024) + kind.offset, width))
     return found + [Norm("embedding", width)] * kind.embedding_norm
 
 
-def _frames(fields: Fields, width: int, length: int) -> list[Part]:
+def _frames(fields: Fields, width: int, length: int) -> list[AbstractPart]:
     """Two convolutions of three frames, the second of which goes in steps of two, as products with their windows."""
     bins = fields.whole("num_mel_bins", default=80)
     return [
-        Linear("convolution 1", "convolution", 3 * bins, width, True, places=2 * length),
-        Linear("convolution 2", "convolution", 3 * width, width, True, places=length),
+        LinearPart("convolution 1", "convolution", 3 * bins, width, True, places=2 * length),
+        LinearPart("convolution 2", "convolution", 3 * width, width, True, places=length),
     ]
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "encoder-decoders of the BART kind (BART, mBART, Pegasus, Marian, M2M-100, Blenderbot, Whisper)",
     tuple(TYPES),
     read,

@@ -2,19 +2,19 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, head_width
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, head_width
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Layer, Model, Repeated, Stack
-from descentlab.cost.part import Embedding, Linear, Norm, Part
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Norm
 from descentlab.cost.relative import RelativePositions
 
-__all__ = ["FAMILY", "Kind"]
+__all__ = ["FAMILY", "BertType"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class BertType:
     """Field names of a model type, and what it means where its file does not say.
 
     Attributes:
@@ -41,19 +41,19 @@ class Kind:
 
 
 TYPES = {
-    "bert": Kind(),
-    "roberta": Kind(),
-    "xlm-roberta": Kind(),
-    "camembert": Kind(),
-    "ernie": Kind(),
-    "megatron-bert": Kind(before=True, embedding_norm=False),
-    "roberta-prelayernorm": Kind(before=True),
-    "electra": Kind(pooler=False),
-    "distilbert": Kind("dim", "n_layers", "n_heads", "hidden_dim", pooler=False, segments=0),
-    "mpnet": Kind(segments=0, relative="buckets"),
-    "albert": Kind(),
-    "deberta": Kind(pooler=False, segments=0, relative="deberta"),
-    "deberta-v2": Kind(pooler=False, segments=0, relative="deberta"),
+    "bert": BertType(),
+    "roberta": BertType(),
+    "xlm-roberta": BertType(),
+    "camembert": BertType(),
+    "ernie": BertType(),
+    "megatron-bert": BertType(before=True, embedding_norm=False),
+    "roberta-prelayernorm": BertType(before=True),
+    "electra": BertType(pooler=False),
+    "distilbert": BertType("dim", "n_layers", "n_heads", "hidden_dim", pooler=False, segments=0),
+    "mpnet": BertType(segments=0, relative="buckets"),
+    "albert": BertType(),
+    "deberta": BertType(pooler=False, segments=0, relative="deberta"),
+    "deberta-v2": BertType(pooler=False, segments=0, relative="deberta"),
 }
 """Model types and their names."""
 
@@ -69,8 +69,8 @@ def read(fields: Fields) -> Model:
     places = _places(fields, width, heads, head) if kind.relative == "deberta" else []
     own_bias = fields.model_type != "deberta"
     part = attention(width, heads, head, heads, key_bias=own_bias, bias=True, extra=0 if own_bias else -width)
-    block = Block(gated=False, norm="layer", final=int(kind.before))
-    fed = FeedForward(width, fields.whole(kind.hidden))
+    block = DecoderTraits(gated=False, norm="layer", final=int(kind.before))
+    fed = FeedForwardPart(width, fields.whole(kind.hidden))
     layer = block.layer("full attention", part, [fed], width)
     layer = dataclasses.replace(layer, parts=(layer.parts[0], *places, *layer.parts[1:]))
     before, after = _embedded(fields, kind, width), block.normalized("last", width, block.final)
@@ -82,10 +82,10 @@ def read(fields: Fields) -> Model:
             before.append(Embedding(2, width))
     uncounted = () if causal else _head(fields)
     if causal:
-        after.append(Linear("head transform", "head", width, width, True, "plain"))
-        after.append(Linear("head", "head", width, fields.whole("vocab_size"), True, "plain", tied=True))
+        after.append(LinearPart("head transform", "head", width, width, True, "plain"))
+        after.append(LinearPart("head", "head", width, fields.whole("vocab_size"), True, "plain", tied=True))
     elif kind.pooler:
-        after.append(Linear("pooler", "projections", width, width, True, "plain", places=1))
+        after.append(LinearPart("pooler", "projections", width, width, True, "plain", places=1))
     stack = Stack("encoder", (_repeated(fields, layer, layers),), tuple(before), tuple(after))
     return Model(FAMILY.name, (stack,), causal=causal, uncounted=uncounted)
 
@@ -101,18 +101,18 @@ def _repeated(fields: Fields, layer: Layer, layers: int) -> Repeated:
     return Repeated(dataclasses.replace(layer, kind=words), layers * inner, groups * inner)
 
 
-def _embedded(fields: Fields, kind: Kind, width: int) -> list[Part]:
+def _embedded(fields: Fields, kind: BertType, width: int) -> list[AbstractPart]:
     """Words, places and sentences, brought to the token width."""
     known = fields.model_type in ("albert", "electra", "deberta", "deberta-v2")
     short = fields.whole("embedding_size", default=128 if fields.model_type == "albert" else width) if known else width
-    found: list[Part] = [Embedding(fields.whole("vocab_size"), short)]
+    found: list[AbstractPart] = [Embedding(fields.whole("vocab_size"), short)]
     if kind.relative != "deberta" or fields.flag("position_biased_input", True):
         found.append(Embedding(fields.whole("max_position_embeddings", default=512), short))
     segments = fields.whole("type_vocab_size", default=kind.segments, least=0) if kind.segments or known else 0
     if segments:
         found.append(Embedding(segments, short))
     bias = not fields.model_type.startswith("deberta")
-    linear = [Linear("embedding in", "projections", short, width, bias)] if _mapped(fields, short, width) else []
+    linear = [LinearPart("embedding in", "projections", short, width, bias)] if _mapped(fields, short, width) else []
     # The normalisation of DeBERTa's embeddings stands behind the product, that of the others before it.
     norm = [Norm("embedding", short if bias else width)] if kind.embedding_norm else []
     return [*found, *norm, *linear] if bias else [*found, *linear, *norm]
@@ -156,7 +156,7 @@ def _head(fields: Fields) -> tuple[str, ...]:
     return tuple(f"the head of {name}" for name in headed)
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "encoders (BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, MPNet, ALBERT, DeBERTa)",
     tuple(TYPES),
     read,

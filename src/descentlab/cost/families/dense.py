@@ -2,17 +2,26 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, Windows, attention, decoder, groups, head_width, seen, windows
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import (
+    DecoderTraits,
+    Windows,
+    attention,
+    decoder,
+    groups,
+    head_width,
+    seen,
+    windows,
+)
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields
 from descentlab.cost.model import Model
 
-__all__ = ["FAMILY", "TYPES", "Kind"]
+__all__ = ["FAMILY", "TYPES", "DenseType"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class DenseType:
     """What a model type means where its file does not say.
 
     Attributes:
@@ -31,7 +40,7 @@ class Kind:
         head_bias: whether the head has a bias.
     """
 
-    block: Block = Block()
+    block: DecoderTraits = DecoderTraits()
     bias: bool = False
     bias_field: str = "attention_bias"
     out_bias: bool | None = None
@@ -46,56 +55,60 @@ class Kind:
     head_bias: bool = False
 
 
-_LLAMA = Kind(mlp_field="")
-_LAYER = Block(norm="layer")
-_OUTER = Kind(norm="all", mlp_field="")
-_GEMMA = Kind(tied=True, head=256, mlp_field="")
-_PLAIN = Block(gated=False, norm="layer")
+_LLAMA = DenseType(mlp_field="")
+_LAYER = DecoderTraits(norm="layer")
+_OUTER = DenseType(norm="all", mlp_field="")
+_GEMMA = DenseType(tied=True, head=256, mlp_field="")
+_PLAIN = DecoderTraits(gated=False, norm="layer")
 
 TYPES = {
-    "llama": Kind(),
+    "llama": DenseType(),
     "mistral": dataclasses.replace(_LLAMA, windows=Windows("all", default=4096)),
     "ministral": dataclasses.replace(_LLAMA, windows=Windows("all", default=4096)),
-    "granite": Kind(),
+    "granite": DenseType(),
     "internlm2": dataclasses.replace(_LLAMA, bias_field="bias"),
     "baichuan": _LLAMA,
-    "smollm3": dataclasses.replace(Kind(), tied=True, windows=Windows("flag")),
+    "smollm3": dataclasses.replace(DenseType(), tied=True, windows=Windows("flag")),
     "qwen2": dataclasses.replace(
         _LLAMA, bias=True, bias_field="", out_bias=False, windows=Windows("flag", default=4096)
     ),
     "qwen3": dataclasses.replace(_LLAMA, norm="head", head=128, windows=Windows("flag", default=4096)),
-    "seed_oss": dataclasses.replace(Kind(), bias=True, out_bias=False, head=128),
+    "seed_oss": dataclasses.replace(DenseType(), bias=True, out_bias=False, head=128),
     "phi3": dataclasses.replace(_LLAMA, bias_field="", windows=Windows("all")),
     "glm": dataclasses.replace(_LLAMA, out_bias=False, head=128),
-    "glm4": dataclasses.replace(_LLAMA, out_bias=False, head=128, block=Block(norms=4)),
+    "glm4": dataclasses.replace(_LLAMA, out_bias=False, head=128, block=DecoderTraits(norms=4)),
     "gemma": _GEMMA,
-    "gemma2": dataclasses.replace(_GEMMA, block=Block(norms=4), windows=Windows("period", 2, 4096)),
-    "gemma3_text": dataclasses.replace(_GEMMA, block=Block(norms=4), norm="head", windows=Windows("period", 6, 4096)),
-    "olmo": dataclasses.replace(_LLAMA, block=Block(norm="layer", scale=False, shift=False)),
+    "gemma2": dataclasses.replace(_GEMMA, block=DecoderTraits(norms=4), windows=Windows("period", 2, 4096)),
+    "gemma3_text": dataclasses.replace(
+        _GEMMA, block=DecoderTraits(norms=4), norm="head", windows=Windows("period", 6, 4096)
+    ),
+    "olmo": dataclasses.replace(_LLAMA, block=DecoderTraits(norm="layer", scale=False, shift=False)),
     "olmo2": _OUTER,
     "olmo3": dataclasses.replace(_OUTER, windows=Windows("period", 4, 4096)),
-    "stablelm": Kind(
+    "stablelm": DenseType(
         block=_LAYER, bias_field="use_qkv_bias", out_bias=False, mlp_field="", norm="each", norm_field="qk_layernorm",
         parallel="use_parallel_residual",
     ),
-    "cohere": Kind(
-        block=Block(norm="layer", shift=False, norms=1), mlp_field="", tied=True, norm="each", norm_field="use_qk_norm"
+    "cohere": DenseType(
+        block=DecoderTraits(norm="layer", shift=False, norms=1), mlp_field="", tied=True, norm="each",
+        norm_field="use_qk_norm",
     ),
-    "cohere2": Kind(
-        block=Block(norm="layer", shift=False, norms=1), mlp_field="", tied=True, windows=Windows("period", 4, 4096)
+    "cohere2": DenseType(
+        block=DecoderTraits(norm="layer", shift=False, norms=1), mlp_field="", tied=True,
+        windows=Windows("period", 4, 4096),
     ),
-    "starcoder2": Kind(
+    "starcoder2": DenseType(
         block=_PLAIN, bias=True, bias_field="use_bias", mlp_bias=True, mlp_field="use_bias", tied=True,
         windows=Windows("all"),
     ),
-    "nemotron": Kind(block=_PLAIN),
-    "arcee": Kind(block=Block(gated=False)),
-    "phi": Kind(
+    "nemotron": DenseType(block=_PLAIN),
+    "arcee": DenseType(block=DecoderTraits(gated=False)),
+    "phi": DenseType(
         block=dataclasses.replace(_PLAIN, norms=1), bias=True, bias_field="", mlp_bias=True, mlp_field="",
         norm="shared", norm_field="qk_layernorm", head_bias=True,
     ),
-    "gpt_neox": Kind(block=_PLAIN, bias=True, mlp_bias=True, mlp_field=""),
-    "gpt_neox_japanese": Kind(block=_PLAIN, bias=False, bias_field="", out_bias=False, mlp_field="", tied=True),
+    "gpt_neox": DenseType(block=_PLAIN, bias=True, mlp_bias=True, mlp_field=""),
+    "gpt_neox_japanese": DenseType(block=_PLAIN, bias=False, bias_field="", out_bias=False, mlp_field="", tied=True),
 }  # fmt: skip
 """Model types and what they mean."""
 
@@ -118,7 +131,7 @@ def read(fields: Fields) -> Model:
         # One normalisation a head, each with factors of its own, has as many parameters as one of all heads.
         norm = {"each": "all", "shared": "head"}.get(kind.norm, kind.norm)
         extra = 2 * head if kind.norm == "shared" else 0
-    fed = FeedForward(width, hidden, block.gated, mlp_bias)
+    fed = FeedForwardPart(width, hidden, block.gated, mlp_bias)
     each = [
         block.layer(
             seen(window),
@@ -134,7 +147,7 @@ def read(fields: Fields) -> Model:
     return decoder(fields, FAMILY.name, each, block, width, tied=kind.tied, head_bias=kind.head_bias)
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "dense decoders (Llama, Mistral, Qwen, Gemma, Phi, OLMo, Command, StarCoder 2, GPT-NeoX, ...)",
     tuple(TYPES),
     read,

@@ -3,18 +3,27 @@
 import dataclasses
 from collections.abc import Sequence
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, Windows, attention, decoder, groups, head_width, seen, windows
-from descentlab.cost.feed_forward import Experts, FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import (
+    DecoderTraits,
+    Windows,
+    attention,
+    decoder,
+    groups,
+    head_width,
+    seen,
+    windows,
+)
+from descentlab.cost.feed_forward import Experts, FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
-from descentlab.cost.part import Linear, Part
+from descentlab.cost.part import AbstractPart, LinearPart
 
-__all__ = ["FAMILY", "Kind", "chosen_experts"]
+__all__ = ["FAMILY", "ExpertsType", "chosen_experts"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class ExpertsType:
     """What a model type means where its file does not say.
 
     Attributes:
@@ -34,7 +43,7 @@ class Kind:
         head_bias: whether the head has a bias.
     """
 
-    block: Block = Block()
+    block: DecoderTraits = DecoderTraits()
     count: tuple[str, ...] = ("num_local_experts", "num_experts")
     hidden: tuple[str, ...] = ("moe_intermediate_size",)
     bias: bool = False
@@ -54,18 +63,18 @@ _WIDE = ("intermediate_size",)
 _ROUTED = ("n_routed_experts",)
 
 TYPES = {
-    "mixtral": Kind(hidden=_WIDE, bias_field="", windows=Windows("all")),
-    "phimoe": Kind(block=Block(norm="layer"), hidden=_WIDE, windows=Windows("all"), head_bias=True),
-    "qwen2_moe": Kind(bias=True, bias_field="qkv_bias", out_bias=False, windows=Windows("flag", default=4096)),
-    "qwen3_moe": Kind(norm="head", windows=Windows("flag", default=4096)),
-    "olmoe": Kind(hidden=_WIDE, norm="all"),
-    "gpt_oss": Kind(
+    "mixtral": ExpertsType(hidden=_WIDE, bias_field="", windows=Windows("all")),
+    "phimoe": ExpertsType(block=DecoderTraits(norm="layer"), hidden=_WIDE, windows=Windows("all"), head_bias=True),
+    "qwen2_moe": ExpertsType(bias=True, bias_field="qkv_bias", out_bias=False, windows=Windows("flag", default=4096)),
+    "qwen3_moe": ExpertsType(norm="head", windows=Windows("flag", default=4096)),
+    "olmoe": ExpertsType(hidden=_WIDE, norm="all"),
+    "gpt_oss": ExpertsType(
         hidden=_WIDE, bias=True, expert_bias=True, sinks=True, head=64, windows=Windows("alternate", 2, 128)
     ),
-    "granitemoe": Kind(hidden=_WIDE),
-    "deepseek": Kind(count=_ROUTED),
-    "glm4_moe": Kind(count=_ROUTED, out_bias=False, norm="head", norm_field="use_qk_norm", head=128),
-    "llama4_text": Kind(hidden=_WIDE, head=128),
+    "granitemoe": ExpertsType(hidden=_WIDE),
+    "deepseek": ExpertsType(count=_ROUTED),
+    "glm4_moe": ExpertsType(count=_ROUTED, out_bias=False, norm="head", norm_field="use_qk_norm", head=128),
+    "llama4_text": ExpertsType(hidden=_WIDE, head=128),
 }  # fmt: skip
 """Model types and what they mean."""
 
@@ -98,7 +107,7 @@ def read(fields: Fields) -> Model:
     return decoder(fields, FAMILY.name, each, kind.block, width, tied=kind.tied, head_bias=kind.head_bias)
 
 
-def _windows(fields: Fields, layers: int, kind: Kind) -> list[int | None]:
+def _windows(fields: Fields, layers: int, kind: ExpertsType) -> list[int | None]:
     """The window of every layer; gpt-oss alternates from the first, Llama 4 cuts chunks in three of four layers."""
     if fields.model_type == "llama4_text":
         types = fields.items("layer_types", str)
@@ -113,17 +122,17 @@ def _windows(fields: Fields, layers: int, kind: Kind) -> list[int | None]:
     return windows(fields, layers, kind.windows)
 
 
-def _fed(fields: Fields, kind: Kind, width: int, layers: int) -> list[tuple[str, Sequence[Part]]]:
+def _fed(fields: Fields, kind: ExpertsType, width: int, layers: int) -> list[tuple[str, Sequence[AbstractPart]]]:
     """The feed-forward parts of every layer, in words and as parts."""
     hidden = fields.whole(*kind.hidden)
     experts = chosen_experts(fields, width, hidden, kind.count, bias=kind.expert_bias)
     shared = _shared(fields, width, hidden)
-    sparse: tuple[str, Sequence[Part]] = (f"{experts.chosen} of {experts.count} experts", [experts, *shared])
+    sparse: tuple[str, Sequence[AbstractPart]] = (f"{experts.chosen} of {experts.count} experts", [experts, *shared])
     dense_layers = _dense(fields, layers)
     if not dense_layers:
         return [sparse] * layers
     wide = fields.whole("intermediate_size_mlp" if fields.model_type == "llama4_text" else "intermediate_size")
-    dense: tuple[str, Sequence[Part]] = ("dense", [FeedForward(width, wide, gated=True, bias=False)])
+    dense: tuple[str, Sequence[AbstractPart]] = ("dense", [FeedForwardPart(width, wide, gated=True, bias=False)])
     return [dense if at in dense_layers else sparse for at in range(layers)]
 
 
@@ -142,22 +151,22 @@ def chosen_experts(
         raise Refused(
             f"{fields.where}: num_experts_per_tok must be at most the number of experts, got {chosen} of {experts}"
         )
-    return Experts(FeedForward(width, hidden, gated=True, bias=bias), experts, chosen, router_bias=bias)
+    return Experts(FeedForwardPart(width, hidden, gated=True, bias=bias), experts, chosen, router_bias=bias)
 
 
-def _shared(fields: Fields, width: int, hidden: int) -> list[Part]:
+def _shared(fields: Fields, width: int, hidden: int) -> list[AbstractPart]:
     """What every token goes through beside its experts; that of Qwen has a gate of one entry a token."""
     if fields.model_type == "qwen2_moe":
         wide = fields.whole("shared_expert_intermediate_size")
         return [
-            FeedForward(width, wide, gated=True, bias=False, name="shared"),
-            Linear("shared gate", "ffn", width, 1, kind="plain"),
+            FeedForwardPart(width, wide, gated=True, bias=False, name="shared"),
+            LinearPart("shared gate", "ffn", width, 1, kind="plain"),
         ]
     if fields.model_type == "llama4_text":
-        return [FeedForward(width, hidden, gated=True, bias=False, name="shared")]
+        return [FeedForwardPart(width, hidden, gated=True, bias=False, name="shared")]
     if fields.model_type in ("deepseek", "glm4_moe"):
         count = fields.whole("n_shared_experts", default=0, least=0)
-        return [FeedForward(width, count * hidden, gated=True, bias=False, name="shared")] if count else []
+        return [FeedForwardPart(width, count * hidden, gated=True, bias=False, name="shared")] if count else []
     return []
 
 
@@ -181,7 +190,7 @@ def _dense(fields: Fields, layers: int) -> set[int]:
     return set()
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "decoders with experts (Mixtral, Qwen MoE, OLMoE, gpt-oss, Granite MoE, GLM 4.5, Llama 4, DeepSeek 1, Phi 3.5 MoE)",
     tuple(TYPES),
     read,

@@ -1,8 +1,8 @@
 """Falcon: branches side by side, one key head for all queries or one for several, width 4 times the token's."""
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, decoder, groups, head_width
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, decoder, groups, head_width
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields
 from descentlab.cost.model import Model
 
@@ -19,19 +19,19 @@ def read(fields: Fields) -> Model:
     fields.passed("num_kv_heads", "n_head_kv")
     bias = fields.flag("bias", False)
     norms = fields.whole("num_ln_in_parallel_attn", default=2) if new else 1 if parallel else 2
-    block = Block(gated=False, norm="layer", norms=norms)
+    block = DecoderTraits(gated=False, norm="layer", norms=norms)
     hidden = fields.whole("ffn_hidden_size", default=4 * width)
     head = head_width(fields, width, heads)
     layer = block.layer(
         "full attention",
         attention(width, heads, head, keys, bias=bias, out_bias=bias),
-        [FeedForward(width, hidden, bias=bias)],
+        [FeedForwardPart(width, hidden, bias=bias)],
         width,
     )
     return decoder(fields, FAMILY.name, [layer] * layers, block, width, tied=True)
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "Falcon",
     ("falcon", "RefinedWeb", "RefinedWebModel"),
     read,

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, decoder, groups, head_width, seen
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, decoder, groups, head_width, seen
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 
@@ -101,11 +101,11 @@ def read(fields: Fields) -> Model:
         keys = _mpt(fields, heads)
     if kind in ("gpt2", "openai-gpt") and fields.flag("add_cross_attention", False):
         raise Refused(f"{fields.where}: cross attention of a {kind} (add_cross_attention) is not counted")
-    block = Block(gated=False, norm="layer", shift=names.shift, norms=norms, final=final)
+    block = DecoderTraits(gated=False, norm="layer", shift=names.shift, norms=norms, final=final)
     bias = names.bias and (kind != "opt" or fields.flag("enable_bias", True))
     out_bias = names.out_bias and (kind != "opt" or bias)
     mlp_bias = kind != "mpt" and (kind != "opt" or bias)
-    fed = FeedForward(width, hidden, bias=mlp_bias)
+    fed = FeedForwardPart(width, hidden, bias=mlp_bias)
     head = head_width(fields, width, heads, "head_dim")
     each = [
         block.layer(
@@ -150,7 +150,7 @@ def _windows(fields: Fields, layers: int) -> list[int | None]:
     return [window if kind == "local" else None for kind in kinds]
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "dense decoders before Llama (GPT-2, GPT-J, GPT-Neo, CTRL, OPT, XGLM, BLOOM, MPT, StarCoder, ...)",
     tuple(TYPES),
     read,

@@ -1,6 +1,6 @@
 """State-space, recurrent and hybrid models: refused with their reason, since their scans are not counted."""
 
-from descentlab.cost.families import Family, listed
+from descentlab.cost.families import ArchitectureFamily, listed
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model
 
@@ -42,7 +42,7 @@ def read(fields: Fields) -> Model:
     )
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "state-space and hybrid models (refused, with the reason)",
     tuple(_REASONS),
     read,

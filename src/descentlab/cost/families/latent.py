@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, decoder
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, decoder
 from descentlab.cost.families.experts import chosen_experts
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields
 from descentlab.cost.latent import LatentAttention
 from descentlab.cost.model import Model
-from descentlab.cost.part import Part
+from descentlab.cost.part import AbstractPart
 
 __all__ = ["FAMILY"]
 
@@ -31,9 +31,9 @@ def read(fields: Fields) -> Model:
     experts = fields.has("n_routed_experts")
     first = fields.whole("first_k_dense_replace", default=0, least=0) if experts else layers
     step = fields.whole("moe_layer_freq", default=1)
-    dense: list[Part] = [FeedForward(width, fields.whole("intermediate_size"), gated=True, bias=False)]
+    dense: list[AbstractPart] = [FeedForwardPart(width, fields.whole("intermediate_size"), gated=True, bias=False)]
     sparse, words = _sparse(fields, width) if experts else (dense, "dense")
-    block = Block()
+    block = DecoderTraits()
     each = [
         block.layer("latent attention, dense", attention, dense, width)
         if at < first or at % step
@@ -46,18 +46,20 @@ def read(fields: Fields) -> Model:
     return dataclasses.replace(model, uncounted=left)
 
 
-def _sparse(fields: Fields, width: int) -> tuple[list[Part], str]:
+def _sparse(fields: Fields, width: int) -> tuple[list[AbstractPart], str]:
     """Routed and shared experts; the router of DeepSeek-V3 has a correction, one number an expert."""
     hidden = fields.whole("moe_intermediate_size")
     experts = chosen_experts(fields, width, hidden)
     if fields.model_type != "deepseek_v2":
         experts = dataclasses.replace(experts, extra=experts.count)
     shared = fields.whole("n_shared_experts", default=0, least=0)
-    more: list[Part] = [FeedForward(width, shared * hidden, gated=True, bias=False, name="shared")] if shared else []
+    more: list[AbstractPart] = (
+        [FeedForwardPart(width, shared * hidden, gated=True, bias=False, name="shared")] if shared else []
+    )
     return [experts, *more], f"{experts.chosen} of {experts.count} experts"
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "decoders with latent attention (DeepSeek-V2, V3, R1, Kimi K2)",
     ("deepseek_v2", "deepseek_v3", "kimi_k2"),
     read,

@@ -1,12 +1,12 @@
 """MobileBERT: narrow layers between bottlenecks, several feed-forward parts in each."""
 
 from descentlab.cost.attention import Attention
-from descentlab.cost.families import Family
+from descentlab.cost.families import ArchitectureFamily
 from descentlab.cost.families.bert import _head
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Layer, Model, Repeated, Stack
-from descentlab.cost.part import Embedding, Linear, Norm, Part, Residual
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Norm, Residual
 
 __all__ = ["FAMILY"]
 
@@ -18,22 +18,22 @@ def read(fields: Fields) -> Model:
     if kind is None:
         raise Refused(f"{fields.where}: normalization_type must be no_norm or layer_norm")
     inputs = (3 if fields.flag("trigram_input", True) else 1) * short
-    before: list[Part] = [
+    before: list[AbstractPart] = [
         Embedding(fields.whole("vocab_size"), short),
         Embedding(fields.whole("max_position_embeddings", default=512), width),
         Embedding(fields.whole("type_vocab_size", default=2), width),
         Norm("embedding", width, kind),
     ]
     if inputs != short or short != width:
-        before.append(Linear("embedding in", "projections", inputs, width, True))
+        before.append(LinearPart("embedding in", "projections", inputs, width, True))
     layer = Layer("full attention", _parts(fields, width, kind))
     pooler = fields.flag("classifier_activation", True)
-    after = (Linear("pooler", "projections", width, width, True, "plain", places=1),) * pooler
+    after = (LinearPart("pooler", "projections", width, width, True, "plain", places=1),) * pooler
     stack = Stack("encoder", (Repeated(layer, fields.layers("num_hidden_layers")),), tuple(before), after)
     return Model(FAMILY.name, (stack,), uncounted=_head(fields))
 
 
-def _parts(fields: Fields, width: int, kind: str) -> tuple[Part, ...]:
+def _parts(fields: Fields, width: int, kind: str) -> tuple[AbstractPart, ...]:
     """One layer; without bottlenecks everything has the token width."""
     narrow = fields.flag("use_bottleneck", True)
     inner = fields.whole("intra_bottleneck_size", default=128) if narrow else width
@@ -45,7 +45,7 @@ def _parts(fields: Fields, width: int, kind: str) -> tuple[Part, ...]:
     shared_in = narrow and (whole or shared)
     queries, values = (inner if shared_in else width), (inner if narrow and whole else width)
     bottlenecks = 0 if not narrow else 2 if shared and not whole else 1
-    found: list[Part] = [Linear("bottleneck in", "projections", width, inner, True)] * bottlenecks
+    found: list[AbstractPart] = [LinearPart("bottleneck in", "projections", width, inner, True)] * bottlenecks
     found += [Norm("bottleneck", inner, kind)] * bottlenecks
     found += [
         Attention(queries, heads, inner // heads, heads, inner, queries, value_width=values),
@@ -53,13 +53,13 @@ def _parts(fields: Fields, width: int, kind: str) -> tuple[Part, ...]:
         Residual("attention", inner),
     ]
     for _ in range(fields.layers("num_feedforward_networks", default=4)):
-        found += [FeedForward(inner, hidden), Norm("ffn", inner, kind), Residual("ffn", inner)]
+        found += [FeedForwardPart(inner, hidden), Norm("ffn", inner, kind), Residual("ffn", inner)]
     if narrow:
-        found += [Linear("bottleneck out", "projections", inner, width, True), Norm("bottleneck out", width, kind)]
+        found += [LinearPart("bottleneck out", "projections", inner, width, True), Norm("bottleneck out", width, kind)]
     return tuple(found)
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "MobileBERT",
     ("mobilebert",),
     read,

@@ -1,9 +1,9 @@
 """ModernBERT: an encoder with gates, most of whose layers see a window around a token."""
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, head_width, seen
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, head_width, seen
 from descentlab.cost.families.bert import _head
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Layer, Model, Stack, stacked
 from descentlab.cost.part import Embedding
@@ -21,12 +21,12 @@ def read(fields: Fields) -> Model:
 
     def layer(at: int, local: bool) -> Layer:
         # The first layer has no normalisation before attention, since embeddings are normalised.
-        block = Block(norm="layer", shift=shift, norms=2 if at else 1)
+        block = DecoderTraits(norm="layer", shift=shift, norms=2 if at else 1)
         seeing = window if local else None
         part = attention(width, heads, head, heads, bias=bias, out_bias=bias, window=seeing)
-        return block.layer(seen(seeing), part, [FeedForward(width, hidden, gated=True, bias=mlp_bias)], width)
+        return block.layer(seen(seeing), part, [FeedForwardPart(width, hidden, gated=True, bias=mlp_bias)], width)
 
-    block = Block(norm="layer", shift=shift)
+    block = DecoderTraits(norm="layer", shift=shift)
     each = [layer(at, local) for at, local in enumerate(_local(fields, layers))]
     before = (Embedding(fields.whole("vocab_size"), width), *block.normalized("embedding", width, 1))
     stack = Stack("encoder", stacked(each), before, tuple(block.normalized("last", width, 1)))
@@ -44,7 +44,7 @@ def _local(fields: Fields, layers: int) -> list[bool]:
     return [one == "sliding_attention" for one in types]
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "ModernBERT",
     ("modernbert",),
     read,

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family, families
+from descentlab.cost.families import ArchitectureFamily, families
 from descentlab.cost.families import read as read_by_type
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Model, Stack
-from descentlab.cost.part import Linear, Norm, Part
+from descentlab.cost.part import AbstractPart, LinearPart, Norm
 
 __all__ = ["FAMILY"]
 
@@ -108,23 +108,23 @@ def _tower(fields: Fields, usual: str, width: int) -> tuple[tuple[Stack, ...], t
     return (dataclasses.replace(stack, after=(*stack.after, *projector)),), left
 
 
-def _projector(fields: Fields, own: int, width: int, stack: Stack) -> list[Part]:
+def _projector(fields: Fields, own: int, width: int, stack: Stack) -> list[AbstractPart]:
     """What makes tokens of the text model from those of the tower."""
     if fields.model_type == "gemma3":
         places = fields.whole("mm_tokens_per_image", default=256)
-        return [Norm("projector", own, "rms"), Linear("projector", "projections", own, width, places=places)]
+        return [Norm("projector", own, "rms"), LinearPart("projector", "projections", own, width, places=places)]
     if fields.model_type == "llava":
         places = (stack.length or 2) - 1
         return [
-            Linear("projector in", "projections", own, width, True, places=places),
-            Linear("projector out", "projections", width, width, True, places=places),
+            LinearPart("projector in", "projections", own, width, True, places=places),
+            LinearPart("projector out", "projections", width, width, True, places=places),
         ]
     if fields.model_type == "paligemma":
-        return [Linear("projector", "projections", own, width, True)]
+        return [LinearPart("projector", "projections", own, width, True)]
     return []
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "text models with a vision tower in nested configurations (Gemma 3, LLaVA, PaliGemma, Llama 4, ...)",
     tuple(TYPES),
     read,

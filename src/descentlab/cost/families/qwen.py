@@ -1,8 +1,8 @@
 """The first Qwen: `intermediate_size` is that of both halves of the gated part together."""
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, decoder, head_width
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, decoder, head_width
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields
 from descentlab.cost.model import Model
 
@@ -17,18 +17,18 @@ def read(fields: Fields) -> Model:
         fields.layers("num_hidden_layers"),
     )
     head = head_width(fields, width, heads, "kv_channels")
-    block = Block()
+    block = DecoderTraits()
     fields.passed("no_bias")
     layer = block.layer(
         "full attention",
         attention(width, heads, head, heads, bias=True, out_bias=False),
-        [FeedForward(width, fields.whole("intermediate_size", least=2) // 2, gated=True, bias=False)],
+        [FeedForwardPart(width, fields.whole("intermediate_size", least=2) // 2, gated=True, bias=False)],
         width,
     )
     return decoder(fields, FAMILY.name, [layer] * layers, block, width)
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "the first Qwen",
     ("qwen",),
     read,

@@ -1,12 +1,12 @@
 """T5 and its relatives: an encoder and a decoder with cross attention, heads of any width, relative positions."""
 
 from descentlab.cost.attention import Attention
-from descentlab.cost.families import Family
+from descentlab.cost.families import ArchitectureFamily
 from descentlab.cost.families._encoder_decoder import Side, pair
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields
 from descentlab.cost.model import Model
-from descentlab.cost.part import Embedding, Linear, Norm
+from descentlab.cost.part import Embedding, LinearPart, Norm
 
 __all__ = ["FAMILY"]
 
@@ -25,9 +25,9 @@ def read(fields: Fields) -> Model:
     # Vectors of relative positions are those of the first layer of either side, in UMT5 of every layer.
     decoding = fields.layers("num_decoder_layers", default=layers)
     each = (layers, decoding) if fields.model_type == "umt5" else (1, 1)
-    fed = FeedForward(width, fields.whole("d_ff"), gated, bias=False)
+    fed = FeedForwardPart(width, fields.whole("d_ff"), gated, bias=False)
     last = (Norm("last", width, "rms"),)
-    head_part = Linear("head", "head", width, rows, False, "plain", fields.flag("tie_word_embeddings", True))
+    head_part = LinearPart("head", "head", width, rows, False, "plain", fields.flag("tie_word_embeddings", True))
     sides = [
         Side("encoder", layers, (Embedding(rows, width), Embedding(each[0], buckets)), last),
         Side("decoder", decoding, (Embedding(each[1], buckets),), (*last, head_part)),
@@ -35,7 +35,7 @@ def read(fields: Fields) -> Model:
     return pair(FAMILY.name, sides, (part(), part(), part(cross=True)), (fed, fed), "rms")
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "encoder-decoders of the T5 kind (T5, FLAN-T5, mT5, UMT5)",
     ("t5", "mt5", "umt5"),
     read,

@@ -2,19 +2,19 @@
 
 import dataclasses
 
-from descentlab.cost.families import Family
-from descentlab.cost.families._decoder import Block, attention, head_width
+from descentlab.cost.families import ArchitectureFamily
+from descentlab.cost.families._decoder import DecoderTraits, attention, head_width
 from descentlab.cost.families.bert import _head
-from descentlab.cost.feed_forward import FeedForward
+from descentlab.cost.feed_forward import FeedForwardPart
 from descentlab.cost.fields import Fields, Refused
 from descentlab.cost.model import Layer, Model, Repeated, Stack
-from descentlab.cost.part import Embedding, Linear, Norm, Part
+from descentlab.cost.part import AbstractPart, Embedding, LinearPart, Norm
 
-__all__ = ["FAMILY", "Kind"]
+__all__ = ["FAMILY", "VisionType"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class VisionType:
     """What tells one model type from another.
 
     Attributes:
@@ -35,12 +35,12 @@ class Kind:
 
 
 TYPES = {
-    "vit": Kind(pooler="layer"),
-    "deit": Kind(tokens=2, pooler="layer"),
-    "dinov2": Kind(scales=2, masked=1),
-    "dinov2_with_registers": Kind(scales=2, masked=1),
-    "clip_vision_model": Kind(patch_bias=False, norm_in=True),
-    "siglip_vision_model": Kind(tokens=0, pooler="attention"),
+    "vit": VisionType(pooler="layer"),
+    "deit": VisionType(tokens=2, pooler="layer"),
+    "dinov2": VisionType(scales=2, masked=1),
+    "dinov2_with_registers": VisionType(scales=2, masked=1),
+    "clip_vision_model": VisionType(patch_bias=False, norm_in=True),
+    "siglip_vision_model": VisionType(tokens=0, pooler="attention"),
 }
 """Model types and what they mean."""
 
@@ -58,11 +58,11 @@ def read(fields: Fields) -> Model:
     patches = (image // patch) ** 2
     more = fields.whole("num_register_tokens", default=4, least=0) if fields.model_type.endswith("registers") else 0
     bias = fields.flag("qkv_bias", True)
-    block = Block(norm="layer")
+    block = DecoderTraits(norm="layer")
     part = attention(width, heads, head_width(fields, width, heads), heads, bias=bias, extra=kind.scales * width)
     layer = block.layer("full attention", part, [_fed(fields, width)], width)
-    before: list[Part] = [
-        Linear("patches", "projections", patch**2 * channels, width, kind.patch_bias, places=patches),
+    before: list[AbstractPart] = [
+        LinearPart("patches", "projections", patch**2 * channels, width, kind.patch_bias, places=patches),
         Embedding(patches + kind.tokens, width),
         Embedding(kind.tokens + kind.masked + more, width),
     ]
@@ -73,29 +73,29 @@ def read(fields: Fields) -> Model:
     return Model(FAMILY.name, (stack,), uncounted=_head(fields))
 
 
-def _fed(fields: Fields, width: int) -> FeedForward:
+def _fed(fields: Fields, width: int) -> FeedForwardPart:
     """The feed-forward part; that of DINOv2 is a multiple of the token's width, and gated in the largest one."""
     if not fields.model_type.startswith("dinov2"):
-        return FeedForward(width, fields.whole("intermediate_size"))
+        return FeedForwardPart(width, fields.whole("intermediate_size"))
     hidden = int(width * fields.number("mlp_ratio", 4.0))
     if fields.flag("use_swiglu_ffn", False):
-        return FeedForward(width, (hidden * 2 // 3 + 7) // 8 * 8, gated=True)
-    return FeedForward(width, hidden)
+        return FeedForwardPart(width, (hidden * 2 // 3 + 7) // 8 * 8, gated=True)
+    return FeedForwardPart(width, hidden)
 
 
-def _after(fields: Fields, kind: Kind, width: int, layer: Layer) -> list[Part]:
+def _after(fields: Fields, kind: VisionType, width: int, layer: Layer) -> list[AbstractPart]:
     """The last normalisation and what makes one vector of all tokens."""
-    found: list[Part] = [Norm("last", width)]
+    found: list[AbstractPart] = [Norm("last", width)]
     if kind.pooler == "layer":
-        found.append(Linear("pooler", "projections", width, width, True, "plain", places=1))
+        found.append(LinearPart("pooler", "projections", width, width, True, "plain", places=1))
     if kind.pooler == "attention" and fields.flag("vision_use_head", True):
-        fed = next(part for part in layer.parts if isinstance(part, FeedForward))
+        fed = next(part for part in layer.parts if isinstance(part, FeedForwardPart))
         found += [Pooling(width, fed), Norm("pooler", width)]
     return found
 
 
 @dataclasses.dataclass(frozen=True)
-class Pooling(Part):
+class Pooling(AbstractPart):
     """Attention of one learned query to all tokens, and a feed-forward part on its result.
 
     Attributes:
@@ -104,7 +104,7 @@ class Pooling(Part):
     """
 
     width: int
-    fed: FeedForward
+    fed: FeedForwardPart
 
     @property
     def parameters(self):
@@ -115,12 +115,12 @@ class Pooling(Part):
     def operators(self, work):
         """Products of the pooling head."""
         one = dataclasses.replace(work, queries=1)
-        pairs = Linear("pooling keys and values", "projections", self.width, 2 * self.width, True).operators(work)
-        query = Linear("pooling query and output", "projections", self.width, 2 * self.width, True).operators(one)
+        pairs = LinearPart("pooling keys and values", "projections", self.width, 2 * self.width, True).operators(work)
+        query = LinearPart("pooling query and output", "projections", self.width, 2 * self.width, True).operators(one)
         return [*pairs, *query, *self.fed.operators(one)]
 
 
-FAMILY = Family(
+FAMILY = ArchitectureFamily(
     "vision towers (ViT, DeiT, DINOv2, CLIP, SigLIP)",
     tuple(TYPES),
     read,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, at_least, below, claim, close
 from descentlab.cost.accelerator import Accelerator, latency, local_bytes, main_bytes
 from descentlab.cost.operators import Matmul, Operator, total
-from descentlab.plots import Axis, Reached, add_line, lines, roofline
+from descentlab.plots import ChartAxis, Reached, add_line, lines, roofline
 from descentlab.plots.style import PALETTE
 from descentlab.studies.kim2023_inference import fusion
 from descentlab.studies.kim2023_inference.counts import GROUPS, LENGTHS, PAPER, PRINTED, TABLED, drawn, model, operators
@@ -157,7 +157,7 @@ def latencies(_: object) -> go.Figure:
 
     In units of BERT-Base at 128, which takes 48 ms at 1 GHz. Dashed: as printed.
     """
-    chart = lines("", Axis("length", "log"), Axis("latency relative to BERT-Base at 128", "log"))
+    chart = lines("", ChartAxis("length", "log"), ChartAxis("latency relative to BERT-Base at 128", "log"))
     for at, name in enumerate(("bert-base", "bert-large", "gpt2")):
         lengths, color = np.array(LENGTHS), PALETTE[at]
         add_line(chart, lengths, relative_latency(name), name, color=color, dash="solid")

@@ -15,8 +15,7 @@ from descentlab.attention.gaussian import bandwidth
 from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.pruning import CRITERIA, pruned, pruned_heads
 from descentlab.cost.quantized import calibrate, classify, rounded
-from descentlab.cost.transformer import Transformer as Shape
-from descentlab.cost.transformer import encoder
+from descentlab.cost.transformer import TransformerSizes, encoder
 from descentlab.data import Minibatch
 from descentlab.datasets import Marked
 from descentlab.experiment import Experiment
@@ -94,7 +93,7 @@ class Trained:
         without = [sum(layer == f"layers.{at}" for layer, _ in gone) for at in range(self.definition.depth)]
         left = self.definition.heads - np.array(without)
         head, width, hidden = self.arrays["layers.0.query"].shape[-1], self.definition.width, self.definition.hidden
-        sizes = Shape(np.ones_like(left), width, np.maximum(left, 1), hidden or 0, head_dim=head)
+        sizes = TransformerSizes(np.ones_like(left), width, np.maximum(left, 1), hidden or 0, head_dim=head)
         return float(latency(Accelerator(), encoder(sizes, self.splits.test.inputs.shape[1])))
 
 
@@ -131,7 +130,7 @@ def trained(run: Run) -> list[Trained]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class MeasuredClassifier:
     """Which test examples are right, of one classifier after each change.
 
     Attributes:
@@ -151,7 +150,7 @@ class Measured:
     latency: np.ndarray
 
 
-def measured(one: Trained) -> Measured:
+def measured(one: Trained) -> MeasuredClassifier:
     """Everything that is compared, of one classifier."""
     depth, test, scores = one.definition.depth, one.splits.test, one.scores()
     plan = calibrate(one.arrays, one.splits.development.inputs, depth=depth, bandwidth=one.bandwidth)
@@ -163,4 +162,6 @@ def measured(one: Trained) -> Measured:
     fewer = [pruned_heads(one.arrays, scores["second order"], count) for count in range(depth * one.definition.heads)]
     times = np.array([one.latency(gone) for _, gone in fewer])
     headless = np.stack([one.right(arrays) for arrays, _ in fewer])
-    return Measured(one.right(one.arrays), one.right(rounded(one.arrays)), whole, cut, headless, times / times[0])
+    return MeasuredClassifier(
+        one.right(one.arrays), one.right(rounded(one.arrays)), whole, cut, headless, times / times[0]
+    )

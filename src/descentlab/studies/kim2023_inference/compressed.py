@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, above, at_least, at_most, claim, of_seeds
 from descentlab.cost.pruning import CRITERIA
 from descentlab.experiment import Experiment
-from descentlab.plots import Axis, add_line, lines
+from descentlab.plots import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Runs, case_of
 from descentlab.statistics import paired_interval, share_interval
 from descentlab.studies.kim2023_inference import classifiers
-from descentlab.studies.kim2023_inference.classifiers import Measured
+from descentlab.studies.kim2023_inference.classifiers import MeasuredClassifier
 from descentlab.study import Section, Size
 from descentlab.sweep import Progress, Request
 
@@ -21,7 +21,7 @@ SEEDS = {Size.SMOKE: 1, Size.QUICK: 2, Size.PAPER: 5}
 POINT = 0.01
 OURS = "ours, after Kim et al. (2023), section 4"
 
-Lanes = Sequence[Measured]
+Lanes = Sequence[MeasuredClassifier]
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -120,7 +120,7 @@ def sparsity(found: Mapping[str, Lanes]) -> go.Figure:
     The softmax classifier of the first seed, not trained again after pruning. Whole heads go by the second-order score.
     """
     one = next(iter(found.values()))[0]
-    chart = lines("", Axis("share of weights or heads removed"), Axis("accuracy on the test"))
+    chart = lines("", ChartAxis("share of weights or heads removed"), ChartAxis("accuracy on the test"))
     for at, name in enumerate(CRITERIA):
         heights = one.pruned[name].mean(axis=1)
         add_line(chart, np.array(classifiers.SPARSITIES), heights, name, color=PALETTE[at], dash="solid")

@@ -7,7 +7,7 @@ import numpy as np
 
 from descentlab.cost.operators import Operator, total
 from descentlab.cost.presets import transformer
-from descentlab.cost.transformer import Transformer, encoder, generation
+from descentlab.cost.transformer import TransformerSizes, encoder, generation
 from descentlab.published import read_published
 
 PAPER = "Kim et al. (2023), "
@@ -21,12 +21,12 @@ GROUPS = ("projections", "attention", "ffn", "other", None)
 """Classes of operators, the rows of the tables; `None` is the total."""
 
 
-def operators(model: Transformer, length: int) -> list[Operator]:
+def operators(model: TransformerSizes, length: int) -> list[Operator]:
     """One pass, or the generation of so many tokens by a causal model."""
     return generation(model, length) if model.causal else encoder(model, length)
 
 
-def model(name: str) -> Transformer:
+def model(name: str) -> TransformerSizes:
     """A preset; *four heads* is BERT-Base with four."""
     return dataclasses.replace(transformer("bert-base"), heads=4) if name == "four heads" else transformer(name)
 

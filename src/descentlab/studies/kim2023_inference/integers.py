@@ -11,7 +11,7 @@ from scipy.special import erf
 
 from descentlab.claims import About, Claim, at_most, claim, close
 from descentlab.cost import integer
-from descentlab.plots import Axis, add_line, lines
+from descentlab.plots import ChartAxis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Runs
 from descentlab.study import Section, Size, untrained
@@ -156,7 +156,7 @@ def errors(_: object) -> go.Figure:
     The quadratic polynomial of I-BERT is within 0.002 everywhere; halvings repeat its error at half the size. At scale
     0.1 there are only seven integers between two halvings.
     """
-    chart = lines("", Axis("x"), Axis("integer exponential minus exp(x)"))
+    chart = lines("", ChartAxis("x"), ChartAxis("integer exponential minus exp(x)"))
     for scale, color in ((0.1, case_color("gaussian")), (0.001, case_color("softmax"))):
         x = _integers(np.linspace(-4, 0, 401), scale)
         found, step = integer.exponential(jnp.asarray(x), scale)

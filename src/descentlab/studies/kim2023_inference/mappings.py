@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, at_least, at_most, claim, close
 from descentlab.cost.accelerator import Accelerator
 from descentlab.cost.mapping import Problem, best, sample
-from descentlab.plots import Axis, distributions
+from descentlab.plots import ChartAxis, distributions
 from descentlab.runs import Runs
 from descentlab.studies.kim2023_inference.counts import PAPER, PRINTED
 from descentlab.study import Section, Size, untrained
@@ -114,7 +114,7 @@ def histogram(found: Found) -> go.Figure:
     Each series has 100,000 random ways to cut and order the loops of one operator so that tiles fit the memories,
     relative to the best one found. Choosing at random costs a factor of hundreds, at worst of a hundred thousand.
     """
-    return distributions("", Axis("energy times delay, relative to the best", "log"), dict(found))
+    return distributions("", ChartAxis("energy times delay, relative to the best", "log"), dict(found))
 
 
 STATEMENTS = (span, near_best, alike, near_best_printed, tenth_printed)

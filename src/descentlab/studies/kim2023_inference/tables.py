@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, above, below, claim, close
 from descentlab.cost.operators import Matmul, total
 from descentlab.cost.presets import resnet50
-from descentlab.plots import Axis, add_line, lines, stacked_bars
+from descentlab.plots import ChartAxis, add_line, lines, stacked_bars
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Runs
 from descentlab.studies.kim2023_inference import counts
@@ -220,7 +220,7 @@ def intensity(_: Runs) -> go.Figure:
     four heads instead of twelve there are fewer scores. Operations and entries of nonlinear operators are fitted to the
     survey's tables.
     """
-    chart = lines("", Axis("length", "log"), Axis("operations a byte", "log"))
+    chart = lines("", ChartAxis("length", "log"), ChartAxis("operations a byte", "log"))
     for at, name in enumerate(("bert-base", "bert-large", "gpt2", "four heads")):
         add_line(chart, np.array(LENGTHS), _intensities(name), name, color=PALETTE[at], dash="solid")
     return chart

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Run
 from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales
@@ -30,7 +30,7 @@ def growth_chart(title: str, run: Run, arrays: Sequence[str], exponents: Mapping
         arrays: which blocks.
         exponents: slopes by array and part; their lines start at the smallest scale.
     """
-    figure = lines(title, Axis("standard deviation of the embeddings", "log"), Axis("Frobenius norm", "log"))
+    figure = lines(title, ChartAxis("standard deviation of the embeddings", "log"), ChartAxis("Frobenius norm", "log"))
     x = scales(run)
     for at, array in enumerate(arrays):
         for part, symbol in SYMBOLS.items():

@@ -144,7 +144,7 @@ def _peak(seed: int) -> np.ndarray:
     return np.array([np.linalg.norm(outer), np.linalg.norm(whole - expected)]) / size
 
 
-class _Stack(eqx.Module):
+class _HeadStack(eqx.Module):
     """Layers of linear attention on top of each other, no residual connection."""
 
     query: tuple[Float[Array, "dim head"], ...]
@@ -161,7 +161,7 @@ def _stack(layers: int) -> np.ndarray:
     """Norms of the blocks of H_o."""
     (head, targets), *others = [drawn(seed) for seed in range(layers)]
     each = [head, *(other for other, _ in others)]
-    model = _Stack(*(tuple(getattr(one, name) for one in each) for name in BLOCKS))
+    model = _HeadStack(*(tuple(getattr(one, name) for one in each) for name in BLOCKS))
     params, frozen = eqx.partition(model, eqx.is_array)
     return _diagonal(GaussNewton(Objective(frozen, Examples(head.inputs[None], targets[None])), params))
 

@@ -12,7 +12,7 @@ from descentlab.claims import About, Claim, at_least, below, close
 from descentlab.curvature import Hessian
 from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
-from descentlab.plots.curves import Axis
+from descentlab.plots.curves import ChartAxis
 from descentlab.plots.matrices import block_matrix
 from descentlab.runs import Runs
 from descentlab.statistics import factor_interval, mean_interval
@@ -215,7 +215,7 @@ def histograms(found: Mapping[str, Entries]) -> go.Figure:
     """
     samples = {f"{kernel}, {block}": entries.of(block).ravel() for kernel, entries in found.items() for block in MODES}
     kept = {label: sizes[sizes > 1e-9] for label, sizes in samples.items()}
-    return distributions("Sizes of entries", Axis("|entry|", "log"), kept, bins=80)
+    return distributions("Sizes of entries", ChartAxis("|entry|", "log"), kept, bins=80)
 
 
 section = Section("heterogeneity", requests, claims, (softmax, gaussian, linear, histograms), derive)

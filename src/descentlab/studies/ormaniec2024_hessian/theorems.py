@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, above, at_least, at_most, close
-from descentlab.plots.curves import Axis, add_band, add_level, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Runs
 from descentlab.statistics import paired_interval, share_interval, slopes
@@ -342,7 +342,7 @@ def powers(seen: Theory) -> go.Figure:
     orders at small scales. H_f(Q,Q) of the Gaussian kernel has the order 3 where softmax has 5, and linear attention
     has none.
     """
-    figure = lines("Norms", Axis("scale of the tokens", "log"), Axis("Frobenius norm", "log"))
+    figure = lines("Norms", ChartAxis("scale of the tokens", "log"), ChartAxis("Frobenius norm", "log"))
     at = list(PAIRS).index("QQ")
     for kernel in ("softmax", "linear", "gaussian"):
         for part, symbol, orders in (("outer", "H_o", OUTER), ("functional", "H_f", FUNCTIONAL)):
@@ -362,7 +362,7 @@ def ratios(seen: Theory) -> go.Figure:
     normalised Gaussian kernel fall with the power 3, the Gaussian kernel with 1; for linear attention both blocks grow
     alike.
     """
-    figure = lines("Ratio", Axis("scale of the tokens", "log"), Axis("H(V,V) / H(Q,Q)", "log"))
+    figure = lines("Ratio", ChartAxis("scale of the tokens", "log"), ChartAxis("H(V,V) / H(Q,Q)", "log"))
     for kernel, one in seen.heads.items():
         add_band(figure, SCALES, _ratios(one), kernel, color=case_color(kernel))
     return add_level(figure, 1.0, "equal")
@@ -373,7 +373,7 @@ def negative(seen: Theory) -> go.Figure:
 
     Mean over random heads of the share of eigenvalues of H(Q,Q) below zero by more than rounding.
     """
-    figure = lines("Share", Axis("scale of the tokens", "log"), Axis("share of eigenvalues below zero"))
+    figure = lines("Share", ChartAxis("scale of the tokens", "log"), ChartAxis("share of eigenvalues below zero"))
     for kernel, one in seen.heads.items():
         shares = one.negative["query"].mean(axis=0)
         add_line(figure, SCALES, shares, kernel, color=case_color(kernel), dash="solid")

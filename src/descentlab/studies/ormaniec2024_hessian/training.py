@@ -11,7 +11,7 @@ from descentlab.claims import About, Claim, above, at_most, below, close, of_see
 from descentlab.curvature import Krylov
 from descentlab.experiment import Experiment
 from descentlab.optim import GD, AbstractOptimizer, Adam, SignGD
-from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.probes import CriticalSharpness, Loss, Sharpness
 from descentlab.runs import Run, Runs
 from descentlab.schedule import Every
@@ -207,8 +207,10 @@ def directional(kernel: str, run: Run) -> Claim:
     return of_seeds(claim, len(along))
 
 
-def _drawn(runs: Runs, title: str, axis: Axis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> go.Figure:
-    figure = lines(title, Axis("step"), axis)
+def _drawn(
+    runs: Runs, title: str, axis: ChartAxis, values: Callable[[Run], tuple[np.ndarray, np.ndarray]]
+) -> go.Figure:
+    figure = lines(title, ChartAxis("step"), axis)
     for kind in runs:
         for kernel in kernels(runs):
             for run in of_kernel(runs, kernel, kind):
@@ -225,7 +227,7 @@ def sharpness(runs: Runs) -> go.Figure:
     figure = _drawn(
         runs,
         "Sharpness",
-        Axis("sharpness", "log"),
+        ChartAxis("sharpness", "log"),
         lambda run: (_largest(run).steps, _largest(run).values),
     )
     return add_level(figure, 2 / value_at(OPTIMIZERS["GD"], "lr"), "2 / step size of GD")
@@ -242,7 +244,7 @@ def along_updates(runs: Runs) -> go.Figure:
         record = _critical(run)
         return record.steps, record.values / _threshold(run)
 
-    return _drawn(runs, "Critical sharpness", Axis("critical sharpness x step size / 2", "log"), values)
+    return _drawn(runs, "Critical sharpness", ChartAxis("critical sharpness x step size / 2", "log"), values)
 
 
 def blocks(runs: Runs) -> go.Figure:
@@ -253,7 +255,7 @@ def blocks(runs: Runs) -> go.Figure:
     return _drawn(
         runs,
         "Value over query",
-        Axis("ratio of norms", "log"),
+        ChartAxis("ratio of norms", "log"),
         lambda run: (run.trajectory["growth"].steps, heterogeneity(run)),
     )
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, above, at_least, at_most, below, claim, not_applicable
 from descentlab.estimate import Interval
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Family, Run, Runs
 from descentlab.statistics import bootstrap_interval
@@ -199,7 +199,7 @@ def scales(runs: Runs) -> go.Figure:
     Median over seeds with two heads and D = 20 (or the shape at hand). Both kernels have an interior best scale, and
     the Gaussian one's is smaller: comparing the kernels at one scale favours one of them.
     """
-    figure = lines("sigma_min", Axis("initial scale of query and key", "log"), Axis("sigma_min(B)", "log"))
+    figure = lines("sigma_min", ChartAxis("initial scale of query and key", "log"), ChartAxis("sigma_min(B)", "log"))
     for kernel, some in runs["scales"].by_case().items():
         known = _by_shape(some)
         over = known.get((2, 20)) or next(iter(known.values()))

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, at_least, at_most, claim, of_seeds
 from descentlab.experiment import Experiment
 from descentlab.optim import Armijo
-from descentlab.plots.curves import Axis, add_band, lines
+from descentlab.plots.curves import ChartAxis, add_band, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import AttentionShape, Distance, FeatureSpectrum, GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.runs import Family, Runs, case_of
@@ -105,7 +105,7 @@ def losses(runs: Runs) -> go.Figure:
 
     Query, key and value are trained by gradient descent with an Armijo step. Median and 80 % band over seeds.
     """
-    figure = lines("Loss", Axis("step", "log"), Axis("f / f_0", "log"))
+    figure = lines("Loss", ChartAxis("step", "log"), ChartAxis("f / f_0", "log"))
     for family, some in runs.items():
         for run in some:
             loss, kernel = run.trajectory["loss"], case_of(run.experiment)

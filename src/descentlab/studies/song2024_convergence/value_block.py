@@ -9,7 +9,7 @@ from descentlab.claims import About, Claim, claim, close
 from descentlab.experiment import Experiment
 from descentlab.objective import ZERO_LOSS
 from descentlab.optim import GramGD
-from descentlab.plots.curves import Axis, add_band, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_line, lines
 from descentlab.plots.style import free_color
 from descentlab.probes import FeatureSpectrum, GramSpectrum, Loss, ModalSpectrum, PLRatio, StepSize
 from descentlab.runs import Family, Runs, case_of
@@ -151,7 +151,7 @@ def losses(runs: Runs) -> go.Figure:
     million steps. Below HD = Nn the loss stops at the least-squares floor; at equality it falls, but hardly; four
     heads at 4 Nn are fast.
     """
-    figure = lines("Loss", Axis("step", "log"), Axis("f / f_0", "log"))
+    figure = lines("Loss", ChartAxis("step", "log"), ChartAxis("f / f_0", "log"))
     beyond = np.logspace(0, 7, 100)
     for (heads, dim), some in runs["shapes"].by(*SHAPE).items():
         for run in some if (heads, dim) in {(2, 9), (2, 10), (4, 20)} else ():

@@ -39,7 +39,7 @@ RECORDS = 25
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class LandscapePlan:
     """How much of a task is run, and how its planes are sampled.
 
     Attributes:
@@ -62,15 +62,15 @@ class Plan:
 
 
 PLANS = {
-    (Size.SMOKE, "layer"): Plan((20, 60), 2, ("query",), 9, 1),
-    (Size.QUICK, "layer"): Plan((50, 500), 8, ("all", "query"), 31, 3),
-    (Size.PAPER, "layer"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
-    (Size.QUICK, "layer, Gaussian first"): Plan((50, 500), 8, ("all", "query"), 31, 3),
-    (Size.PAPER, "layer, Gaussian first"): Plan((50, 2000), 20, ("all", "query"), 51, 10),
-    (Size.QUICK, "text"): Plan((300, 200), 3, ("all",), 11, 1, 32, Krylov(1e-2, 60)),
-    (Size.PAPER, "text"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
-    (Size.SMOKE, "pathfinder"): Plan((4, 4), 2, ("query",), 5, 1, 2, Krylov(0.1, 12, verify=False)),
-    (Size.PAPER, "pathfinder"): Plan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
+    (Size.SMOKE, "layer"): LandscapePlan((20, 60), 2, ("query",), 9, 1),
+    (Size.QUICK, "layer"): LandscapePlan((50, 500), 8, ("all", "query"), 31, 3),
+    (Size.PAPER, "layer"): LandscapePlan((50, 2000), 20, ("all", "query"), 51, 10),
+    (Size.QUICK, "layer, Gaussian first"): LandscapePlan((50, 500), 8, ("all", "query"), 31, 3),
+    (Size.PAPER, "layer, Gaussian first"): LandscapePlan((50, 2000), 20, ("all", "query"), 51, 10),
+    (Size.QUICK, "text"): LandscapePlan((300, 200), 3, ("all",), 11, 1, 32, Krylov(1e-2, 60)),
+    (Size.PAPER, "text"): LandscapePlan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
+    (Size.SMOKE, "pathfinder"): LandscapePlan((4, 4), 2, ("query",), 5, 1, 2, Krylov(0.1, 12, verify=False)),
+    (Size.PAPER, "pathfinder"): LandscapePlan((5000, 5000), 5, ("all", "query"), 51, 5, 512),
 }
 """The tasks of each size; Pathfinder has 1024 tokens an example, and a plane of it takes minutes."""
 

@@ -16,7 +16,7 @@ from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.models import Fixed
 from descentlab.optim import GD
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE, case_color
 from descentlab.probes import Loss, Parameters
 from descentlab.runs import Run, Runs, case_of
@@ -86,7 +86,7 @@ def landscape(runs: Runs) -> go.Figure:
     kernel with c = 1/2 takes both starts to zero, the narrow one with c = 1 leaves four of five queries of the right
     start in a dip of their own.
     """
-    figure = lines("loss", Axis("query a of one token"), Axis("(F(a) - 0.78)^2 / 2, at least 1e-6", "log"))
+    figure = lines("loss", ChartAxis("query a of one token"), ChartAxis("(F(a) - 0.78)^2 / 2, at least 1e-6", "log"))
     grid = np.linspace(-3, 4, 1401)
     for position, run in enumerate(runs["left"]):
         kernel = label(run)

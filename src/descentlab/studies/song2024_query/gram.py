@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, above, at_least, at_most, claim, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import GramSpectrum, Loss, PLRatio, StepSize
 from descentlab.runs import Family, Runs
@@ -112,7 +112,7 @@ def bounds(runs: Runs) -> go.Figure:
     singular value of the tokens and the weakest vector g. Where attention of a token becomes one-hot (softmax) or its
     query is far from all keys (Gaussian), g vanishes and takes both lines with it.
     """
-    figure = lines("lambda_min", Axis("step", "log"), Axis("lambda_min(K_Q)", "log"))
+    figure = lines("lambda_min", ChartAxis("step", "log"), ChartAxis("lambda_min(K_Q)", "log"))
     for kernel, some in _wide(runs["shapes"]).where("model.heads", 1).by_case().items():
         for run in some:
             record, color = run.trajectory["query"], case_color(kernel)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from descentlab.claims import About, Claim, at_least, at_most, claim, close, of_seeds
 from descentlab.experiment import Experiment
-from descentlab.plots.curves import Axis, add_band, lines
+from descentlab.plots.curves import ChartAxis, add_band, lines
 from descentlab.plots.style import PALETTE
 from descentlab.probes import Loss
 from descentlab.runs import Family, Run, Runs, case_of
@@ -118,7 +118,7 @@ def losses(runs: Runs) -> go.Figure:
     Median and 80 % band over random starts of the query block. With equal keys or equal values softmax has no gradient;
     with targets below its smallest value it creeps towards a floor above zero while its weights grow.
     """
-    figure = lines("Loss", Axis("step", "log"), Axis("f / f_0", "log"))
+    figure = lines("Loss", ChartAxis("step", "log"), ChartAxis("f / f_0", "log"))
     series = [(family, run) for family, some in runs.items() for run in some]
     for position, (family, run) in enumerate(series):
         loss, color = run.trajectory["loss"], PALETTE[position % len(PALETTE)]

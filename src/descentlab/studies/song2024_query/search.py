@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from descentlab.experiment import Experiment
 from descentlab.models import Normal
-from descentlab.plots.curves import Axis, add_line, lines
+from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.heatmaps import Categories, heat_map
 from descentlab.plots.style import case_color
 from descentlab.runs import Family, Runs
@@ -96,7 +96,7 @@ def room(runs: Runs) -> go.Figure:
     Heads of width 2, so that three of four keys' differences do not fit in one head; D = 16, Nn = 12. Dashed: the
     share that is stuck.
     """
-    figure = lines("Share", Axis("heads", "log"), Axis("share of starts"))
+    figure = lines("Share", ChartAxis("heads", "log"), ChartAxis("share of starts"))
     for kernel, some in runs["heads"].by_case().items():
         cells, color = some.by("model.heads"), case_color(kernel)
         at_zero, held = (

@@ -36,7 +36,7 @@ SCALES = (0.5, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TaskPlan:
     """How much of a task is run.
 
     Attributes:
@@ -61,14 +61,14 @@ class Plan:
 
 
 PLANS = {
-    (Size.QUICK, "text"): Plan(Classification(IMDb(length=256)), 32, 1500, ("adam",), 3, (1000, 4000), 250),
-    (Size.PAPER, "text"): Plan(
+    (Size.QUICK, "text"): TaskPlan(Classification(IMDb(length=256)), 32, 1500, ("adam",), 3, (1000, 4000), 250),
+    (Size.PAPER, "text"): TaskPlan(
         Classification(IMDb(length=4096)), 32, 20_000, ("sgd", "adam", "adamw"), 5, (None, None), 500, 128
     ),
-    (Size.SMOKE, "pathfinder"): Plan(
+    (Size.SMOKE, "pathfinder"): TaskPlan(
         Classification(Pathfinder(path_length=6, train=32, development=16, test=16)), 4, 4, ("adam",), 2, (8, 8), 2, 128
     ),
-    (Size.PAPER, "pathfinder"): Plan(
+    (Size.PAPER, "pathfinder"): TaskPlan(
         Classification(Pathfinder(train=160_000)), 128, 50_000, ("adam", "sgd", "adamw"), 5, (None, None), 500, 128
     ),
 }
@@ -107,7 +107,7 @@ def _settings(size: Size, task: str, kind: str, kernel: str) -> list[tuple[float
     return [COMMITTED.get((task, kernel), (1e-3, 1.0))]
 
 
-def _adapted(base: Experiment, plan: Plan, kind: str, setting: tuple[float, float]) -> Experiment:
+def _adapted(base: Experiment, plan: TaskPlan, kind: str, setting: tuple[float, float]) -> Experiment:
     """The base experiment on a plan."""
     rate, scale = setting
     last = At((plan.steps,))

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from descentlab.claims import About, Claim, Values, above, at_least, claim, of_seeds
 from descentlab.datasets import Pathfinder
 from descentlab.datasets.imdb import REVIEWS
-from descentlab.plots.curves import Axis, add_band, add_level, lines
+from descentlab.plots.curves import ChartAxis, add_band, add_level, lines
 from descentlab.plots.style import case_color
 from descentlab.runs import Run, Runs
 from descentlab.statistics import mean_interval, paired_interval
@@ -176,7 +176,7 @@ def loss(runs: Runs) -> go.Figure:
 
 
 def _curves(runs: Runs, what: str, label: str) -> go.Figure:
-    figure = lines(label.capitalize(), Axis("step"), Axis(label))
+    figure = lines(label.capitalize(), ChartAxis("step"), ChartAxis(label))
     for kind, kernel, run in _best(runs):
         record = run.trajectory["development"].sel(quantity=what)
         color = case_color(kernel) if len(runs) == 1 else None
@@ -189,7 +189,7 @@ def attention(runs: Runs) -> go.Figure:
 
     The mean over heads and real tokens of a few training examples; softmax rows sum to one.
     """
-    figure = lines("Row sums", Axis("step"), Axis("mean row sum", "log"))
+    figure = lines("Row sums", ChartAxis("step"), ChartAxis("mean row sum", "log"))
     for kind, kernel, run in _best(runs):
         record = run.trajectory["attention"].sel(quantity="row_sum")
         for number, layer in enumerate(record.entries("layer"), 1):
