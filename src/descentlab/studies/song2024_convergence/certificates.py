@@ -85,21 +85,23 @@ def uncertified(about: About, runs: Family) -> Claim:
 )
 def careful(about: About, runs: Family) -> Claim:
     """How many times the needed steps a certificate predicts."""
-    factor = np.concatenate([_factor(run) for run in runs])
-    low, middle, high = np.quantile(factor, [0.25, 0.5, 0.75])
-    about = about.noting(f"Quartiles of the factor: {low:.3g}, {middle:.3g}, {high:.3g}.")
-    return of_double(runs.trajectories, at_least(about, factor, 1.0, slack=1e-9, where=_certified(runs)))
+    factor, sure = np.concatenate([_factor(run) for run in runs]), _certified(runs)
+    if sure.any():
+        low, middle, high = np.quantile(factor[sure], [0.25, 0.5, 0.75])
+        about = about.noting(f"Quartiles of the factor: {low:.3g}, {middle:.3g}, {high:.3g}.")
+    return of_double(runs.trajectories, at_least(about, factor, 1.0, slack=1e-9, where=sure))
 
 
 def _factor(run: Run) -> np.ndarray:
-    """Predicted over actual steps to the last recorded loss above rounding, by lane."""
+    """Predicted over actual steps to the last recorded loss above rounding, by lane; infinite without a rate."""
     loss = run.trajectory["loss"]
     relative = loss.values / loss.values[:, :1]
     eta = run.trajectory["step_size"].values[:, -1]
     decay = -np.log1p(-np.clip(TheoremB().decay(eta, recorded(run.trajectory, TheoremB())), 0, 1 - 1e-16))
     last = np.maximum((relative > 1e-20).sum(axis=1) - 1, 1)
     logs = -np.log(np.maximum(relative[np.arange(len(last)), last], 1e-300))
-    return logs / np.maximum(decay, 1e-300) / loss.steps[last]
+    with np.errstate(divide="ignore"):
+        return logs / decay / loss.steps[last]
 
 
 class Ratios(NamedTuple):
@@ -193,8 +195,8 @@ def ratios(runs: Runs) -> go.Figure:
 def carefulness(runs: Runs) -> go.Figure:
     """How careful Theorem B is.
 
-    Predicted over needed steps to the loss that the run reached, against the output scale; median over seeds. Above
-    the level of 1 the certificate is on the safe side.
+    Predicted over needed steps to the loss that the run reached, against the output scale; median over seeds, where
+    most of them are certified. Above the level of 1 the certificate is on the safe side.
     """
     figure = lines("factor", OVER_SCALE, ChartAxis("predicted / needed steps", "log"))
     for kernel, some in runs["value zero"].by_case().items():
