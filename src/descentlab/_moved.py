@@ -13,6 +13,8 @@ MOVED = {
     "descentlab.objective:SquaredError": "descentlab.losses:SquaredError",
     "descentlab.studies.kim2023_inference.marked:Marked": "descentlab.datasets:Marked",
     "descentlab.studies.kim2023_inference:Marked": "descentlab.datasets:Marked",
+    "descentlab.studies.ormaniec2024_hessian.norms:Growth": "descentlab.probes:Growth",
+    "descentlab.studies.ormaniec2024_hessian:Growth": "descentlab.probes:Growth",
 }
 """The name of today by the name of then."""
 

@@ -23,7 +23,6 @@ from descentlab import (
     tasks,
 )
 from descentlab.given import Given
-from descentlab.studies.ormaniec2024_hessian import norms
 from descentlab.theory import (
     certificate,
     endings,
@@ -188,7 +187,7 @@ EXAMPLES = {
     losses.SquaredError: [losses.SquaredError()],
     losses.CrossEntropy: [losses.CrossEntropy(), losses.CrossEntropy(ignored=-100)],
     losses.Logistic: [losses.Logistic()],
-    norms.Growth: [norms.Growth(), norms.Growth(scales=(0.5, 1.0), draws=2)],
+    probes.Growth: [probes.Growth(), probes.Growth(scales=(0.5, 1.0), draws=2)],
     datasets.Marked: [datasets.Marked(tokens=8, train=8, development=2, test=2)],
     datasets.Pathfinder: [datasets.Pathfinder(path_length=6, train=8, development=2, test=2)],
     datasets.MNIST: [datasets.MNIST(), datasets.MNIST(14, ("test",), 100)],

@@ -1,5 +1,7 @@
 """Curvature of an objective: its Hessian by blocks, the Gram matrix of its trained blocks, spectra and traces."""
 
+from descentlab.curvature.blocks import BlockDraws as BlockDraws
+from descentlab.curvature.blocks import block_draws as block_draws
 from descentlab.curvature.density import SpectralDensity as SpectralDensity
 from descentlab.curvature.density import spectral_density as spectral_density
 from descentlab.curvature.eigen import Eigenpairs as Eigenpairs

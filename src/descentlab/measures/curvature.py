@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from descentlab._arithmetic import arithmetic
@@ -14,15 +12,15 @@ from descentlab._tree import array_names, block_names, is_meant, select
 from descentlab._types import Array, PRNGKeyArray, PyTree
 from descentlab.curvature import (
     Eigenpairs,
-    Functional,
-    GaussNewton,
     Hessian,
     Krylov,
     SpectralDensity,
+    block_draws,
     eigenpairs,
     spectral_density,
     widening,
 )
+from descentlab.curvature.blocks import PARTS
 from descentlab.estimate import Estimate
 from descentlab.mistake import Mistake
 from descentlab.objective import Objective
@@ -41,9 +39,6 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
-
-PARTS = ("hessian", "gauss-newton", "functional")
-"""H, H_o and H_f."""
 
 Along = tuple[np.ndarray, Estimate]
 """Steps, and the sharpness there."""
@@ -233,12 +228,10 @@ def curvature_at(
 
 
 def _blocks(objective: Objective, params: PyTree, plan: CurvaturePlan, key: PRNGKeyArray) -> Blocks:
-    """Norms and traces of all blocks by Hutchinson's estimator; a product serves a whole column of blocks."""
+    """Norms and traces of all blocks."""
     names = array_names(params)
     sizes = [leaf.size for leaf in jax.tree.leaves(params)]
-    first, second = _draws(
-        GaussNewton(objective, params, plan.batch), Functional(objective, params, plan.batch), key, plan.probes
-    )
+    first, second = block_draws(objective, params, plan.probes, plan.batch, key=key)
     norms = {part: _estimate(first[:, at]) for at, part in enumerate(PARTS)}
     traces = {part: _estimate(second[:, at]) for at, part in enumerate(PARTS)}
     return Blocks(names, sizes, norms, traces)
@@ -248,26 +241,6 @@ def _estimate(draws: Array) -> Estimate:
     values = np.asarray(draws, dtype=np.float64)
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return Estimate(values.mean(axis=0), widening(len(values)) * error)
-
-
-@eqx.filter_jit
-def _draws(outer: GaussNewton, functional: Functional, key: PRNGKeyArray, probes: int) -> tuple[Array, Array]:
-    """Squared norms (axes draw, part, row, column) and traces (axes draw, part, block)."""
-    sizes = list(outer.blocks.values())
-    masks = jnp.asarray(np.repeat(np.eye(len(sizes)), sizes, axis=1), outer.dtype)
-    products = outer.linear(), functional.linear()
-
-    def one(drawn: tuple[Array, Array]) -> tuple[Array, Array]:
-        mask, key = drawn
-        signs = mask * jax.random.rademacher(key, mask.shape, mask.dtype)
-        first, second = (product(signs) for product in products)
-        parts = jnp.stack([first + second, first, second])
-        return parts**2 @ masks.T, parts @ signs
-
-    every = jnp.repeat(masks, probes, axis=0), jnp.tile(jax.random.split(key, probes), len(sizes))
-    squares, traces = jax.lax.map(one, every)
-    squares = squares.reshape(len(sizes), probes, len(PARTS), len(sizes)).transpose(1, 2, 3, 0)
-    return squares, traces.reshape(len(sizes), probes, len(PARTS)).transpose(1, 2, 0)
 
 
 def sharpness_along(lane: TrainedLane, plan: CurvaturePlan) -> Along:

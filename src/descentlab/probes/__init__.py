@@ -5,6 +5,7 @@ from descentlab.probes.attention import AttentionShape as AttentionShape
 from descentlab.probes.attention import LayerAttention as LayerAttention
 from descentlab.probes.attention import Saturation as Saturation
 from descentlab.probes.base import AbstractProbe as AbstractProbe
+from descentlab.probes.block_norms import Growth as Growth
 from descentlab.probes.blocks import GramShares as GramShares
 from descentlab.probes.blocks import Rank as Rank
 from descentlab.probes.changed import AbstractChange as AbstractChange

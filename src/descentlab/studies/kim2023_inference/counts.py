@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,6 +43,21 @@ def counted(name: str, length: int) -> np.ndarray:
 def curve(name: str, quantity: str) -> np.ndarray:
     """Billions of operations or bytes at every length of the figures."""
     return np.array([float(total(operators(model(name), length), quantity)) / 1e9 for length in LENGTHS])
+
+
+class Table(NamedTuple):
+    """A table of the survey: its number, model, and what is fitted in it."""
+
+    number: str
+    of: str
+    fitted: str
+
+    def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Counted and printed, in units of the last digit, and what is wrong with a cell in print or nothing."""
+        printed = PRINTED.of(source=f"Table {self.number}")
+        counted_ = np.concatenate([counted(self.of, length).ravel() for length in TABLED])
+        unit = 2 * printed.errors
+        return counted_ / unit, printed.values / unit, np.asarray(printed.column("slip"))
 
 
 def drawn(figure: str, *names: str) -> tuple[np.ndarray, np.ndarray]:

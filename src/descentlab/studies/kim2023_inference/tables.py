@@ -1,6 +1,5 @@
 """Operations, bytes and intensities against the survey's tables and figures."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from descentlab.plots import ChartAxis, add_line, lines, stacked_bars
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Runs
 from descentlab.studies.kim2023_inference import counts
-from descentlab.studies.kim2023_inference.counts import GROUPS, LENGTHS, PAPER, TABLED, counted, drawn
+from descentlab.studies.kim2023_inference.counts import GROUPS, LENGTHS, PAPER, TABLED, Table, counted, drawn
 from descentlab.study import Section, untrained
 
 FITTED = "operations of GELU and LayerNorm fitted"
@@ -23,21 +22,6 @@ MOVED = "entries moved by nonlinear operators fitted"
 """What a claim says whose numbers contain an encoder's 17 entries a token and column, where the definition gives 18."""
 
 BOTH = "operations and entries of nonlinear operators fitted"
-
-
-class Table(NamedTuple):
-    """A table of the survey: its number, model, and what is fitted in it."""
-
-    number: str
-    of: str
-    fitted: str
-
-    def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Counted and printed, in units of the last digit, and what is wrong with a cell in print or nothing."""
-        printed = counts.PRINTED.of(source=f"Table {self.number}")
-        counted_ = np.concatenate([counted(self.of, length).ravel() for length in TABLED])
-        unit = 2 * printed.errors
-        return counted_ / unit, printed.values / unit, np.asarray(printed.column("slip"))
 
 
 TABLES = (Table("3", "bert-base", BOTH), Table("10", "four heads", BOTH), Table("11", "gpt2", FITTED))
@@ -232,7 +216,7 @@ def shares(_: Runs) -> go.Figure:
     BERT-Base. Nonlinear operators need hardly any arithmetic but move up to half of the bytes; what joins them at long
     sequences is attention. Their own operations and entries are fitted to the survey's tables.
     """
-    names: Sequence[str] = [f"{length}, {what}" for length in TABLED for what in ("FLOPs", "bytes")]
+    names = [f"{length}, {what}" for length in TABLED for what in ("FLOPs", "bytes")]
     rows = np.concatenate([counted("bert-base", length)[:4, 3:].T for length in TABLED])
     return stacked_bars("", "percent", names, {str(group): rows[:, at] for at, group in enumerate(GROUPS[:4])})
 

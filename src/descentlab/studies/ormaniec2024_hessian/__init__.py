@@ -16,7 +16,6 @@ indefiniteness and the disparity of the blocks evolve under gradient descent, Ad
 from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.ormaniec2024_hessian import depth, growth, heterogeneity, theorems, training
 from descentlab.studies.ormaniec2024_hessian.findings import FINDINGS
-from descentlab.studies.ormaniec2024_hessian.norms import Growth as Growth
 from descentlab.studies.ormaniec2024_hessian.setting import BASE, with_kernel
 from descentlab.study import Study
 

@@ -1,6 +1,6 @@
 """Norms against the scale of the embeddings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,12 +8,9 @@ import plotly.graph_objects as go
 from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Run
-from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales
+from descentlab.studies.ormaniec2024_hessian.recorded import SYMBOLS, Power, norms, scales
 
-__all__ = ["SYMBOLS", "growth_chart"]
-
-SYMBOLS = {"outer": "H_o", "functional": "H_f", "hessian": "H"}
-"""Names of the parts in claims and figures."""
+__all__ = ["growth_chart"]
 
 _MARKERS = {"outer": "circle", "functional": "square", "hessian": "diamond"}
 
@@ -21,14 +18,14 @@ LOWEST = 1e-20
 """Norms below it are left out of figures: those of the Gaussian kernel have no lower end."""
 
 
-def growth_chart(title: str, run: Run, arrays: Sequence[str], exponents: Mapping[tuple[str, str], float]) -> go.Figure:
+def growth_chart(title: str, run: Run, arrays: Sequence[str], powers: Sequence[Power] = ()) -> go.Figure:
     """The mean of each norm over seeds with its standard error, and dashed lines of given slopes.
 
     Args:
         title: what the figure shows.
         run: whose norms.
         arrays: which blocks.
-        exponents: slopes by array and part; their lines start at the smallest scale.
+        powers: slopes; their lines start at the smallest scale.
     """
     figure = lines(title, ChartAxis("standard deviation of the embeddings", "log"), ChartAxis("Frobenius norm", "log"))
     x = scales(run)
@@ -52,7 +49,8 @@ def growth_chart(title: str, run: Run, arrays: Sequence[str], exponents: Mapping
                 hovertemplate=f"<b>{label}</b><br>%{{x:.3g}}: %{{y:.4g}} ± %{{error_y.array:.2g}}<extra></extra>",
             )
             # H has the power of its larger part.
-            if part != "hessian" and (array, part) in exponents:
-                power = exponents[array, part]
-                add_line(figure, x, middle[0] * (x / x[0]) ** power, f"power {power:g}")
+            for power in powers:
+                if power[:2] == (array, part) and part != "hessian":
+                    expected = middle[0] * (x / x[0]) ** power.exponent
+                    add_line(figure, x, expected, f"power {power.exponent:g}")
     return figure

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,6 +19,7 @@ from descentlab.studies.ormaniec2024_hessian.heads import (
     KERNELS,
     PAIRS,
     WIDTH,
+    Measured,
     Parts,
     automatic,
     block,
@@ -28,7 +30,7 @@ from descentlab.studies.ormaniec2024_hessian.heads import (
 )
 from descentlab.theory.attention_hessian import BLOCKS, Head, merged
 
-__all__ = ["POWERS", "Constructed", "constructed"]
+__all__ = ["POWERS", "Constructed", "OfKernel", "Theory", "constructed"]
 
 PEAK = Gaussian(0.5)
 """A kernel whose exponents of whole numbers are exact."""
@@ -61,6 +63,30 @@ class Constructed:
     peak: np.ndarray
     linear: Mapping[int, np.ndarray]
     network: Mapping[int, np.ndarray]
+
+
+class OfKernel(NamedTuple):
+    """What was measured of one kernel, and what was built."""
+
+    heads: Measured
+    built: Constructed
+
+
+@dataclasses.dataclass(frozen=True)
+class Theory:
+    """What claims on theory are about.
+
+    Attributes:
+        heads: by kernel.
+        built: what was built for one statement each.
+    """
+
+    heads: Mapping[str, Measured]
+    built: Constructed
+
+    def of(self, kernel: str) -> OfKernel | None:
+        """What was measured of one kernel; nothing where it was not."""
+        return OfKernel(self.heads[kernel], self.built) if kernel in self.heads else None
 
 
 def constructed(count: int, layers: tuple[int, ...], depths: tuple[int, ...]) -> Constructed:

@@ -1,43 +1,49 @@
 """How the norms of the query and the value block grow with the scale of the embeddings, in one layer."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab._describe import replace_at
-from descentlab.claims import About, Claim, at_least, at_most, close, not_applicable
+from descentlab.claims import About, Claim, Statement, at_least, at_most, claim, close
 from descentlab.experiment import Experiment
 from descentlab.models import PreNorm
-from descentlab.runs import Run, Runs
+from descentlab.probes import Growth
+from descentlab.runs import Family, Runs
 from descentlab.statistics import mean_interval
-from descentlab.studies.ormaniec2024_hessian import compared
-from descentlab.studies.ormaniec2024_hessian.charts import SYMBOLS, growth_chart
-from descentlab.studies.ormaniec2024_hessian.norms import PARTS, Growth
-from descentlab.studies.ormaniec2024_hessian.published import FILES, SMALL, SOURCE
+from descentlab.studies.ormaniec2024_hessian import pre_norm
+from descentlab.studies.ormaniec2024_hessian.charts import growth_chart
+from descentlab.studies.ormaniec2024_hessian.pre_norm import NORMED
+from descentlab.studies.ormaniec2024_hessian.recorded import (
+    FILES,
+    PAGE,
+    PAPER,
+    PUBLISHED,
+    SCALES,
+    SYMBOLS,
+    Power,
+    beside,
+    means,
+    norms,
+    places,
+    ratio,
+    scales,
+    slope,
+    within,
+)
 from descentlab.studies.ormaniec2024_hessian.setting import WIDTH, sized
-from descentlab.studies.ormaniec2024_hessian.slopes import norms, scales, slope, small
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel
-from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
-EXPONENTS = {
-    "softmax": {
-        ("value", "outer"): 2.0,
-        ("value", "hessian"): 2.0,
-        ("query", "outer"): 6.0,
-        ("query", "functional"): 5.0,
-        ("query", "hessian"): 5.0,
-    },
-    "gaussian": {
-        ("value", "outer"): 2.0,
-        ("value", "hessian"): 2.0,
-        ("query", "outer"): 6.0,
-        ("query", "functional"): 3.0,
-        ("query", "hessian"): 3.0,
-    },
-}
+
+def _powers(functional: float) -> tuple[Power, ...]:
+    exponents = {("value", "outer"): 2.0, ("value", "hessian"): 2.0, ("query", "outer"): 6.0}
+    bent = {("query", part): functional for part in ("functional", "hessian")}
+    return tuple(Power(*of, exponent) for of, exponent in (exponents | bent).items())
+
+
+POWERS = {"softmax": _powers(5.0), "gaussian": _powers(3.0)}
 r"""Leading powers of the scale in one layer.
 
 The scores of softmax are linear in the query, so that the second derivative of a row is a product of four tokens. The
@@ -45,10 +51,7 @@ exponent of the Gaussian kernel has the term $-c \lVert q \rVert^2$, whose secon
 without normalisation it does not cancel.
 """
 
-PLAIN, NORMED = "plain", "pre-norm"
-
-SMALLEST = 7
-"""Scales below 0.1 among the published ones."""
+PLAIN = "plain"
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -56,13 +59,9 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     smoke, paper = size == Size.SMOKE, size == Size.PAPER
     seeds = tuple(range(2 if smoke else 20 if paper else 10))
     probe = Growth(scales=grid(size), draws=20 if paper else 2)
-    families: dict[str, list[Request]] = {PLAIN: [], NORMED: []}
-    for base in bases:
-        plain = changed(base, {"probes": {"growth": probe}} | sized(8 if smoke else WIDTH))
-        families[PLAIN].append(Request(plain, seeds))
-        if not smoke or base is bases[0]:
-            families[NORMED].append(Request(replace_at(plain, "model.norm", PreNorm()), seeds))
-    return families
+    plain = [base.changed({"probes": {"growth": probe}} | sized(8 if smoke else WIDTH)) for base in bases]
+    normed = [one.changed({"model.norm": PreNorm()}) for one in (plain[:1] if smoke else plain)]
+    return {family: [Request(one, seeds) for one in some] for family, some in ((PLAIN, plain), (NORMED, normed))}
 
 
 def grid(size: Size) -> tuple[float, ...]:
@@ -71,87 +70,101 @@ def grid(size: Size) -> tuple[float, ...]:
     return tuple(float(10 ** (-2 + 3 * place / 19)) for place in chosen)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claims 3, 4 and 5 of the specification for one layer."""
-    found = []
-    for kernel in kernels(runs):
-        for plain in of_kernel(runs, kernel, PLAIN):
-            found += [_zero(kernel, plain), *_slopes(kernel, plain), _span(kernel, plain, PLAIN)]
-            found += compared.values(plain) if kernel == "softmax" else []
-        for normed in of_kernel(runs, kernel, NORMED):
-            found += [_span(kernel, normed, NORMED), _flat(kernel, normed), compared.falling(kernel, normed)]
-            found += compared.normalised(normed) if kernel == "softmax" else []
-    return found
-
-
-def _zero(kernel: str, run: Run) -> Claim:
-    about = About(
-        f"value-functional-{kernel}",
-        "H_f of the value block is exactly zero: outputs are piecewise linear in it",
-        f"{SOURCE}, theorem 3.2",
-        kernel,
-    )
+@claim(
+    "value-functional-{case}",
+    "H_f of the value block is exactly zero: outputs are piecewise linear in it",
+    f"{PAPER}, theorem 3.2",
+)
+def zero(about: About, runs: Family) -> Claim:
+    """Whether one part vanishes."""
+    run = runs[0]
     return close(about, norms(run, "functional", "value"), 0.0)
 
 
-def _slopes(kernel: str, run: Run) -> list[Claim]:
-    """The exponent of every norm that is not zero, at small scales."""
-    # Rows of the Gaussian kernel sum to the number of keys, so that outputs are sooner as large as one.
-    found, limit = [], 0.05 if kernel == "gaussian" else 0.1
-    for (block, part), expected in EXPONENTS.get(kernel, {}).items():
-        measured = slope(run, part, block, scales(run) < limit)
-        published = f" Published: {SMALL[block, part]:g}." if kernel == "softmax" else ""
-        about = About(
-            f"slope-{block}-{part}-{kernel}",
-            f"Below a scale of {limit:g}, {SYMBOLS[part]} of {block} grows with its power {expected:g}, within 0.1",
-            f"{SOURCE}, figure 3" if kernel == "softmax" else "docs/theory/attention_hessian.md",
-            kernel,
-            f"Mean over seeds: {measured.value:.4g}.{published}",
-        )
-        found.append(close(about, measured, expected, tolerance=0.1))
-    return found
+def _grows(kernel: str, limit: float, source: str) -> Statement:
+    """The exponent of every norm that is not zero, at scales below a limit."""
 
-
-def _span(kernel: str, run: Run, family: str) -> Claim:
-    """How many decades the ratio of the two blocks spans from the smallest to the largest scale."""
-    without = family == PLAIN
-    text = "Without normalisation" if without else "With pre-norm"
-    bound = "at least 7 decades" if without else "at most 2.5 decades"
-    logs = np.log10(compared.ratio(run))
-    known = logs[:, ~np.isnan(logs).any(axis=0)]
-    decades = mean_interval(known.max(axis=1) - known.min(axis=1))
-    said = ", ".join(f"{10**one:.3g}" for one in known.mean(axis=0))
-    about = About(
-        f"span-{family}-{kernel}",
-        f"{text} the norm of H of value over that of query spans {bound} between scales 0.01 and 10",
-        f"{SOURCE}, figure 3",
-        kernel,
-        f"Ratios by scale: {said}.",
+    @claim(
+        "slope-{power.block}-{power.part}-{case}",
+        f"Below a scale of {limit:g}, {{power.words}} grows with its power {{power.exponent:g}}, within 0.1",
+        source,
+        cases=(kernel,),
+        over={"power": POWERS[kernel]},
     )
-    compare = at_least if without else at_most
-    return compare(about, decades, 7.0 if without else 2.5)
+    def grows(about: About, runs: Family, power: Power) -> Claim:
+        run = runs[0]
+        measured = slope(run, power.part, power.block, scales(run) < limit)
+        about = about.noting(f"Mean over seeds: {measured.value:.4g}.")
+        if kernel == "softmax":
+            published = PUBLISHED.of(table="small slope", block=power.block, part=power.part).values
+            about = about.noting(f"Published: {published[0]:g}.")
+        return close(about, measured, power.exponent, tolerance=0.1)
+
+    return grows
 
 
-def _flat(kernel: str, run: Run) -> Claim:
-    """While embeddings are smaller than what attention makes of normalised ones, their scale hardly counts."""
-    found = [slope(run, part, block, small(run)) for block in ("value", "query") for part in PARTS]
-    about = About(
-        f"pre-norm-flat-{kernel}",
-        "With pre-norm no slope over the seven scales below 0.1 is steeper than 0.15",
-        FILES,
-        kernel,
-        "Slopes of H_o, H_f and H of value, then of query: " + ", ".join(f"{one.value:.3f}" for one in found) + ".",
+# Rows of the Gaussian kernel sum to the number of keys, so that outputs are sooner as large as one.
+SLOPES = (_grows("softmax", 0.1, f"{PAPER}, figure 3"), _grows("gaussian", 0.05, PAGE))
+
+
+def _spans(family: str, words: str, bound: str) -> Statement:
+    """How many decades the ratio of the two blocks spans."""
+
+    @claim(
+        f"span-{family}-{{case}}",
+        f"{words} the norm of H of value over that of query spans {bound} between scales 0.01 and 10",
+        f"{PAPER}, figure 3",
     )
-    # The curves bend, so that other scales have other slopes.
-    if small(run).sum() != SMALLEST:
-        return not_applicable(about, f"this run has {small(run).sum()} scales there")
-    return close(about, found, 0.0, tolerance=0.15)
+    def spans(about: About, runs: Family) -> Claim:
+        logs = np.log10(ratio(runs[0]))
+        known = logs[:, ~np.isnan(logs).any(axis=0)]
+        decades = mean_interval(known.max(axis=1) - known.min(axis=1))
+        about = about.noting(f"Ratios by scale: {', '.join(f'{10**one:.3g}' for one in known.mean(axis=0))}.")
+        return at_least(about, decades, 7.0) if family == PLAIN else at_most(about, decades, 2.5)
+
+    return spans.on(family)
+
+
+class Regime(NamedTuple):
+    """Some of the scales of the table, and the factor within which values there should agree."""
+
+    name: str
+    factor: float
+    scales: str
+    where: slice
+
+
+REGIMES = tuple(
+    Regime(name, factor, " and ".join(f"{one:.3g}" for one in SCALES[where]), where)
+    for name, factor, where in (("small", 1.15, slice(0, 2)), ("large", 1.5, slice(2, 4)))
+)
+
+
+@claim(
+    "values-{block}-{regime.name}",
+    "Norms of the {block} block at scales {regime.scales} are the published ones within a factor {regime.factor:g}",
+    FILES,
+    cases=("softmax",),
+    over={"block": ("value", "query"), "regime": REGIMES},
+)
+def values(about: About, runs: Family, block: str, regime: Regime) -> Claim:
+    """The norms at the four scales of the table."""
+    run = runs[0]
+    table = PUBLISHED.of(table="norm", block=block)
+    measured, published, said = [], [], []
+    for part in dict.fromkeys(table.column("part")):
+        theirs = table.of(part=part).values[regime.where]
+        ours = means(run, part, block, places(run)[regime.where])
+        measured, published = [*measured, *ours], [*published, *theirs]
+        said.append(f"{SYMBOLS[part]} {beside(ours, theirs, '.3g')}")
+    about = about.noting(f"Measured (published): {'; '.join(said)}. Logarithms of ratios are compared.")
+    return within(about, measured, np.asarray(published), regime.factor, run)
 
 
 def _chart(family: str, kernel: str, runs: Runs) -> go.Figure:
-    chosen = of_kernel(runs, kernel, family)
-    exponents = EXPONENTS[kernel] if family == PLAIN else {}
-    return growth_chart("Norms", chosen[0], ("value", "query"), exponents) if chosen else go.Figure()
+    chosen = runs[family].of(kernel)
+    powers = POWERS[kernel] if family == PLAIN else ()
+    return growth_chart("Norms", chosen[0], ("value", "query"), powers) if chosen else go.Figure()
 
 
 def softmax(runs: Runs) -> go.Figure:
@@ -188,4 +201,11 @@ def gaussian_normed(runs: Runs) -> go.Figure:
     return _chart(NORMED, "gaussian", runs)
 
 
-section = Section("growth", requests, claims, (softmax, gaussian, softmax_normed, gaussian_normed))
+STATEMENTS = (
+    *(one.on(PLAIN) for one in (zero, *SLOPES, values)),
+    _spans(PLAIN, "Without normalisation", "at least 7 decades"),
+    _spans(NORMED, "With pre-norm", "at most 2.5 decades"),
+    *(one.on(NORMED) for one in pre_norm.STATEMENTS),
+)
+
+section = Section("growth", requests, STATEMENTS, (softmax, gaussian, softmax_normed, gaussian_normed))

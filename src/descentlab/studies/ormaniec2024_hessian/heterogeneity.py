@@ -8,18 +8,16 @@ import plotly.graph_objects as go
 
 from descentlab._arithmetic import arithmetic
 from descentlab.attention import Linear
-from descentlab.claims import About, Claim, at_least, below, close
+from descentlab.claims import About, Claim, Statement, at_least, below, claim, close
 from descentlab.curvature import Hessian
 from descentlab.experiment import Experiment
 from descentlab.plots.bars import distributions
 from descentlab.plots.curves import ChartAxis
 from descentlab.plots.matrices import block_matrix
-from descentlab.runs import Runs
+from descentlab.runs import Runs, case_of
 from descentlab.statistics import factor_interval, mean_interval
-from descentlab.studies.ormaniec2024_hessian.published import LARGEST, MODES, SOURCE
+from descentlab.studies.ormaniec2024_hessian.recorded import PAPER, PUBLISHED
 from descentlab.studies.ormaniec2024_hessian.setting import matrices, sized
-from descentlab.studies.song2024_convergence.kernels import name
-from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Section, Size
 from descentlab.sweep import Progress, Request
 
@@ -55,13 +53,9 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
     seeds = tuple(range(2 if size == Size.SMOKE else 20 if size == Size.PAPER else 8))
     width = 4 if size == Size.SMOKE else WIDTH
     small = {"trained": BLOCKS, "model.embedding": matrices(width)} | sized(width)
-    kernels = [*bases[:1], _linear(bases[0])] if size == Size.SMOKE else [*bases, _linear(bases[0])]
-    experiments = {name(one): changed(one, small) for one in kernels}
+    linear = bases[0].changed({"model.attention": Linear()})
+    experiments = {case_of(one): one.changed(small) for one in (*(bases[:1] if size == Size.SMOKE else bases), linear)}
     return {"start": [Request(one, seeds) for one in experiments.values()]}
-
-
-def _linear(base: Experiment) -> Experiment:
-    return changed(base, {"model.attention": Linear()})
 
 
 def derive(runs: Runs, size: Size, progress: Progress | None) -> dict[str, Entries]:
@@ -77,7 +71,7 @@ def derive(runs: Runs, size: Size, progress: Progress | None) -> dict[str, Entri
                 if progress is not None:
                     progress(done, total, "")
         sizes = {block: getattr(lanes[0].start.layers[0], block).size for block in BLOCKS}
-        found[name(run.experiment)] = Entries(sizes, np.stack(hessians))
+        found[case_of(run.experiment)] = Entries(sizes, np.stack(hessians))
     return found
 
 
@@ -86,63 +80,83 @@ def _log_medians(entries: Entries, *blocks: str) -> np.ndarray:
     return np.mean([np.log(np.median(entries.of(block), axis=1)) for block in blocks], axis=0)
 
 
-def claims(found: Mapping[str, Entries]) -> list[Claim]:
-    """Claim 6 of the specification, and what the picture shows."""
-    made = [_apart(kernel, found[kernel]) for kernel in found if kernel in {"softmax", "gaussian", "linear"}]
-    if "softmax" in found:
-        made += [*_picture(found["softmax"]), *(_mode(block, found["softmax"]) for block in MODES)]
-    if {"softmax", "linear"} <= set(found):
-        made += _moved(found["softmax"], found["linear"])
-    return made
-
-
-def _apart(kernel: str, entries: Entries) -> Claim:
+def _apart(case: str, source: str) -> Statement:
     """How far the blocks lie apart."""
-    logs = _log_medians(entries, *VALUES) - _log_medians(entries, *SCORES)
-    medians = ", ".join(f"{block} {np.exp(_log_medians(entries, block).mean()):.2g}" for block in BLOCKS)
-    said = f"Medians of |entry|: {medians}."
-    if kernel == "linear":
-        about = About(
-            "apart-linear",
-            "With linear attention the median |entry| of value and output blocks is within a factor 2 of that of "
-            "query and key blocks",
-            f"{SOURCE}, on linear attention",
-            kernel,
-            said,
-        )
-        return close(about, mean_interval(logs), 0.0, tolerance=np.log(2))
-    about = About(
-        f"apart-{kernel}",
+
+    @claim(
+        "apart-{case}",
         "The median |entry| of value and output blocks is at least 10 times that of query and key blocks",
-        f"{SOURCE}, figure 1" if kernel == "softmax" else "measured",
-        kernel,
-        said,
+        source,
+        cases=(case,),
     )
-    return at_least(about, factor_interval(np.exp(logs)), 10.0)
+    def apart(about: About, entries: Entries) -> Claim:
+        return at_least(about.noting(_medians(entries)), factor_interval(np.exp(_gap(entries))), 10.0)
+
+    return apart
 
 
-def _picture(entries: Entries) -> list[Claim]:
+APART = (_apart("softmax", f"{PAPER}, figure 1"), _apart("gaussian", "measured"))
+
+
+def _gap(entries: Entries) -> np.ndarray:
+    """Logarithm of the blocks outside the attention weights over those inside, one a seed."""
+    return _log_medians(entries, *VALUES) - _log_medians(entries, *SCORES)
+
+
+def _medians(entries: Entries) -> str:
+    medians = ", ".join(f"{block} {np.exp(_log_medians(entries, block).mean()):.2g}" for block in BLOCKS)
+    return f"Medians of |entry|: {medians}."
+
+
+@claim(
+    "apart-{case}",
+    "With linear attention the median |entry| of value and output blocks is within a factor 2 of that of query and key "
+    "blocks",
+    f"{PAPER}, on linear attention",
+    cases=("linear",),
+)
+def alike(about: About, entries: Entries) -> Claim:
+    """Where scores are linear the blocks are alike."""
+    return close(about.noting(_medians(entries)), mean_interval(_gap(entries)), 0.0, tolerance=np.log(2))
+
+
+@claim("largest-value", "Entries of value and output blocks reach 1e-3", f"{PAPER}, figure 1", cases=("softmax",))
+def largest(about: About, entries: Entries) -> Claim:
     """What entries reach in the picture."""
-    largest = [factor_interval(entries.of(block).max(axis=1)) for block in VALUES]
-    medians = [factor_interval(np.exp(_log_medians(entries, block))) for block in SCORES]
-    figure = f"{SOURCE}, figure 1"
-    reach = About("largest-value", "Entries of value and output blocks reach 1e-3", figure, "softmax")
-    small = About("median-query", "Half of the entries of query and key blocks are below 1e-6", figure, "softmax")
-    return [at_least(reach, largest, LARGEST), below(small, medians, 1e-6)]
+    return at_least(about, [factor_interval(entries.of(block).max(axis=1)) for block in VALUES], 1e-3)
 
 
-def _mode(block: str, entries: Entries) -> Claim:
+@claim(
+    "median-query",
+    "Half of the entries of query and key blocks are below 1e-6",
+    f"{PAPER}, figure 1",
+    cases=("softmax",),
+)
+def median(about: About, entries: Entries) -> Claim:
+    """What most of them are."""
+    return below(about, [factor_interval(np.exp(_log_medians(entries, block))) for block in SCORES], 1e-6)
+
+
+def _mode(block: str) -> Statement:
     """The most frequent size against that of the one published draw."""
-    modes = mean_interval([_most_frequent(sizes) for sizes in entries.of(block)])
-    single = modes.error * np.sqrt(1 + entries.hessians.shape[0])
-    about = About(
+    published = float(PUBLISHED.of(table="most frequent entry", block=block).values[0])
+
+    @claim(
         f"mode-{block}",
-        f"The published most frequent |entry| of the {block} block, {MODES[block]:g}, lies where 95 % of draws do",
-        f"{SOURCE}, figure 4, read off the plot",
-        "softmax",
-        f"Measured: {np.exp(modes.value):.2g}, one draw within a factor {np.exp(single):.2g}. Logarithms are compared.",
+        f"The published most frequent |entry| of the {block} block, {published:g}, lies where 95 % of draws do",
+        f"{PAPER}, figure 4, read off the plot",
+        cases=("softmax",),
     )
-    return close(about, np.log(MODES[block]), modes.value, tolerance=single)
+    def mode(about: About, entries: Entries) -> Claim:
+        modes = mean_interval([_most_frequent(sizes) for sizes in entries.of(block)])
+        single = modes.error * np.sqrt(1 + entries.hessians.shape[0])
+        about = about.noting(
+            f"Measured: {np.exp(modes.value):.2g}, one draw within a factor {np.exp(single):.2g}. Logarithms are "
+            "compared."
+        )
+        return close(about, np.log(published), modes.value, tolerance=single)
+
+    return mode
 
 
 def _most_frequent(sizes: np.ndarray) -> float:
@@ -150,31 +164,33 @@ def _most_frequent(sizes: np.ndarray) -> float:
     return float(edges[counts.argmax() : counts.argmax() + 2].mean())
 
 
-def _moved(softmax: Entries, linear: Entries) -> list[Claim]:
-    """What linear attention does to the medians, seed by seed."""
-    query, value = (_log_medians(linear, block) - _log_medians(softmax, block) for block in ("query", "value"))
-    source = f"{SOURCE}, figure 4"
-    return [
-        at_least(
-            About(
-                "linear-query", "Linear attention raises the median |entry| of the query block at least tenfold", source
-            ),
-            factor_interval(np.exp(query)),
-            10.0,
-        ),
-        close(
-            About(
-                "linear-value",
-                "Linear attention changes the median |entry| of the value block by a factor 2 at most",
-                source,
-                None,
-                f"The factor is {np.exp(value.mean()):.3g}; logarithms are compared.",
-            ),
-            mean_interval(value),
-            0.0,
-            tolerance=np.log(2),
-        ),
-    ]
+def _moved(linear: Entries, softmax: Entries, block: str) -> np.ndarray:
+    """Logarithm of what linear attention does to the median of a block, one a seed."""
+    return _log_medians(linear, block) - _log_medians(softmax, block)
+
+
+@claim(
+    "linear-query",
+    "Linear attention raises the median |entry| of the query block at least tenfold",
+    f"{PAPER}, figure 4",
+    between=("linear", "softmax"),
+)
+def linear_query(about: About, linear: Entries, softmax: Entries) -> Claim:
+    """What linear attention does to the query block."""
+    return at_least(about, factor_interval(np.exp(_moved(linear, softmax, "query"))), 10.0)
+
+
+@claim(
+    "linear-value",
+    "Linear attention changes the median |entry| of the value block by a factor 2 at most",
+    f"{PAPER}, figure 4",
+    between=("linear", "softmax"),
+)
+def linear_value(about: About, linear: Entries, softmax: Entries) -> Claim:
+    """And to the value block."""
+    moved = _moved(linear, softmax, "value")
+    about = about.noting(f"The factor is {np.exp(moved.mean()):.3g}; logarithms are compared.")
+    return close(about, mean_interval(moved), 0.0, tolerance=np.log(2))
 
 
 def _matrix(kernel: str, found: Mapping[str, Entries]) -> go.Figure:
@@ -213,9 +229,15 @@ def histograms(found: Mapping[str, Entries]) -> go.Figure:
 
     All seeds together; entries below 1e-9 are left out.
     """
-    samples = {f"{kernel}, {block}": entries.of(block).ravel() for kernel, entries in found.items() for block in MODES}
+    samples = {
+        f"{kernel}, {block}": entries.of(block).ravel()
+        for kernel, entries in found.items()
+        for block in ("value", "query")
+    }
     kept = {label: sizes[sizes > 1e-9] for label, sizes in samples.items()}
     return distributions("Sizes of entries", ChartAxis("|entry|", "log"), kept, bins=80)
 
 
-section = Section("heterogeneity", requests, claims, (softmax, gaussian, linear, histograms), derive)
+STATEMENTS = (*APART, alike, largest, median, _mode("value"), _mode("query"), linear_query, linear_value)
+
+section = Section("heterogeneity", requests, STATEMENTS, (softmax, gaussian, linear, histograms), derive)

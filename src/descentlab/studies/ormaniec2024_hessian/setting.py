@@ -4,14 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from descentlab._describe import replace_at
 from descentlab.attention import AbstractAttention, Softmax
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.models import EachToken, NoNorm, Normal, Rectifier, Transformer
 from descentlab.probes import Loss
 from descentlab.schedule import At
-from descentlab.studies.song2024_query.setting import changed
 from descentlab.tasks import Addition
 
 WIDTH = 128
@@ -32,27 +30,24 @@ def sized(width: int) -> dict[str, Any]:
 
 _TASK = Addition()
 
-BASE = changed(
-    Experiment(
-        task=_TASK,
-        data=FullBatch(64),
-        model=Transformer(
-            attention=Softmax(),
-            depth=1,
-            heads=1,
-            causal=True,
-            norm=NoNorm(),
-            activation=Rectifier(),
-            vocabulary=_TASK.vocabulary,
-            readout=EachToken(_TASK.classes, places=_TASK.answered),
-            embedding=Normal(1.0),
-        ),
-        trained=("query", "value"),
-        probes={"loss": Loss(At((0,)))},
-        steps=0,
+BASE = Experiment(
+    task=_TASK,
+    data=FullBatch(64),
+    model=Transformer(
+        attention=Softmax(),
+        depth=1,
+        heads=1,
+        causal=True,
+        norm=NoNorm(),
+        activation=Rectifier(),
+        vocabulary=_TASK.vocabulary,
+        readout=EachToken(_TASK.classes, places=_TASK.answered),
+        embedding=Normal(1.0),
     ),
-    sized(WIDTH),
-)
+    trained=("query", "value"),
+    probes={"loss": Loss(At((0,)))},
+    steps=0,
+).changed(sized(WIDTH))
 """One head, one layer of attention and a feed-forward branch, no normalisation, cross-entropy, a batch of 64.
 
 Nothing moves: all is measured at the start.
@@ -61,4 +56,4 @@ Nothing moves: all is measured at the start.
 
 def with_kernel(attention: AbstractAttention) -> Experiment:
     """The base experiment with another kernel."""
-    return replace_at(BASE, "model.attention", attention)
+    return BASE.changed({"model.attention": attention})

@@ -5,14 +5,15 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from descentlab._tree import array_names, block_names, select
 from descentlab._types import Array, Float, PRNGKeyArray, PyTree
-from descentlab.curvature import Functional, GaussNewton
+from descentlab.axis import Axis
+from descentlab.curvature import block_draws
+from descentlab.curvature.blocks import PARTS as ALL
 from descentlab.objective import Objective
 from descentlab.point import Point
-from descentlab.probes import AbstractProbe, Axis
+from descentlab.probes.base import AbstractProbe
 from descentlab.schedule import AbstractSchedule, At
 
 __all__ = ["PARTS", "Growth", "block_norms", "key_of", "scaled"]
@@ -75,22 +76,7 @@ def _scaled(tree: PyTree, scale: Array | float) -> PyTree:
 
 
 def block_norms(objective: Objective, params: PyTree, draws: int, *, key: PRNGKeyArray) -> Float[Array, "part array"]:
-    """The norm of every diagonal block of H_o, then of H_f, then of H, estimated by so many products each.
-
-    H is the sum of the other two, so that all three share products. A block is the whole matrix with other rows and
-    columns set to zero: blocks then differ by an array and not by the program, which is compiled once for all layers.
-    """
-    outer, functional = GaussNewton(objective, params), Functional(objective, params)
-    products = outer.linear(), functional.linear()
-    sizes = list(outer.blocks.values())
-    masks = jnp.asarray(np.repeat(np.eye(len(sizes)), sizes, axis=1), outer.dtype)
-
-    def squares(drawn: tuple[Array, PRNGKeyArray]) -> Array:
-        mask, key = drawn
-        signs = mask * jax.random.rademacher(key, mask.shape, mask.dtype)
-        first, second = (mask * product(signs) for product in products)
-        return jnp.stack([part @ part for part in (first, second, first + second)])
-
-    every = jnp.repeat(masks, draws, axis=0), jnp.tile(jax.random.split(key, draws), len(sizes))
-    found = jax.lax.map(squares, every).reshape(len(sizes), draws, len(PARTS))
-    return jnp.sqrt(found.mean(axis=1)).T
+    """The norm of every diagonal block of H_o, then of H_f, then of H, estimated by so many products each."""
+    squares = block_draws(objective, params, draws, key=key).squares.mean(axis=0)
+    chosen = jnp.asarray([ALL.index(part) for part in ("gauss-newton", "functional", "hessian")])
+    return jnp.sqrt(jnp.diagonal(squares[chosen], axis1=1, axis2=2))
