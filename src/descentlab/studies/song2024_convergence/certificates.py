@@ -25,6 +25,7 @@ from descentlab.theory.theorem_b import TheoremB
 from descentlab.theory.theorem_c import TRAINED, TheoremC
 
 SCALE = "model.output.scale"
+OVER_SCALE = ChartAxis("scale s of the output block", "log")
 
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
@@ -175,9 +176,7 @@ def ratios(runs: Runs) -> go.Figure:
     A lane is certified below 1. With the value block at zero the ratio falls as 1/s; with a random one it levels off.
     Bound: with the proved Lipschitz bound; sampled: with the largest constant that a search in the ball finds. Medians.
     """
-    figure = lines(
-        "ratio", ChartAxis("scale s of the output block", "log"), ChartAxis("2 beta ||r_0|| / sigma_0^2", "log")
-    )
+    figure = lines("ratio", OVER_SCALE, ChartAxis("2 beta ||r_0|| / sigma_0^2", "log"))
     dashes: dict[str, tuple[str, Dash, Dash]] = {
         "value zero": ("W_V = 0", "solid", "dot"),
         "value random": ("W_V random", "dash", "dashdot"),
@@ -197,9 +196,7 @@ def carefulness(runs: Runs) -> go.Figure:
     Predicted over needed steps to the loss that the run reached, against the output scale; median over seeds. Above
     the level of 1 the certificate is on the safe side.
     """
-    figure = lines(
-        "factor", ChartAxis("scale s of the output block", "log"), ChartAxis("predicted / needed steps", "log")
-    )
+    figure = lines("factor", OVER_SCALE, ChartAxis("predicted / needed steps", "log"))
     for kernel, some in runs["value zero"].by_case().items():
         factors = {scale: np.median(_factor(one[0])) for scale, one in sorted(some.by(SCALE).items())}
         add_line(figure, [*factors], [*factors.values()], kernel, color=case_color(kernel), dash="solid")

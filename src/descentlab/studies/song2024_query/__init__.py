@@ -10,10 +10,9 @@ N samples have n tokens of width D each; H heads have width d. With D >= Nn inde
 token can be moved on its own. Key, value and output blocks stay as they start.
 """
 
-from descentlab.attention import Gaussian, Softmax
 from descentlab.studies.song2024_query import gram, limits, obstructions, reduced, search
+from descentlab.studies.song2024_query.experiments import BASE, KERNELS
 from descentlab.studies.song2024_query.findings import FINDINGS
-from descentlab.studies.song2024_query.setting import BASE, with_kernel
 from descentlab.study import Study
 
 study = Study(
@@ -22,7 +21,7 @@ study = Study(
     question=__doc__ or "",
     paper="Song, Han, Zhang, Ding, Hong (2024), arXiv:2411.07538",
     base=BASE,
-    axis=("model.attention", (with_kernel(Softmax()), with_kernel(Gaussian()))),
+    axis=("model.attention", KERNELS),
     sections=(gram.section, obstructions.section, limits.section, reduced.section, search.section),
     findings=FINDINGS,
     figure=search.reached,

@@ -5,33 +5,32 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from descentlab.claims import About, Claim, above, at_least, at_most, not_applicable
+from descentlab.claims import About, Claim, above, at_least, at_most, claim, not_applicable
 from descentlab.experiment import Experiment
 from descentlab.optim import GramGD
 from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import case_color
 from descentlab.probes import GramSpectrum, Loss, PLRatio, StepSize
-from descentlab.runs import Run, Runs
+from descentlab.runs import Family, Runs
 from descentlab.schedule import LogSpaced
-from descentlab.studies.song2024_convergence.kernels import kernels, of_kernel, shape, targets, trajectories
-from descentlab.studies.song2024_query.setting import changed
 from descentlab.study import Section, Size
-from descentlab.sweep import Request
+from descentlab.sweep import Request, grid
 from descentlab.tasks import InRange
 from descentlab.theory import pl
 from descentlab.theory.certificate import Certified
 from descentlab.theory.query_block import QueryBlock
 from descentlab.theory.rounding import sum_rounding
+from descentlab.theory.soundness import Promises
 
 SHAPES = ((1, 6), (1, 16), (4, 16))
 """Heads and token width: D below and above Nn = 12, and four heads."""
 
+SOURCE = "docs/theory/query_block.md"
+
 
 def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
     """Runs by line search, and runs with a constant step from targets so near that some are certified in advance."""
-    smoke, paper = size == Size.SMOKE, size == Size.PAPER
-    seeds = tuple(range(2 if smoke else 20 if paper else 5))
-    steps = 60 if smoke else 1_000
+    seeds = size.seeds(2, 5, 20)
     probes = {
         "loss": Loss(LogSpaced(10)),
         "step_size": StepSize(LogSpaced(10)),
@@ -39,79 +38,71 @@ def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]
         "pl": PLRatio(LogSpaced(4)),
         "gram": GramSpectrum(LogSpaced(4)),
     }
-    scales = np.geomspace(1e-8, 1e-3, 3 if smoke else 12)
-    families: dict[str, list[Request]] = {"shapes": [], "near": []}
-    for base in bases:
-        traced = changed(base, {"probes": probes, "steps": steps})
-        for heads, dim in SHAPES[1:2] if smoke else SHAPES:
-            families["shapes"].append(Request(changed(traced, {"model.heads": heads, "task.dim": dim}), seeds))
-        near = changed(traced, {"optimizer": GramGD(0.4)})
-        for scale in scales:
-            families["near"].append(Request(changed(near, {"task.target": InRange(("query",), float(scale))}), seeds))
-    return families
+    traced = [base.changed({"probes": probes, "steps": size.pick(60, 1_000, 1_000)}) for base in bases]
+    shapes = [{"model.heads": heads, "task.dim": dim} for heads, dim in size.pick(SHAPES[1:2], SHAPES, SHAPES)]
+    near = [InRange(("query",), float(scale)) for scale in np.geomspace(1e-8, 1e-3, size.pick(3, 12, 12))]
+    close = [one for base in traced for one in grid(base, {"optimizer": [GramGD(0.4)], "task.target": near})]
+    return {
+        "shapes": [Request(base.changed(shape), seeds) for base in traced for shape in shapes],
+        "near": [Request(one, seeds) for one in close],
+    }
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """The formula, its bound, PL, and the certificate."""
-    return [claim for kernel in kernels(runs) for claim in _of_kernel(kernel, runs)]
+def _wide(runs: Family) -> Family:
+    """Those with D >= Nn."""
+    wide = [one for one in runs if one.field("task.dim") >= one.field("data.samples") * one.field("task.tokens")]
+    return Family(wide, runs.axis)
 
 
-def _of_kernel(kernel: str, runs: Runs) -> list[Claim]:
-    chosen = of_kernel(runs, kernel, "shapes")
-    source = "docs/theory/query_block.md"
-    about = About(
-        f"query-gram-{kernel}",
-        "K of the query block is the entrywise product of token and g products, to rounding of its largest entry",
-        source,
-        kernel,
-    )
-    mismatch = _column(chosen, "mismatch")
-    if np.isnan(mismatch).all():
-        return [not_applicable(about, "no formula of g is known for this kernel")]
-    smallest, largest, bound = (_column(chosen, name) for name in ("smallest", "largest", "bound"))
-    # What rounding of sums over the weights does to a number, as a share of the largest.
-    rounding = sum_rounding(trajectories(chosen))
-    wide = np.concatenate([np.full(run.trajectory["query"].values.shape[:2], _wide(run)).ravel() for run in chosen])
-    factor = np.median((smallest / np.where(bound > 0, bound, np.nan))[wide])
+def _numbers(runs: Family, *names: str) -> list[np.ndarray]:
+    """What was recorded of K and of its bound at all points."""
     return [
-        at_most(about, mismatch, rounding),
-        at_least(
-            About(
-                f"query-bound-{kernel}",
-                "lambda_min(K_Q) is at least sigma_min(X)^2 gamma^2 / N",
-                source,
-                kernel,
-                f"Where D >= Nn it is {factor:.3g} times as large in the median.",
-            ),
-            smallest,
-            bound,
-            slack=rounding * largest,
-        ),
-        above(
-            About(
-                f"query-positive-{kernel}",
-                "With D >= Nn the bound is above zero at every recorded point, by more than rounding of lambda_max",
-                source,
-                kernel,
-            ),
-            (bound / largest)[wide],
-            rounding,
-        ),
-        pl.pl_inequality(
-            About(f"query-pl-{kernel}", "The gradient obeys PL with lambda_min(K_Q)", "docs/theory/pl.md", kernel),
-            trajectories(chosen),
-        ),
-        *QueryBlock().promises(kernel, trajectories(of_kernel(runs, kernel, "near"))),
+        np.concatenate([one["query"].sel(quantity=name).values.ravel() for one in runs.trajectories]) for name in names
     ]
 
 
-def _wide(run: Run) -> bool:
-    """Whether D >= Nn."""
-    return shape(run)[1] >= targets(run)
+@claim(
+    "query-gram-{case}",
+    "K of the query block is the entrywise product of token and g products, to rounding of its largest entry",
+    SOURCE,
+)
+def formula(about: About, runs: Family) -> Claim:
+    """Whether the formula of K gives its entries; what rounding of sums over the weights does is a share of them."""
+    (mismatch,) = _numbers(runs, "mismatch")
+    if np.isnan(mismatch).all():
+        return not_applicable(about, "no formula of g is known for this kernel")
+    return at_most(about, mismatch, sum_rounding(runs.trajectories))
 
 
-def _column(runs: Sequence[Run], name: str) -> np.ndarray:
-    return np.concatenate([run.trajectory["query"].sel(quantity=name).values.ravel() for run in runs])
+@claim("query-bound-{case}", "lambda_min(K_Q) is at least sigma_min(X)^2 gamma^2 / N", SOURCE)
+def bound(about: About, runs: Family) -> Claim:
+    """Whether the smallest eigenvalue obeys its bound."""
+    smallest, largest, least = _numbers(runs, "smallest", "largest", "bound")
+    if np.isnan(least).all():
+        return not_applicable(about, "no formula of g is known for this kernel")
+    own, under = _numbers(_wide(runs), "smallest", "bound")
+    factor = np.median(own / np.where(under > 0, under, np.nan))
+    about = about.noting(f"Where D >= Nn it is {factor:.3g} times as large in the median.")
+    return at_least(about, smallest, least, slack=sum_rounding(runs.trajectories) * largest)
+
+
+@claim(
+    "query-positive-{case}",
+    "With D >= Nn the bound is above zero at every recorded point, by more than rounding of lambda_max",
+    SOURCE,
+)
+def positive(about: About, runs: Family) -> Claim:
+    """Whether the bound says anything."""
+    largest, least = _numbers(_wide(runs), "largest", "bound")
+    if np.isnan(least).all():
+        return not_applicable(about, "no formula of g is known for this kernel")
+    return above(about, least / largest, sum_rounding(runs.trajectories))
+
+
+@claim("query-pl-{case}", "The gradient obeys PL with lambda_min(K_Q)", "docs/theory/pl.md")
+def gradient(about: About, runs: Family) -> Claim:
+    """The PL inequality."""
+    return pl.pl_inequality(about, runs.trajectories)
 
 
 def bounds(runs: Runs) -> go.Figure:
@@ -122,15 +113,18 @@ def bounds(runs: Runs) -> go.Figure:
     query is far from all keys (Gaussian), g vanishes and takes both lines with it.
     """
     figure = lines("lambda_min", ChartAxis("step", "log"), ChartAxis("lambda_min(K_Q)", "log"))
-    for kernel in kernels(runs):
-        for run in of_kernel(runs, kernel, "shapes"):
-            record = run.trajectory["query"]
-            if _wide(run) and shape(run)[0] == 1:
-                color, steps = case_color(kernel), np.maximum(record.steps, 1)
-                smallest, bound = (np.median(record.sel(quantity=q).values, axis=0) for q in ("smallest", "bound"))
-                add_line(figure, steps, smallest, kernel, color=color, dash="solid")
-                add_line(figure, steps, bound, f"{kernel}, bound", color=color)
+    for kernel, some in _wide(runs["shapes"]).where("model.heads", 1).by_case().items():
+        for run in some:
+            record, color = run.trajectory["query"], case_color(kernel)
+            smallest, least = (np.median(record.sel(quantity=q).values, axis=0) for q in ("smallest", "bound"))
+            add_line(figure, np.maximum(record.steps, 1), smallest, kernel, color=color, dash="solid")
+            add_line(figure, np.maximum(record.steps, 1), least, f"{kernel}, bound", color=color)
     return figure
 
 
-section = Section("Gram matrix of the query block", requests, claims, (bounds,))
+section = Section(
+    "Gram matrix of the query block",
+    requests,
+    [*(one.on("shapes") for one in (formula, bound, positive, gradient)), Promises(QueryBlock(), "near")],
+    (bounds,),
+)

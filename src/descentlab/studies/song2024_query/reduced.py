@@ -1,216 +1,176 @@
-"""One query coordinate: a finite strict minimum of softmax (S-d), and bumps of a narrow Gaussian kernel (G-b).
+"""Where runs on one query coordinate end, held against the numbers that the specification prints."""
 
-One sample of five tokens, all with the target 0.78, head width 1: every token minimises the same function of its query
-a, half the squared distance of F(a) from the target, F the output of a token with query a.
-"""
+import dataclasses
+from collections.abc import Callable, Sequence
 
-from collections.abc import Sequence
-
-import jax
 import numpy as np
-import plotly.graph_objects as go
 
-from descentlab._describe import value_at
-from descentlab.attention import Gaussian
-from descentlab.claims import About, Claim, at_most, close
-from descentlab.experiment import Experiment
-from descentlab.given import Given
-from descentlab.models import Fixed
-from descentlab.optim import GD
-from descentlab.plots.curves import ChartAxis, add_line, lines
-from descentlab.plots.style import PALETTE, case_color
-from descentlab.probes import Loss, Parameters
-from descentlab.runs import Run, Runs
-from descentlab.schedule import At, LogSpaced
+from descentlab.claims import About, Claim, at_most, claim, close, not_applicable
+from descentlab.estimate import Estimate
+from descentlab.runs import Family, Run, Runs
 from descentlab.statistics import printed
-from descentlab.studies.song2024_convergence.kernels import kernels, name
-from descentlab.studies.song2024_query.setting import by_hand, changed
-from descentlab.study import Section, Size
-from descentlab.sweep import Request
-from descentlab.theory.endings import EndState
+from descentlab.studies.song2024_query.coordinate import TARGET, label, landscape, reduced, requests
+from descentlab.study import Section
 from descentlab.theory.stationary import Kind
 
-VALUES = np.array([[1.0, 0.3, 0.5, 0.9, 0.3]])
-KEYS = np.array([-0.2, 2.0, -0.8, 5.5, 2.8]).reshape(1, 5, 1)
-TARGET = 0.78
-STARTS = {"left": (-1.2, -1.0, -0.9, -0.8, -0.5), "right": (1.0, 1.5, 2.0, 2.5, 3.0)}
 SOURCE = "docs/theory/query_block.md, section S-d"
 
-ENDS = {
-    ("softmax", "left"): printed("-0.9206"),
-    ("softmax", "right"): printed("0.6807"),
-    ("gaussian", "left"): printed("-1.5500"),
-    ("gaussian", "right"): printed("1.1065"),
-    ("narrow", "left"): printed("-1.213"),
-}
-"""Where all five queries end, by kernel and start; the narrow kernel's other start ends in several places."""
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A start with the numbers of the specification on its end, as printed there.
+
+    Attributes:
+        kernel: the label of its runs.
+        side: the family of its runs.
+        words: the kernel in a claim.
+        tag: what the specification calls it.
+        end: where all five queries end; the narrow kernel's right start ends in several places.
+        stuck: the loss there, where it is not zero.
+    """
+
+    kernel: str
+    side: str
+    words: str
+    tag: str
+    end: Estimate | None
+    stuck: Estimate | None = None
 
 
-def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
-    """Gradient descent with step 0.2 from both starts; the Gaussian kernel with c = 1/2 and, narrow, with c = 1."""
-    steps = 100_000 if size == Size.SMOKE else 200_000
-    families: dict[str, list[Request]] = {family: [] for family in STARTS}
-    for base in bases:
-        variants = [base]
-        if name(base) == "gaussian":
-            variants = [changed(base, {"model.attention": Gaussian(c)}) for c in (0.5, 1.0)]
-        probes = {"loss": Loss(LogSpaced(10)), "path": Parameters(LogSpaced(6)), "end": EndState(At((steps,)))}
-        for variant in variants:
-            instance = by_hand(variant, VALUES, np.full_like(VALUES, TARGET), KEYS)
-            instance = changed(instance, {"optimizer": GD(0.2), "steps": steps, "probes": probes})
-            for family, start in STARTS.items():
-                query = Fixed(Given("query", np.asarray(start).reshape(1, 5, 1)))
-                families[family].append(Request(changed(instance, {"model.query": query}), (0,)))
-    return families
+SPECIFIED = (
+    Start("softmax", "left", "softmax", "S-d", printed("-0.9206"), printed("0.03744")),
+    Start("softmax", "right", "softmax", "S-d", printed("0.6807")),
+    Start("gaussian", "left", "Gaussian, c = 1/2", "S-d", printed("-1.5500")),
+    Start("gaussian", "right", "Gaussian, c = 1/2", "S-d", printed("1.1065")),
+    Start("narrow", "left", "Gaussian, c = 1", "G-b", printed("-1.213")),
+    Start("narrow", "right", "Gaussian, c = 1", "G-b", None, printed("0.143")),
+)
+HESSIAN = printed("0.0203")
 
-
-def label(run: Run) -> str:
-    """The kernel's name, "narrow" for the Gaussian one with c = 1."""
-    kernel = name(run.experiment)
-    return "narrow" if kernel == "gaussian" and value_at(run.experiment, "model.attention.c") == 1.0 else kernel
-
-
-def reduced(run: Run, queries: np.ndarray) -> np.ndarray:
-    """F at the given values of one token's query, and its second derivative there, by the run's own kernel."""
-    kernel, keys, values = run.experiment.model.attention, KEYS[0], VALUES[0]  # pyright: ignore[reportAttributeAccessIssue]
-    with jax.enable_x64(True):
-
-        def output(a: jax.Array) -> jax.Array:
-            return (kernel.weights(a.reshape(1, 1), jax.numpy.asarray(keys)) @ values)[0]
-
-        both = jax.jit(jax.vmap(lambda a: (output(a), jax.grad(jax.grad(output))(a))))
-        return np.stack([np.asarray(part) for part in both(jax.numpy.asarray(queries, float))])
-
-
-def claims(runs: Runs) -> list[Claim]:
-    """The numbers of the specification, their uncertainty that of the digits printed there."""
-    found = []
-    for family in STARTS:
-        for run in runs[family]:
-            found += _ends(family, run)
-    if "softmax" in kernels(runs):
-        found += _shape(next(run for run in runs["left"] if name(run.experiment) == "softmax"))
-    return found
+ID, WHERE = "s-d-{start.kernel}-{start.side}", "{start.tag}: {start.words}, {start.side} start:"
 
 
 def _end(run: Run, quantity: str) -> float:
     """A number of the end state of the first seed."""
-    return float(run.trajectory["end"].sel(quantity=quantity).values[0, -1])
+    return float(run.trajectory.last("end", quantity=quantity)[0])
 
 
-def _about(key: str, text: str, run: Run) -> About:
-    kind = Kind(int(_end(run, "kind")))
-    detail = (
-        f"{kind.sentence}; gradient {_end(run, 'gradient'):.2g}, smallest Hessian eigenvalue "
-        f"{_end(run, 'smallest'):.6g} +- {_end(run, 'smallest_error'):.1g}."
-    )
-    return About(key, text, SOURCE, name(run.experiment), detail)
+def _of_start(judge: Callable[[About, Run, Start], Claim]) -> Callable[..., Claim]:
+    """A function of all runs that judges the run from a start, and tells its end state."""
 
-
-def _ends(family: str, run: Run) -> list[Claim]:
-    """Where a run ends and what its end state is."""
-    kernel = label(run)
-    if (kernel, family) not in {*ENDS, ("narrow", "right")}:
-        return []
-    words = {"softmax": "softmax", "gaussian": "Gaussian, c = 1/2", "narrow": "Gaussian, c = 1"}[kernel]
-    tag, key = ("G-b" if kernel == "narrow" else "S-d"), f"s-d-{kernel}-{family}"
-    where = f"{tag}: {words}, {family} start:"
-    loss, kind = _end(run, "loss"), _end(run, "kind")
-    queries = run.trajectory.final["query"][0].ravel()
-    found = []
-    if (kernel, family) in ENDS:
-        expected, half = ENDS[kernel, family]
-        about = _about(f"{key}-end", f"{where} all queries end at {expected:g}", run)
-        found.append(close(about, queries, expected, tolerance=half))
-    stuck = {("softmax", "left"): printed("0.03744"), ("narrow", "right"): printed("0.143")}
-    if (kernel, family) not in stuck:
-        about = _about(f"{key}-loss", f"{where} the loss is zero, at most 1e-20", run)
-        return [*found, at_most(about, loss, 1e-20)]
-    expected, half = stuck[kernel, family]
-    found += [
-        close(_about(f"{key}-loss", f"{where} stuck at the loss {expected:g}", run), loss, expected, tolerance=half),
-        close(
-            _about(f"{key}-kind", f"{where} the end state is a strict local minimum", run), kind, float(Kind.MINIMUM)
-        ),
-    ]
-    if kernel == "softmax":
-        about = _about(f"{key}-hessian", f"{where} the Hessian there is 0.0203 times the identity", run)
-        value, half = printed("0.0203")
-        found.append(
-            close(about, _end(run, "smallest"), value, tolerance=half, uncertainty=_end(run, "smallest_error"))
+    def judged(about: About, runs: Runs, start: Start) -> Claim:
+        about = dataclasses.replace(about, case="softmax" if start.kernel == "softmax" else "gaussian")
+        chosen = [run for run in runs[start.side] if label(run) == start.kernel]
+        if not chosen:
+            return not_applicable(about, f"there is no run of {start.words}")
+        gradient, smallest, error = (_end(chosen[0], one) for one in ("gradient", "smallest", "smallest_error"))
+        about = about.noting(
+            f"{Kind(int(_end(chosen[0], 'kind'))).sentence}; gradient {gradient:.2g}, smallest Hessian eigenvalue "
+            f"{smallest:.6g} +- {error:.1g}."
         )
-    return found
+        return judge(about, chosen[0], start)
+
+    return judged
 
 
-def _shape(run: Run) -> list[Claim]:
-    """The function F of softmax: limits, local maximum and where it meets the target."""
-    grid = np.linspace(-3, 3, 60_001)
-    values, curvature = reduced(run, grid)
+def _over(*starts: Start) -> dict[str, Sequence[Start]]:
+    return {"start": starts}
+
+
+@claim(
+    f"{ID}-end",
+    f"{WHERE} all queries end at {{start.end.value:g}}",
+    SOURCE,
+    over=_over(*(start for start in SPECIFIED if start.end)),
+)
+@_of_start
+def ends(about: About, run: Run, start: Start) -> Claim:
+    """Whether the run ends at the place that is stated."""
+    assert start.end
+    return close(about, run.trajectory.final["query"][0].ravel(), start.end.value, tolerance=start.end.error)
+
+
+STUCK = tuple(start for start in SPECIFIED if start.stuck)
+
+
+@claim(
+    f"{ID}-loss",
+    f"{WHERE} the loss is zero, at most 1e-20",
+    SOURCE,
+    over=_over(*(start for start in SPECIFIED if not start.stuck)),
+)
+@_of_start
+def arrives(about: About, run: Run, start: Start) -> Claim:
+    """Whether the run arrives."""
+    del start
+    return at_most(about, _end(run, "loss"), 1e-20)
+
+
+@claim(f"{ID}-loss", f"{WHERE} stuck at the loss {{start.stuck.value:g}}", SOURCE, over=_over(*STUCK))
+@_of_start
+def level(about: About, run: Run, start: Start) -> Claim:
+    """Whether it is stuck at the loss that is stated."""
+    assert start.stuck
+    return close(about, _end(run, "loss"), start.stuck.value, tolerance=start.stuck.error)
+
+
+@claim(f"{ID}-kind", f"{WHERE} the end state is a strict local minimum", SOURCE, over=_over(*STUCK))
+@_of_start
+def minimum(about: About, run: Run, start: Start) -> Claim:
+    """Whether what it is stuck in is a strict minimum."""
+    del start
+    return close(about, _end(run, "kind"), float(Kind.MINIMUM))
+
+
+@claim(f"{ID}-hessian", f"{WHERE} the Hessian there is 0.0203 times the identity", SOURCE, over=_over(SPECIFIED[0]))
+@_of_start
+def hessian(about: About, run: Run, start: Start) -> Claim:
+    """Whether the Hessian there is the one that is stated."""
+    del start
+    value, half = HESSIAN
+    return close(about, _end(run, "smallest"), value, tolerance=half, uncertainty=_end(run, "smallest_error"))
+
+
+SOFTMAX = ("softmax",)
+GRID = np.linspace(-3, 3, 60_001)
+
+
+def _top(values: np.ndarray) -> int:
+    """The place of the first local maximum."""
     inside = np.flatnonzero((values[1:-1] > values[:-2]) & (values[1:-1] > values[2:])) + 1
-    top = int(inside[0]) if inside.size else 0
-    crossing = float(grid[np.flatnonzero(np.diff(np.sign(values - TARGET)))[-1]])
-    far, zero = reduced(run, np.array([-200.0, 200.0]))[0], reduced(run, np.zeros(1))[0, 0]
+    return int(inside[0]) if inside.size else 0
+
+
+@claim("s-d-shape", "S-d: Limits, maximum and crossing of F are those stated", SOURCE, cases=SOFTMAX)
+def shape(about: About, runs: Family) -> Claim:
+    """The function F of softmax: limits, local maximum and where it meets the target."""
+    values = reduced(runs[0], GRID)[0]
+    low, zero, high = reduced(runs[0], np.array([-200.0, 0.0, 200.0]))[0]
+    crossing = float(GRID[np.flatnonzero(np.diff(np.sign(values - TARGET)))[-1]])
     numbers = {
-        "F(-inf)": (far[0], *printed("0.5")),
+        "F(-inf)": (low, *printed("0.5")),
         "F(0)": (zero, *printed("0.6")),
-        "F(+inf)": (far[1], *printed("0.9")),
-        "place of the maximum": (grid[top], *printed("-0.921")),
-        "F at the maximum": (values[top], *printed("0.6576")),
+        "F(+inf)": (high, *printed("0.9")),
+        "place of the maximum": (GRID[_top(values)], *printed("-0.921")),
+        "F at the maximum": (values[_top(values)], *printed("0.6576")),
         "place where F = 0.78": (crossing, *printed("0.681")),
     }
     measured, expected, half = (np.array(column) for column in zip(*numbers.values(), strict=True))
-    said = ", ".join(f"{key} {value:.5g}" for key, (value, _, _) in numbers.items())
-    about = About("s-d-shape", "S-d: Limits, maximum and crossing of F are those stated", SOURCE, "softmax", f"{said}.")
-    bend = About("s-d-curvature", "S-d: The second derivative of F at its maximum is -0.1663", SOURCE, "softmax")
+    about = about.noting(", ".join(f"{key} {value:.5g}" for key, (value, _, _) in numbers.items()) + ".")
+    return close(about, (measured - expected) / half, 0.0, tolerance=1.0 + 1e-9)
+
+
+@claim("s-d-curvature", "S-d: The second derivative of F at its maximum is -0.1663", SOURCE, cases=SOFTMAX)
+def bend(about: About, runs: Family) -> Claim:
+    """The curvature of F of softmax at its maximum."""
+    values, curvature = reduced(runs[0], GRID)
     steepest, rounding = printed("-0.1663")
-    return [
-        close(about, (measured - expected) / half, 0.0, tolerance=1.0 + 1e-9),
-        close(bend, curvature[top], steepest, tolerance=rounding),
-    ]
+    return close(about, curvature[_top(values)], steepest, tolerance=rounding)
 
 
-def _shown(run: Run, queries: np.ndarray) -> np.ndarray:
-    return np.maximum(0.5 * (reduced(run, queries)[0] - TARGET) ** 2, 1e-6)
-
-
-def landscape(runs: Runs) -> go.Figure:
-    """The loss of one token as a function of its query, and the paths of gradient descent on it.
-
-    Points: the five queries of each run at steps spaced logarithmically; circles from the left start, squares from the
-    right one. Under softmax the left start ends in a strict local minimum with loss 0.0075 a token; the Gaussian
-    kernel with c = 1/2 takes both starts to zero, the narrow one with c = 1 leaves four of five queries of the right
-    start in a dip of their own.
-    """
-    figure = lines("loss", ChartAxis("query a of one token"), ChartAxis("(F(a) - 0.78)^2 / 2, at least 1e-6", "log"))
-    grid = np.linspace(-3, 4, 1401)
-    for position, run in enumerate(runs["left"]):
-        kernel = label(run)
-        color = PALETTE[2] if kernel == "narrow" else case_color(kernel)
-        shown = {"narrow": "gaussian, c = 1", "gaussian": "gaussian, c = 1/2"}.get(kernel, kernel)
-        add_line(figure, grid, _shown(run, grid), shown, color=color, dash="solid")
-        for family, symbol in (("left", "circle"), ("right", "square")):
-            other = runs[family][position]
-            path = other.trajectory["path"].values[0].ravel()
-            figure.add_scatter(
-                x=path,
-                y=_shown(other, path),
-                mode="markers",
-                marker={"color": color, "symbol": symbol, "size": 6, "opacity": 0.6},
-                name=f"{shown}, {family} start",
-                legendgroup=shown,
-                showlegend=False,
-            )
-            last = other.trajectory.final["query"][0].ravel()
-            figure.add_scatter(
-                x=last,
-                y=_shown(other, last),
-                mode="markers",
-                marker={"color": color, "symbol": f"{symbol}-open", "size": 14, "line": {"width": 2}},
-                name=f"{shown}, end from the {family}",
-                legendgroup=shown,
-                showlegend=False,
-            )
-    return figure
-
-
-section = Section("one query coordinate", requests, claims, (landscape,))
+section = Section(
+    "one query coordinate",
+    requests,
+    (ends, arrives, level, minimum, hessian, shape.on("left"), bend.on("left")),
+    (landscape,),
+)

@@ -1,23 +1,28 @@
 """What all sections start from: the layer with its query block trained, and instances written down by hand."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 
-from descentlab._describe import replace_at
-from descentlab.attention import AbstractAttention, Softmax
+from descentlab._describe import value_at
+from descentlab.attention import Gaussian, Softmax
 from descentlab.data import FullBatch
 from descentlab.experiment import Experiment
 from descentlab.given import Given
 from descentlab.models import AttentionLayer, Fixed
 from descentlab.optim import Armijo
 from descentlab.probes import Loss
-from descentlab.runs import Run
+from descentlab.runs import Family, Run
 from descentlab.schedule import At, LogSpaced
+from descentlab.sweep import grid
 from descentlab.tasks import Arrays, SoftmaxHull, TokenRegression
 from descentlab.theory.endings import EndState
 from descentlab.theory.stationary import Kind
+
+SCALE = "model.query.scale"
+SCALES = (0.3, 1.0, 2.0, 4.0)
+"""The field of the initial scale, and those of the search."""
+
+WIDE = 0.25
+"""c of the Gaussian kernel at temperature 1, which is its default at head width 4."""
 
 REACHED = 1e-10
 """Relative loss at which a run of a hand-written instance has arrived."""
@@ -34,22 +39,34 @@ BASE = Experiment(
 """Three samples of four unit tokens, hence Nn = 12 targets, with D = 16 numbers a token."""
 
 
-def changed(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """The experiment with the fields at several dotted paths replaced."""
-    for path, value in changes.items():
-        experiment = replace_at(experiment, path, value)
-    return experiment
+KERNELS = tuple(grid(BASE, {"model.attention": [Softmax(), Gaussian()]}))
+"""The base experiment with each kernel."""
 
 
-def with_kernel(attention: AbstractAttention) -> Experiment:
-    """The base experiment with another kernel."""
-    return replace_at(BASE, "model.attention", attention)
+def with_scale(experiment: Experiment, scale: float) -> Experiment:
+    """The experiment with another initial scale of query and key."""
+    return experiment.changed({SCALE: scale, "model.key.scale": scale})
+
+
+def heated(experiment: Experiment, temperature: float) -> Experiment:
+    """The experiment at a temperature: that of softmax, or c divided by it; other kernels have none."""
+    attention = value_at(experiment, "model.attention")
+    chosen = {Softmax: Softmax(temperature), Gaussian: Gaussian(WIDE / temperature)}
+    return experiment.changed({"model.attention": chosen.get(type(attention), attention)})
+
+
+def temperature_of(run: Run) -> float:
+    """The temperature of a run's kernel; that of the Gaussian one is 1 at its widest."""
+    attention = run.field("model.attention")
+    if isinstance(attention, Softmax):
+        return attention.temperature
+    return WIDE / attention.c if isinstance(attention, Gaussian) and attention.c is not None else 1.0
 
 
 def ending(experiment: Experiment, steps: int) -> Experiment:
     """The experiment with so many steps, its loss recorded on the way and its end state classified."""
     probes = {"loss": Loss(LogSpaced(20)), "end": EndState(At((steps,)))}
-    return changed(experiment, {"steps": steps, "probes": probes})
+    return experiment.changed({"steps": steps, "probes": probes})
 
 
 def by_hand(base: Experiment, values: np.ndarray, targets: np.ndarray, keys: np.ndarray) -> Experiment:
@@ -70,8 +87,7 @@ def by_hand(base: Experiment, values: np.ndarray, targets: np.ndarray, keys: np.
     output = np.zeros((1, width, 1))
     output[0, 0, 0] = 1.0
     inputs = np.eye(dim).reshape(samples, tokens, dim)
-    return changed(
-        base,
+    return base.changed(
         {
             "task": Arrays(Given("inputs", inputs), Given("targets", targets)),
             "data": FullBatch(samples),
@@ -91,17 +107,12 @@ def given_targets(run: Run) -> np.ndarray:
     return task.given_targets.value
 
 
-def relative_loss(runs: Sequence[Run]) -> np.ndarray:
-    """The last loss of every lane over its first."""
-    return np.concatenate([run.trajectory["loss"].values[:, -1] / run.trajectory["loss"].values[:, 0] for run in runs])
-
-
-def kinds(runs: Sequence[Run]) -> np.ndarray:
+def kinds(runs: Family) -> np.ndarray:
     """The class of the end state of every lane."""
-    return np.concatenate([run.trajectory["end"].sel(quantity="kind").values[:, -1] for run in runs])
+    return runs.last("end", quantity="kind")
 
 
-def counted(runs: Sequence[Run]) -> str:
+def counted(runs: Family) -> str:
     """In words, how many lanes ended in each class."""
     found = kinds(runs)
     some = {kind: int((found == kind).sum()) for kind in Kind}
