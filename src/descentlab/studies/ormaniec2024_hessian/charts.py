@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from descentlab.plots.curves import ChartAxis, add_line, lines
 from descentlab.plots.style import PALETTE
 from descentlab.runs import Run
-from descentlab.studies.ormaniec2024_hessian.recorded import SYMBOLS, Power, norms, scales
+from descentlab.studies.ormaniec2024_hessian.recorded import SYMBOLS, LeadingPower, norms, scales
 
 __all__ = ["growth_chart"]
 
@@ -18,7 +18,7 @@ LOWEST = 1e-20
 """Norms below it are left out of figures: those of the Gaussian kernel have no lower end."""
 
 
-def growth_chart(title: str, run: Run, arrays: Sequence[str], powers: Sequence[Power] = ()) -> go.Figure:
+def growth_chart(title: str, run: Run, arrays: Sequence[str], powers: Sequence[LeadingPower] = ()) -> go.Figure:
     """The mean of each norm over seeds with its standard error, and dashed lines of given slopes.
 
     Args:

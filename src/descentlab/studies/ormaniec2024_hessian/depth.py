@@ -19,7 +19,7 @@ from descentlab.studies.ormaniec2024_hessian.linear import NETWORK, Found, layer
 from descentlab.studies.ormaniec2024_hessian.recorded import (
     PAGE,
     PAPER,
-    Power,
+    LeadingPower,
     arrays_of,
     norms,
     slope,
@@ -34,11 +34,11 @@ DEEP, LINEAR = "deep", "linear attention"
 
 POWERS = {
     kernel: (
-        Power("value", "outer", 2.0),
+        LeadingPower("value", "outer", 2.0),
         # Outputs are linear in the value block of the last layer; in the others it moves the scores of later layers.
-        Power("value", "functional", 3.0),
-        Power("query", "outer", 6.0),
-        Power("query", "functional", bent),
+        LeadingPower("value", "functional", 3.0),
+        LeadingPower("query", "outer", 6.0),
+        LeadingPower("query", "functional", bent),
     )
     for kernel, bent in (("softmax", 5.0), ("gaussian", 3.0))
 }
@@ -88,7 +88,7 @@ def last(about: About, runs: Family) -> Claim:
     return close(about, np.concatenate(found), 0.0)
 
 
-def _grow(id: str, kernel: str, powers: Sequence[Power], source: str) -> Statement:
+def _grow(id: str, kernel: str, powers: Sequence[LeadingPower], source: str) -> Statement:
     """The powers of some norms in all layers."""
     wanted = ", ".join(f"{power.words} {power.exponent:g}" for power in powers)
     text = f"Below a scale of 0.1 norms of every layer grow with these powers, within 0.1: {wanted}"
@@ -102,7 +102,9 @@ def _grow(id: str, kernel: str, powers: Sequence[Power], source: str) -> Stateme
                 found = [slope(run, part, array, small(run)) for array in arrays]
                 measured, expected = [*measured, *found], [*expected, *[exponent] * len(found)]
                 slopes = ", ".join(f"{one.value:.3g}" for one in found)
-                said.append(f"{Power(block, part, exponent).words}, {layers_of(run.field('model.depth'))}: {slopes}")
+                said.append(
+                    f"{LeadingPower(block, part, exponent).words}, {layers_of(run.field('model.depth'))}: {slopes}"
+                )
         return close(about.noting(f"{'; '.join(said)}."), measured, np.asarray(expected), tolerance=0.1)
 
     return grow

@@ -22,7 +22,7 @@ from descentlab.studies.ormaniec2024_hessian.recorded import (
     PUBLISHED,
     SCALES,
     SYMBOLS,
-    Power,
+    LeadingPower,
     beside,
     means,
     norms,
@@ -37,10 +37,10 @@ from descentlab.study import Section, Size
 from descentlab.sweep import Request
 
 
-def _powers(functional: float) -> tuple[Power, ...]:
+def _powers(functional: float) -> tuple[LeadingPower, ...]:
     exponents = {("value", "outer"): 2.0, ("value", "hessian"): 2.0, ("query", "outer"): 6.0}
     bent = {("query", part): functional for part in ("functional", "hessian")}
-    return tuple(Power(*of, exponent) for of, exponent in (exponents | bent).items())
+    return tuple(LeadingPower(*of, exponent) for of, exponent in (exponents | bent).items())
 
 
 POWERS = {"softmax": _powers(5.0), "gaussian": _powers(3.0)}
@@ -91,7 +91,7 @@ def _grows(kernel: str, limit: float, source: str) -> Statement:
         cases=(kernel,),
         over={"power": POWERS[kernel]},
     )
-    def grows(about: About, runs: Family, power: Power) -> Claim:
+    def grows(about: About, runs: Family, power: LeadingPower) -> Claim:
         run = runs[0]
         measured = slope(run, power.part, power.block, scales(run) < limit)
         about = about.noting(f"Mean over seeds: {measured.value:.4g}.")

@@ -34,7 +34,7 @@ SYMBOLS = {"outer": "H_o", "functional": "H_f", "hessian": "H"}
 """Names of the parts in claims and figures."""
 
 
-class Power(NamedTuple):
+class LeadingPower(NamedTuple):
     """The power of the scale with which the norm of a part of a block grows."""
 
     block: str
