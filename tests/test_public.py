@@ -1,6 +1,7 @@
 """The public names: how they load, and that none hides a module."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import descentlab
+from descentlab.data import AbstractData
+from descentlab.runs import Runs
+from descentlab.schedule import AbstractSchedule
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "descentlab"
@@ -38,6 +42,23 @@ def test_every_public_name_loads_and_is_listed(name):
     found = getattr(descentlab, name)
     assert found.__name__ == name
     assert name in dir(descentlab)
+
+
+def test_every_public_name_has_its_module_in_the_reference():
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
+    assert {name for name in descentlab.__all__ if getattr(descentlab, name).__module__ not in shown} == set()
+
+
+def test_every_public_noun_is_in_the_glossary():
+    """A class by its name, a schedule or a batching by the name of what it is one of."""
+    words = set(re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE))
+    kinds = {AbstractSchedule: "schedule", AbstractData: "batching", Runs: "run"}
+    for name in descentlab.__all__:
+        found = getattr(descentlab, name)
+        if isinstance(found, type):
+            word = next((word for kind, word in kinds.items() if issubclass(found, kind)), name.lower())
+            assert word in words, name
 
 
 def test_an_unknown_name_is_an_attribute_error():

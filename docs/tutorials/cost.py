@@ -11,18 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from descentlab.cli import main
-from descentlab.cost import (
-    KERNELS,
-    MACHINES,
-    Accelerator,
-    Setting,
-    TransformerSizes,
-    breakdown,
-    cost,
-    encoder,
-    generation,
-)
-from descentlab.cost.accelerator import latency
+from descentlab.cost import KERNELS, MACHINES, Setting, TransformerSizes, breakdown, cost, encoder, generation
+from descentlab.cost.accelerator import Accelerator, latency
 from descentlab.cost.fusion import pair
 from descentlab.cost.operators import total
 

@@ -8,14 +8,12 @@ import sys
 import jax
 import numpy as np
 
-from descentlab import Experiment, FullBatch, train
+from descentlab import Every, Experiment, FullBatch, Run, train
 from descentlab.curvature import Functional, GaussNewton, Hessian, eigenpairs, frobenius_squared, spectral_density
 from descentlab.models import AttentionLayer
 from descentlab.optim import GD
 from descentlab.plots.spectra import densities
 from descentlab.probes import CriticalSharpness, Loss, Sharpness
-from descentlab.runs import Run
-from descentlab.schedule import Every
 from descentlab.tasks import TokenRegression
 
 LR = 0.05

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-from descentlab import use_compilation_cache
+from descentlab import Size, Store, run_study, use_compilation_cache
 from descentlab.cli import main
 from descentlab.pages.study import study_page
-from descentlab.store import Store
-from descentlab.study import Size, requests, run_study
+from descentlab.study import requests
 
 FOLDER = Path(__file__).parent
 sys.path.append(str(FOLDER))

@@ -15,10 +15,9 @@ and B_h multiplies by x_i and averages squares over the samples.
 import equinox as eqx
 import jax.numpy as jnp
 
-from descentlab import Experiment, FullBatch, train, use_compilation_cache
+from descentlab import Experiment, FullBatch, certify, train, use_compilation_cache
 from descentlab.attention import AbstractAttention
 from descentlab.definitions import positive, real
-from descentlab.measures.certification import certify
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss

@@ -9,10 +9,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from descentlab import Experiment, FullBatch, train, use_compilation_cache
+from descentlab import Examples, Experiment, FullBatch, train, use_compilation_cache
 from descentlab.losses import AbstractLossFunction
 from descentlab.models import AttentionLayer, Normal
-from descentlab.objective import Examples
 from descentlab.optim import GD
 from descentlab.tasks import AbstractTask
 

@@ -4,21 +4,14 @@ N samples of n tokens of width D meet H heads; with HD >= Nn the value block alo
 with the step 1 / lambda_max(K) and with half of that, under two kernels.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-import plotly.graph_objects as go
 
-from descentlab import Experiment, FullBatch
+from descentlab import Experiment, FullBatch, Request, Section, Size, Study, at_least, claim, grid
 from descentlab.attention import Gaussian, Softmax
-from descentlab.claims import About, Claim, at_least, claim
 from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GramGD
-from descentlab.plots.curves import ChartAxis, add_band, lines
+from descentlab.plots import ChartAxis, add_band, lines
 from descentlab.probes import Loss, ModalSpectrum, StepSize
-from descentlab.runs import Run, Runs
-from descentlab.study import Section, Size, Study
-from descentlab.sweep import Request, grid
 from descentlab.tasks import TokenRegression
 from descentlab.theory import theorem_a
 from descentlab.theory.modes import recorded_modes, steps_to
@@ -34,14 +27,14 @@ BASE = Experiment(
 )
 
 
-def requests(bases: Sequence[Experiment], size: Size) -> dict[str, list[Request]]:
+def requests(bases, size):
     """Both steps under every kernel; the size decides how many seeds."""
     seeds = tuple(range(2 if size == Size.SMOKE else 10))
     half = [Request(one, seeds) for base in bases for one in grid(base, {"optimizer.fraction": [0.5]})]
     return {"full": [Request(base, seeds) for base in bases], "half": half}
 
 
-def needed(runs: Sequence[Run]) -> np.ndarray:
+def needed(runs):
     """Steps to a millionth of the first loss, one number a lane."""
     lanes = [(run, one) for run in runs for one in recorded_modes(run.trajectory)]
     sizes = [run.experiment.optimizer.fraction / one.eigenvalues.max() for run, one in lanes]
@@ -50,16 +43,16 @@ def needed(runs: Sequence[Run]) -> np.ndarray:
 
 
 @claim("rate-{case}", "The loss stays below the bound", source="Theorem A, 2")
-def rate(about: About, runs: Runs) -> Claim:
+def rate(about, runs):
     return theorem_a.rate(about, runs.every.trajectories)
 
 
 @claim("half", "Half the step needs twice the steps, less one", source="(1 - x/2)^2 >= 1 - x")
-def half(about: About, runs: Runs) -> Claim:
+def half(about, runs):
     return at_least(about, needed(runs["half"]), 2 * needed(runs["full"]) - 1)
 
 
-def losses(runs: Runs) -> go.Figure:
+def losses(runs):
     """Loss against step.
 
     Median over seeds at the step 1 / lambda_max(K), and a band from the 10 % to the 90 % quantile.

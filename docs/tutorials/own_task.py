@@ -9,12 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from descentlab import Experiment, FullBatch, Given, train, use_compilation_cache
+from descentlab import Examples, Experiment, FullBatch, Given, Request, grid, run, train, use_compilation_cache
 from descentlab.definitions import positive, real
 from descentlab.models import AttentionLayer, Normal
-from descentlab.objective import Examples
 from descentlab.optim import GramGD
-from descentlab.sweep import Request, grid, run
 from descentlab.tasks import AbstractTask, Arrays
 
 use_compilation_cache()
