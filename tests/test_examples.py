@@ -19,7 +19,7 @@ from descentlab.losses import Logistic
 from descentlab.models import AbstractArchitecture, AttentionLayer, MeanPool
 from descentlab.objective import Examples
 from descentlab.optim import GD
-from descentlab.probes import FeatureSpectrum, GramSpectrum, HeldOut, Loss, PopulationLoss
+from descentlab.probes import FeatureSpectrum, GramSpectrum, HeldOut, Loss, PopulationLoss, TokenRank
 from descentlab.schedule import At, Every
 from descentlab.sweep import Request
 from descentlab.sweep import run as sweep
@@ -241,12 +241,13 @@ def test_spectra_of_a_padded_run_are_those_of_its_examples():
     arrays = Arrays(Given("x", np.asarray(first.inputs)), Given("y", np.asarray(first.targets)))
     plain = dataclasses.replace(padded, task=arrays, data=FullBatch(2))
     own = begin(plain, key=KEY)
-    probes = {"gram": GramSpectrum(At((0,))), "features": FeatureSpectrum(At((0,)))}
+    probes = {"gram": GramSpectrum(At((0,))), "features": FeatureSpectrum(At((0,))), "tokens": TokenRank()}
     ours, theirs = (train(dataclasses.replace(one, probes=probes), [3]) for one in (padded, plain))
     for name in probes:
         assert theirs[name].values[0, 0, 0] > 1e-3
         np.testing.assert_allclose(ours[name].values[..., :2], theirs[name].values[..., :2], rtol=1e-10)
     np.testing.assert_array_equal(ours["features"].values[..., 2], theirs["features"].values[..., 2])
+    np.testing.assert_array_equal(ours["tokens"].values, theirs["tokens"].values)
     ours, theirs = (krylov_extremes(one.objective, one.start, Krylov()) for one in (lane, own))
     np.testing.assert_allclose(ours.smallest.value, theirs.smallest.value, rtol=1e-10)
     np.testing.assert_allclose(ours.largest.value, theirs.largest.value, rtol=1e-10)

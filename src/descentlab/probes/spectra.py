@@ -203,7 +203,7 @@ class ModalSpectrum(AbstractProbe):
 
 
 class TokenRank(AbstractProbe):
-    """The rank r of all tokens of all samples, stacked, in double precision; see `rank_tolerance`.
+    """The rank r of all tokens of all samples that count, stacked, in double precision; see `rank_tolerance`.
 
     Whether the vector of ones lies in their column space decides whether rows of attention that sum to one share a
     direction among heads: then the rank of B is at most H (r - 1) + 1, otherwise H r.
@@ -219,7 +219,7 @@ class TokenRank(AbstractProbe):
 
     def __call__(self, point: Point) -> Array:
         """The rank, the rank with a column of ones appended, and how many tokens differ from all before in a sample."""
-        return in_float64(lambda objective, _: _token_rank(objective.inputs), point)
+        return in_float64(_token_rank, point)
 
     def axes(self, params: PyTree) -> tuple[Axis, ...]:
         """Both ranks and the number of distinct tokens."""
@@ -227,17 +227,25 @@ class TokenRank(AbstractProbe):
         return (Axis("quantity", ("rank", "rank_with_ones", "distinct")),)
 
 
-def _token_rank(inputs: Array) -> Array:
-    tokens = inputs.reshape(-1, inputs.shape[-1])
-    ones = jnp.ones((tokens.shape[0], 1), tokens.dtype)
-    distinct = distinct_tokens(inputs) * 1.0
+def _token_rank(objective: Objective, params: PyTree) -> Array:
+    inputs = objective.inputs
+    shape = eqx.filter_eval_shape(objective.outputs, params).shape
+    counts = objective.counting(shape).reshape(inputs.shape[0], -1).any(axis=1)
+    ones = jnp.broadcast_to(counts[:, None], inputs.shape[:2]).reshape(-1, 1).astype(inputs.dtype)
+    tokens = ones * inputs.reshape(-1, inputs.shape[-1])
+    distinct = jnp.sum(jnp.where(counts, _distinct(inputs), 0)) * 1.0
     return jnp.stack([_rank(tokens), _rank(jnp.concatenate([tokens, ones], axis=1)), distinct])
 
 
 def distinct_tokens(inputs: Float[Array, "batch time dim"]) -> Int[Array, ""]:
     """How many tokens differ from all before them in their sample."""
+    return jnp.sum(_distinct(inputs))
+
+
+def _distinct(inputs: Float[Array, "batch time dim"]) -> Int[Array, " batch"]:
+    """The same by sample."""
     equal = jnp.all(inputs[:, :, None] == inputs[:, None], axis=-1)
-    return jnp.sum(~jnp.any(jnp.tril(equal, -1), axis=-1))
+    return jnp.sum(~jnp.any(jnp.tril(equal, -1), axis=-1), axis=-1)
 
 
 def _rank(matrix: Array) -> Array:
