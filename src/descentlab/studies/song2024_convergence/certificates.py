@@ -96,12 +96,11 @@ def _factor(run: Run) -> np.ndarray:
     """Predicted over actual steps to the last recorded loss above rounding, by lane; infinite without a rate."""
     loss = run.trajectory["loss"]
     relative = loss.values / loss.values[:, :1]
-    eta = run.trajectory["step_size"].values[:, -1]
-    decay = -np.log1p(-np.clip(TheoremB().decay(eta, recorded(run.trajectory, TheoremB())), 0, 1 - 1e-16))
+    decay = TheoremB().decay(run.trajectory.last("step_size"), recorded(run.trajectory, TheoremB()))
     last = np.maximum((relative > 1e-20).sum(axis=1) - 1, 1)
     logs = -np.log(np.maximum(relative[np.arange(len(last)), last], 1e-300))
     with np.errstate(divide="ignore"):
-        return logs / decay / loss.steps[last]
+        return logs / -np.log1p(-np.clip(decay, 0, 1 - 1e-16)) / loss.steps[last]
 
 
 class Ratios(NamedTuple):
