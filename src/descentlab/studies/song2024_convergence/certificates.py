@@ -99,7 +99,7 @@ def _factor(run: Run) -> np.ndarray:
     decay = TheoremB().decay(run.trajectory.last("step_size"), recorded(run.trajectory, TheoremB()))
     last = np.maximum((relative > 1e-20).sum(axis=1) - 1, 1)
     logs = -np.log(np.maximum(relative[np.arange(len(last)), last], 1e-300))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return logs / -np.log1p(-np.clip(decay, 0, 1 - 1e-16)) / loss.steps[last]
 
 
