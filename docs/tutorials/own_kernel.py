@@ -22,8 +22,8 @@ from descentlab.models import AttentionLayer, Normal
 from descentlab.optim import GD
 from descentlab.probes import Loss
 from descentlab.tasks import TokenRegression
+from descentlab.theory import LipschitzSearch
 from descentlab.theory.lipschitz import KernelBounds, kernel_bounds
-from descentlab.theory.theorem_b import LipschitzSearch
 
 use_compilation_cache()
 
